@@ -1,0 +1,164 @@
+"""The values that everything here speaks: frozen, without I/O, equal when their content is equal.
+
+They are msgspec structs because the ledger keeps them as JSON. A field that is added needs a default,
+so that rows written by an older version can still be read.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+Role = Literal["system", "user", "assistant"]
+
+
+class Text(msgspec.Struct, frozen=True, tag="text"):
+    """A run of text; Markdown when the assistant said it."""
+
+    text: str
+
+
+class File(msgspec.Struct, frozen=True, tag="file", omit_defaults=True):
+    """Something that is not text. Its bytes stay with the platform until `Channel.download` fetches them.
+
+    `ref` is the platform's own handle and means something only to the channel that gave it.
+    """
+
+    kind: Literal["image", "audio", "video", "file"]
+    ref: str
+    name: str = ""
+    media_type: str = ""
+    size: int | None = None
+
+
+Part = Text | File
+
+
+class Button(msgspec.Struct, frozen=True):
+    """A choice shown under a message. A tap brings `data` back through the channel."""
+
+    label: str
+    data: str
+
+
+class Message(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One thing said by one side. `author` is the platform's id of the person, where there are several."""
+
+    role: Role
+    parts: tuple[Part, ...]
+    author: str = ""
+    buttons: tuple[Button, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The text parts, one paragraph each; files are left out."""
+        return "\n\n".join(part.text for part in self.parts if isinstance(part, Text))
+
+
+def says(role: Role, text: str, *buttons: Button) -> Message:
+    """A message of one text."""
+    return Message(role, (Text(text),), buttons=buttons)
+
+
+class Grant(msgspec.Struct, frozen=True):
+    """Leave to answer: one call of `Channel.send`, at no cost, until `until` (unix seconds)."""
+
+    token: str
+    until: float
+
+
+class Options(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What one request may ask of the model beyond the assistant's own settings."""
+
+    max_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    stop: tuple[str, ...] = ()
+
+
+class Inbound(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One event that a platform delivered and that we owe something for.
+
+    kind
+        `message`  asks the assistant;
+        `greeting` a person or group has just met us: answered with the assistant's greeting, not by the model;
+        `collect`  a tap on our own button: brings a fresh grant for an answer that waits or is being made;
+        `push`     nobody asked: `message` is what we want to say;
+        `retract`  the person took back the message `ref`: nothing is owed, and what we kept of it goes.
+    """
+
+    event: str
+    """The platform's id of the event. The same id twice from one channel is the same event."""
+    conversation: str
+    """The platform's address of the talk: a user, a group, a session."""
+    kind: Literal["message", "greeting", "collect", "push", "retract"] = "message"
+    message: Message | None = None
+    sender: str = ""
+    ref: str = ""
+    """The platform's id of the message, by which it may be retracted later."""
+    grant: Grant | None = None
+    at: float = 0.0
+    """Unix seconds at which it happened, by the platform's clock."""
+    assistant: str = ""
+    """Which assistant is asked, where the event says so; else the channel's own."""
+    context: tuple[Message, ...] | None = None
+    """What was said before, where the caller brings it along; None: what the ledger remembers."""
+    options: Options = Options()
+
+
+class Receipt(msgspec.Struct, frozen=True):
+    """The platform's word that one message is out, with its id where it gives one."""
+
+    id: str = ""
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """Tokens as the provider counted them."""
+
+    prompt: int = 0
+    completion: int = 0
+
+
+class Piece(msgspec.Struct, frozen=True):
+    """One message on its way out: a part of the answer of `turn`, or a notice that comes before it.
+
+    `attempt` is the grant that a send was begun with and whose end we don't know.
+    """
+
+    id: int
+    turn: int
+    message: Message
+    notice: bool = False
+    attempt: Grant | None = None
+
+
+class Turn(msgspec.Struct, frozen=True):
+    """What is owed for one inbound event, held by one worker until its lease ends.
+
+    `lease` numbers the holders: every write names it, and a write of an earlier holder fails.
+    """
+
+    id: int
+    lease: int
+    channel: str
+    inbound: Inbound
+    accepted_at: float
+    attempts: int = 1
+    grant: Grant | None = None
+    answer: Message | None = None
+    """The stored answer: from here on the model is not asked again."""
+    error: str = ""
+    """Why the model did not answer, where `answer` is only our apology."""
+    closed: bool = False
+    """The worker is done with it; what is left to do is for its reader (answers that are fetched)."""
+
+    @property
+    def conversation(self) -> str:
+        """The key under which turns are kept in order: unique over all channels."""
+        return conversation_key(self.channel, self.inbound.conversation)
+
+
+def conversation_key(channel: str, address: str) -> str:
+    """The key of a conversation over all channels."""
+    return f"{channel}:{address}"
