@@ -120,6 +120,15 @@ class Usage(msgspec.Struct, frozen=True):
     completion: int = 0
 
 
+class Finding(msgspec.Struct, frozen=True):
+    """One line of `chatferry check`: what was tried, what came of it, and what mends it."""
+
+    ok: bool
+    subject: str
+    detail: str
+    mend: str = ""
+
+
 class Piece(msgspec.Struct, frozen=True):
     """One message on its way out: a part of the answer of `turn`, or a notice that comes before it.
 

@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from chatferry.model import File, Grant, Inbound, Message, Receipt
+from chatferry.model import File, Finding, Grant, Inbound, Message, Receipt
 
 
 class Capabilities(msgspec.Struct, frozen=True):
@@ -58,15 +58,6 @@ class Taken(msgspec.Struct, frozen=True):
     status: int = 200
     body: bytes = b""
     media_type: str = "text/plain"
-
-
-class Finding(msgspec.Struct, frozen=True):
-    """One line of `chatferry check`: what was tried, what came of it, and what mends it."""
-
-    ok: bool
-    subject: str
-    detail: str
-    mend: str = ""
 
 
 class Channel(Protocol):

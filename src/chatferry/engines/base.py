@@ -7,8 +7,7 @@ from typing import Protocol
 
 import msgspec
 
-from chatferry.channels.base import Finding
-from chatferry.model import Message, Options, Usage
+from chatferry.model import Finding, Message, Options, Usage
 
 
 class Prompt(msgspec.Struct, frozen=True):

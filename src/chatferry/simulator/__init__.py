@@ -1,0 +1,4 @@
+"""The other side of the wire: platforms and model providers as small real HTTP servers.
+
+For people without accounts and for tests. Nothing here imports the gateway, so that nothing here can agree with it by mistake.
+"""

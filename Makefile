@@ -1,0 +1,40 @@
+# `make demo` and `make test` are all the set-up there is: Python 3.11+ and git suffice.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test lint bench crash clean
+.DEFAULT_GOAL := help
+
+help: ## what can be made
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+
+.venv/.base: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Chatferry needs Python 3.11 or newer; set PYTHON=python3.x")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "Installing into .venv (once) ..."
+	@$(BIN)/pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+.venv/.dev: pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "Installing into .venv, with what tests need (once) ..."
+	@$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@ .venv/.base
+
+demo: .venv/.base ## chat with the gateway in the terminal: no account, no key
+	@$(BIN)/chatferry demo
+
+test: .venv/.dev ## the whole suite
+	@$(BIN)/python -m pytest
+
+lint: .venv/.dev ## ruff and mypy --strict
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+bench: .venv/.dev ## all measurements (minutes); figures: bench/RESULTS.md
+	@$(BIN)/python -m bench
+
+crash: .venv/.dev ## the crash test, long: 300 kills
+	@$(BIN)/python -m pytest tests/scenarios/test_crash.py --kills 300
+
+clean:
+	rm -rf .venv
