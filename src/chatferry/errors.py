@@ -27,9 +27,7 @@ class ConfigError(ChatferryError):
 class Rejected(ChatferryError):
     """A request that we do not take. `reason` is shown to the caller: no secret, no echo of its input."""
 
-    def __init__(
-        self, status: int, reason: str, *, code: str = "", headers: dict[str, str] | None = None
-    ) -> None:
+    def __init__(self, status: int, reason: str, *, code: str = "", headers: dict[str, str] | None = None) -> None:
         super().__init__(f"{status} {reason}")
         self.status = status
         self.reason = reason

@@ -32,7 +32,7 @@ class Capabilities(msgspec.Struct, frozen=True):
     collect: bool = False
     """A `Button` with data `COLLECT` may be sent, and its tap comes back as an inbound of kind `collect`."""
     notice: float = 0.0
-    """Seconds before the end of a grant at which it is spent on a notice with a collect button, if no answer is there."""
+    """Seconds before its end at which a grant is spent on "on its way" and a collect button, if no answer is there."""
     waiting: bool = False
     """Spend the grant at once on "please wait" and send the answer unprompted."""
 

@@ -26,9 +26,7 @@ async def serving(app: ASGIApp, *, port: int = 0) -> AsyncIterator[str]:
     """
     sock = socket.create_server(("127.0.0.1", port), backlog=2048)
     sock.setblocking(False)
-    config = uvicorn.Config(
-        app, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=1
-    )
+    config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=1)
     server = _Server(config)
     async with asyncio.TaskGroup() as group:
         group.create_task(server.serve(sockets=[sock]), name="simulator")
