@@ -1,0 +1,97 @@
+"""What the program itself says to people, in their language: one TOML file per language beside this one."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from functools import cache
+from importlib.resources import files
+from typing import Literal, get_args
+
+import msgspec
+
+Language = Literal["zh-TW", "zh-CN", "ja", "en"]
+LANGUAGES: tuple[Language, ...] = get_args(Language)
+
+
+class Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Every sentence of one language. A language that lacks one cannot be loaded."""
+
+    instructions: str
+    """Who the assistant is, where the operator does not say."""
+    greeting: str
+    waiting: str
+    """The answer comes by itself."""
+    on_its_way: str
+    """The answer is still being made; the button `fetch` brings it."""
+    fetch: str
+    more: str
+    """The answer goes on; the button `more_label` brings the rest."""
+    more_label: str
+    nothing_waiting: str
+    """A button was tapped, and everything has been delivered."""
+    sorry_busy: str
+    """The model takes no more at the moment."""
+    sorry_failed: str
+    sorry_filtered: str
+    """The provider withheld the answer."""
+    sorry_empty: str
+    cut_short: str
+    """The answer met the length limit."""
+    image: str
+    audio: str
+    video: str
+    file: str
+    """Stands for a file in the prompt; takes `name`."""
+    sticker: str
+    """Takes `text`: what the sticker says."""
+    location: str
+    """Takes `text`: the address."""
+
+
+@cache
+def words(language: str) -> Words:
+    """The sentences of one of `LANGUAGES`, read once."""
+    if language not in LANGUAGES:
+        raise ValueError(f"no words in {language!r}; there are {', '.join(LANGUAGES)}")
+    text = files(__name__).joinpath(f"{language}.toml").read_text("utf-8")
+    return msgspec.convert(tomllib.loads(text), Words)
+
+
+# One character in two scripts, place by place; only pairs of which neither side is written in the other script
+# (so not 後/后 or 裡/里: 皇后 and 公里 are good Traditional).
+TRADITIONAL = (
+    "這個們來說對時會還國學沒過樣為點麼開關問題請讓從動長經見現電話語認識書買賣錢價單訂貨"
+    "車門間聽讀寫記講誰謝該誤試議計設許論證譯課調談華業務員場報辦應導歡權觀覺親變邊遠運進"
+    "連選達適隨難離雙雜風飛飯飲館魚麗黃龍當將專實寶層屬嗎園圓團圖壓壞夢夠頭媽帶幫幣廣強張"
+    "惡愛態慣懷戰戲擇擔據換數斷暫東條極標樂檢歲歷氣決況減測滿漢無煩熱狀獨環產異發監確碼禮"
+    "種稱簡類給統線網維練總繼續習聯職腦舉舊藥號處術裝規視訊訴詞詢詳護負財貴費資質購轉輕輸"
+)
+SIMPLIFIED = (
+    "这个们来说对时会还国学没过样为点么开关问题请让从动长经见现电话语认识书买卖钱价单订货"
+    "车门间听读写记讲谁谢该误试议计设许论证译课调谈华业务员场报办应导欢权观觉亲变边远运进"
+    "连选达适随难离双杂风飞饭饮馆鱼丽黄龙当将专实宝层属吗园圆团图压坏梦够头妈带帮币广强张"
+    "恶爱态惯怀战戏择担据换数断暂东条极标乐检岁历气决况减测满汉无烦热状独环产异发监确码礼"
+    "种称简类给统线网维练总继续习联职脑举旧药号处术装规视讯诉词询详护负财贵费资质购转轻输"
+)
+_TRADITIONAL, _SIMPLIFIED = frozenset(TRADITIONAL), frozenset(SIMPLIFIED)
+_CHINESE = frozenset("你您妳她們们這这那哪嗎吗呢吧啊麼么什怎很是沒没說说給给")
+"""Common in Chinese, next to unknown in Japanese."""
+
+_KANA = re.compile(r"[\u3041-\u3096\u30a1-\u30fa\uff66-\uff9d]")
+_HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
+_LATIN = re.compile(r"[A-Za-z\u00c0-\u024f']+")
+
+
+def language_of(text: str) -> Language:
+    """The language of ours that a text is most likely written in; `en` where it is none of the others.
+
+    A few foreign words do not decide: neither a Chinese name in English text, nor a の on a Taiwanese shop's sign.
+    """
+    kana, han = len(_KANA.findall(text)), len(_HAN.findall(text))
+    if len(_LATIN.findall(text)) > 4 * (kana + han) or not kana + han:
+        return "en"
+    if kana > 3 * sum(char in _CHINESE for char in text):
+        return "ja"
+    traditional, simplified = (sum(char in script for char in text) for script in (_TRADITIONAL, _SIMPLIFIED))
+    return "zh-CN" if simplified > traditional else "zh-TW"
