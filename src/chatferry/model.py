@@ -142,6 +142,9 @@ class Piece(msgspec.Struct, frozen=True):
     attempt: Grant | None = None
 
 
+APOLOGY = "apology"
+
+
 class Turn(msgspec.Struct, frozen=True):
     """What is owed for one inbound event, held by one worker until its lease ends.
 
@@ -157,10 +160,10 @@ class Turn(msgspec.Struct, frozen=True):
     grant: Grant | None = None
     answer: Message | None = None
     """The stored answer: from here on the model is not asked again."""
+    finish: str = ""
+    """How the answer ended; `APOLOGY` where it is only our word that there is none."""
     error: str = ""
-    """Why the model did not answer, where `answer` is only our apology."""
-    closed: bool = False
-    """The worker is done with it; what is left to do is for its reader (answers that are fetched)."""
+    """Why there is none, for the log."""
 
     @property
     def conversation(self) -> str:

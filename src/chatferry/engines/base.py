@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Protocol
 
 import msgspec
@@ -47,8 +47,8 @@ class Engine(Protocol):
 
     name: str
 
-    def run(self, prompt: Prompt, *, pace: float = 0.0) -> AsyncIterator[Event]:
-        """Ask. Closing the iterator closes the connection to the provider.
+    def run(self, prompt: Prompt, *, pace: float = 0.0) -> AsyncGenerator[Event, None]:
+        """Ask. Closing the generator closes the connection to the provider.
 
         pace: seconds between two looks at the stream; tokens that come in between are read together. 0: as they come.
         Raises `TryLater` (429, 5xx, timeouts, a stream that breaks off) or `Final` (the request itself is refused).

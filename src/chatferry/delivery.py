@@ -1,0 +1,275 @@
+"""From an answer to what the person sees: exactly the answer, once, by the cheapest leave that is still open.
+
+While the model works, `attend` keeps the person company (typing, "please wait", "fetch it here"). When the answer
+is stored, `settle` sends it. What differs between platforms is asked of `channel.caps` and of nothing else.
+
+A send without a grant carries a key and may be repeated. A send by a grant carries none, but a grant is good for one
+call only, so it is its own key: it is noted before the call, and if we don't know how the call ended (a broken
+connection, a crash) the same call is made again. If the platform takes it, it had not been sent; if it says that the
+grant is spent while the grant is young enough to be alive, it had.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Coroutine, Sequence
+from typing import Any
+
+import structlog
+
+from chatferry import text
+from chatferry.assistant import Assistant
+from chatferry.channels.base import COLLECT, Capabilities, Channel
+from chatferry.clock import Clock
+from chatferry.errors import Ambiguous, Fault, NoLeave, TryLater
+from chatferry.ledger import Ledger
+from chatferry.model import Button, Grant, Message, Piece, Receipt, Turn, says
+from chatferry.plain import plain
+
+log = structlog.get_logger(__name__)
+
+_KEYS = uuid.UUID("6f0b9a3e-57f4-4f0a-9d3c-2f6a1f4f8d11")
+_ASK_AGAIN = (0.5, 2.0)
+"""Seconds before a call that may have been done is made again in the same breath."""
+
+
+class Held:
+    """A turn while this process works on it. `turn` is replaced as the ledger moves on."""
+
+    def __init__(self, turn: Turn, channel: Channel, assistant: Assistant, nudged: asyncio.Event) -> None:
+        self.turn = turn
+        self.channel = channel
+        self.assistant = assistant
+        self.nudged = nudged
+        """Set when something else came in this conversation."""
+        self.made = asyncio.Event()
+        """Set when the model is done, well or not."""
+        self.asking: asyncio.Task[None] | None = None
+        """The model call, while it runs."""
+        self._task = asyncio.current_task()
+
+    def interrupt(self) -> None:
+        """Stop the model; what it had said stands."""
+        if self.asking is not None:
+            self.asking.cancel()
+
+    def drop(self) -> None:
+        """Stop all work on the turn: another worker has it."""
+        if self._task is not None:
+            self._task.cancel()
+
+
+def pieces_of(answer: Message, caps: Capabilities) -> list[Message]:
+    """The messages in which an answer goes out: made plain where the platform shows no Markdown, cut to its limit."""
+    shown = answer.text if caps.markdown else plain(answer.text)
+    return [says("assistant", piece) for piece in text.split(shown, caps.limit, caps.measure)]
+
+
+class Delivery:
+    """Shows and settles the answers of all channels."""
+
+    def __init__(self, ledger: Ledger, clock: Clock) -> None:
+        self._ledger = ledger
+        self._clock = clock
+
+    # ── while the answer is being made ───────────────────────────────────────────────────────────────────────
+
+    async def attend(self, held: Held) -> None:
+        """Look after the leave to answer until `held.made`: "please wait", a notice before the grant ends, taps."""
+        if held.channel.caps.waiting:
+            await self._wait_message(held)
+        while not held.made.is_set():
+            await self._watch(held)
+
+    async def type(self, held: Held) -> None:
+        """Show that an answer is being made, until cancelled. Faults are logged: this is a courtesy."""
+        while True:
+            try:
+                await held.channel.typing(held.turn.inbound.conversation)
+            except Fault as fault:
+                log.info("typing failed", turn=held.turn.id, error=str(fault))
+            # Renewed a little before it ends, so that it does not flicker.
+            await self._clock.sleep(held.channel.caps.typing * 0.9)
+
+    async def _watch(self, held: Held) -> None:
+        """One look: the answer is made, something else came, or the grant is about to end."""
+        caps, grant = held.channel.caps, held.turn.grant
+        signals: list[Coroutine[Any, Any, object]] = [held.made.wait(), held.nudged.wait()]
+        if caps.notice and grant is not None and not await self._may_push(held.channel):
+            signals.append(self._clock.sleep(grant.until - caps.notice - self._clock.now()))
+        tasks = [asyncio.ensure_future(signal) for signal in signals]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+        if held.made.is_set():
+            return
+        if held.nudged.is_set():
+            held.nudged.clear()
+            await self._take_news(held)
+        elif grant is not None:
+            words = held.assistant.words
+            await self._notice(held, grant, says("assistant", words.on_its_way, Button(words.fetch, COLLECT)))
+
+    async def _take_news(self, held: Held) -> None:
+        """Something came while the answer is being made: a tap brings a fresh grant, a message may interrupt."""
+        waiting = await self._ledger.waiting(held.turn)
+        taps = [turn for turn in waiting if turn.inbound.kind == "collect"]
+        if taps:
+            held.turn = await self._ledger.absorb(held.turn, taps)
+        if held.assistant.settings.busy == "interrupt" and any(turn.inbound.kind == "message" for turn in waiting):
+            held.interrupt()
+
+    async def _wait_message(self, held: Held) -> None:
+        words, grant = held.assistant.words, self._open(held.turn.grant)
+        if grant is None:
+            return
+        # Where the answer cannot be pushed afterwards, the same message carries the button that fetches it.
+        buttons = () if await self._may_push(held.channel) else (Button(words.fetch, COLLECT),)
+        await self._notice(held, grant, says("assistant", words.waiting, *buttons))
+
+    async def _notice(self, held: Held, grant: Grant, message: Message) -> None:
+        held.turn = await self._ledger.notice(held.turn, message, grant)
+        unsent = await self._ledger.pending(held.turn.conversation)
+        notices = [piece for piece in unsent if piece.notice and piece.attempt == grant]
+        try:
+            receipts = await self._call(held, notices, grant)
+        except Fault as fault:
+            # Tried once and then done with: a late "please wait" helps nobody.
+            log.warning("notice not sent", turn=held.turn.id, error=str(fault))
+            receipts = [Receipt()] * len(notices)
+        await self._ledger.sent(held.turn, list(zip(notices, receipts, strict=True)))
+
+    # ── when the answer is stored ────────────────────────────────────────────────────────────────────────────
+
+    async def settle(self, held: Held, said: Sequence[Message]) -> str:
+        """Send all that the conversation waits for, then close the turn; returns its state.
+
+        `said` goes into the history with the same write that closes the turn.
+        Raises TryLater to go on later, Final (Gone among them) when the platform refuses, LeaseLost.
+        """
+        while True:
+            held.turn = await self._fresh(held.turn)
+            pieces = await self._ledger.pending(held.turn.conversation)
+            if not pieces:
+                if held.turn.inbound.kind == "collect" and not said:
+                    await self._nothing_waits(held)
+                return await self._ledger.finish(held.turn, said)
+            attempt = pieces[0].attempt
+            if attempt is not None:
+                await self._resolve(held, [piece for piece in pieces if piece.attempt == attempt], attempt)
+                continue
+            grant = self._open(held.turn.grant)
+            if grant is not None:
+                sent = await self._by_grant(held, pieces, grant)
+            elif await self._may_push(held.channel):
+                sent = await self._by_push(held, pieces[: held.channel.caps.batch])
+            else:
+                sent = []
+            if len(sent) >= len(pieces):
+                return await self._ledger.finish(held.turn, said, sent=sent)
+            if sent:
+                await self._ledger.sent(held.turn, sent)
+            elif grant is None:
+                # No leave is open. What is ours waits to be collected; a tap itself owes nothing more.
+                state = "parked" if any(piece.turn == held.turn.id for piece in pieces) else "done"
+                return await self._ledger.finish(held.turn, said, state=state)
+
+    async def _fresh(self, turn: Turn) -> Turn:
+        """The turn with the grant of a tap that came in the meantime, where its own is gone."""
+        if self._open(turn.grant) is not None:
+            return turn
+        taps = [waiting for waiting in await self._ledger.waiting(turn) if waiting.inbound.kind == "collect"]
+        return await self._ledger.absorb(turn, taps) if taps else turn
+
+    async def _by_grant(self, held: Held, pieces: Sequence[Piece], grant: Grant) -> list[tuple[Piece, Receipt]]:
+        caps, words = held.channel.caps, held.assistant.words
+        batch = list(pieces[: caps.batch])
+        if len(pieces) > caps.batch and caps.collect and not await self._may_push(held.channel):
+            # The last place goes to a button that fetches the rest.
+            more = says("assistant", words.more, Button(words.more_label, COLLECT))
+            held.turn = await self._ledger.notice(held.turn, more, grant, pieces=batch[:-1])
+            unsent = await self._ledger.pending(held.turn.conversation)
+            batch = [piece for piece in unsent if piece.attempt == grant]
+        else:
+            held.turn = await self._ledger.sending(held.turn, batch, grant)
+        try:
+            receipts = await self._call(held, batch, grant)
+        except TryLater:
+            held.turn = await self._ledger.unsent(held.turn, batch, grant)
+            raise
+        except NoLeave as fault:
+            log.info("grant refused", turn=held.turn.id, error=str(fault))
+            held.turn = await self._ledger.unsent(held.turn, batch)
+            return []
+        return list(zip(batch, receipts, strict=True))
+
+    async def _by_push(self, held: Held, pieces: Sequence[Piece]) -> list[tuple[Piece, Receipt]]:
+        # The same pieces have the same key in every try, before and after a crash.
+        key = str(uuid.uuid5(_KEYS, " ".join(str(piece.id) for piece in pieces)))
+        messages = [piece.message for piece in pieces]
+        try:
+            receipts = await held.channel.send(held.turn.inbound.conversation, messages, key=key, grant=None)
+        except NoLeave as fault:
+            log.info("push refused", turn=held.turn.id, error=str(fault))
+            return []
+        return list(zip(pieces, receipts, strict=True))
+
+    async def _call(self, held: Held, pieces: Sequence[Piece], grant: Grant) -> Sequence[Receipt]:
+        """Send by a grant, asking again while we don't know whether it worked. NoLeave after that means that it did."""
+        messages = [piece.message for piece in pieces]
+        unsure = False
+        for pause in (*_ASK_AGAIN, None):
+            try:
+                return await held.channel.send(held.turn.inbound.conversation, messages, key="", grant=grant)
+            except Ambiguous:
+                if pause is None:
+                    raise
+                unsure = True
+                await self._clock.sleep(pause)
+            except NoLeave:
+                if unsure and self._open(grant) is not None:
+                    return [Receipt()] * len(pieces)
+                raise
+        raise AssertionError("unreachable")
+
+    async def _resolve(self, held: Held, pieces: Sequence[Piece], attempt: Grant) -> None:
+        """A send was begun and cut off: find out whether it went through, by making the same call again."""
+        if all(piece.notice for piece in pieces):
+            # Now that the answer is there the notice is void; if it did not go out, its grant is still good.
+            held.turn = await self._ledger.unsent(held.turn, pieces, self._open(attempt))
+            return
+        try:
+            receipts = await self._call(held, pieces, attempt)
+        except NoLeave:
+            if self._open(attempt) is not None:
+                # Young enough to be alive, yet spent: by us, then, and the pieces are out.
+                receipts = [Receipt()] * len(pieces)
+            else:
+                # The one honest exception: too late to know. Rather twice than never.
+                log.warning("sent twice, perhaps", turn=held.turn.id, pieces=[piece.id for piece in pieces])
+                held.turn = await self._ledger.unsent(held.turn, pieces)
+                return
+        await self._ledger.sent(held.turn, list(zip(pieces, receipts, strict=True)))
+
+    async def _nothing_waits(self, held: Held) -> None:
+        """A tap on a button whose answer has come already."""
+        grant = self._open(held.turn.grant)
+        if grant is not None:
+            await self._notice(held, grant, says("assistant", held.assistant.words.nothing_waiting))
+
+    # ── leave ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _open(self, grant: Grant | None) -> Grant | None:
+        return grant if grant is not None and grant.until > self._clock.now() else None
+
+    async def _may_push(self, channel: Channel) -> bool:
+        match channel.caps.unprompted:
+            case "always":
+                return True
+            case "never":
+                return False
+            case "ask":
+                return await channel.may_push()

@@ -1,0 +1,91 @@
+"""Dispatch inside one process: a lane, that is a task, for each conversation that has work."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from chatferry.clock import Clock
+from chatferry.dispatch.base import Handle
+from chatferry.errors import Unavailable
+
+log = structlog.get_logger(__name__)
+
+
+class _Lane:
+    """One conversation being worked on. `again`: something came since the last look."""
+
+    __slots__ = ("again", "nudged")
+
+    def __init__(self) -> None:
+        self.again = True
+        self.nudged = asyncio.Event()
+
+
+class InProcess:
+    """Lanes in one task group. `due` lists conversations with work; it is asked at the start and every `sweep` seconds.
+
+    concurrency: conversations that are worked on at the same time; the others wait their turn.
+    """
+
+    def __init__(
+        self, due: Callable[[], Awaitable[list[str]]], clock: Clock, *, concurrency: int = 2000, sweep: float = 1.0
+    ) -> None:
+        self._due = due
+        self._clock = clock
+        self._room = asyncio.Semaphore(concurrency)
+        self._sweep = sweep
+        self._lanes: dict[str, _Lane] = {}
+        self._group: asyncio.TaskGroup | None = None
+        self._sweeper: asyncio.Task[None] | None = None
+        self._handle: Handle | None = None
+        self._stopping = False
+
+    @property
+    def lanes(self) -> int:
+        """Conversations that are being worked on or wait for room."""
+        return len(self._lanes)
+
+    async def wake(self, conversation: str) -> None:
+        lane = self._lanes.get(conversation)
+        if lane is not None:
+            lane.again = True
+            lane.nudged.set()
+        elif self._group is not None and self._handle is not None and not self._stopping:
+            lane = self._lanes[conversation] = _Lane()
+            self._group.create_task(self._drive(conversation, lane, self._handle), name=f"lane {conversation}")
+
+    async def run(self, handle: Handle) -> None:
+        self._handle = handle
+        async with asyncio.TaskGroup() as self._group:
+            self._sweeper = self._group.create_task(self._sweeping(), name="sweep")
+        self._group = None
+
+    def stop(self) -> None:
+        self._stopping = True
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+
+    async def _drive(self, conversation: str, lane: _Lane, handle: Handle) -> None:
+        try:
+            async with self._room:
+                while lane.again and not self._stopping:
+                    lane.again = False
+                    lane.nudged.clear()
+                    lane.again |= await handle(conversation, lane.nudged)
+        finally:
+            del self._lanes[conversation]
+
+    async def _sweeping(self) -> None:
+        while True:
+            try:
+                due = await self._due()
+            except Unavailable as fault:
+                log.warning("sweep failed", error=str(fault))
+                due = []
+            for conversation in due:
+                if conversation not in self._lanes:
+                    await self.wake(conversation)
+            await self._clock.sleep(self._sweep)

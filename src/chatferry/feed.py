@@ -1,0 +1,92 @@
+"""Who is watching a turn: the answer as it grows, for the API's streams and for pages.
+
+A tail lives as long as somebody holds it, the worker that writes it or a watcher. It carries hints, not the truth:
+the answer itself is in the ledger.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from collections.abc import AsyncIterator
+
+import msgspec
+
+from chatferry.engines.base import Delta, Restart
+from chatferry.model import Message, Usage
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """How a turn ended. `error` is for the log; `answer` then holds the sentence for the person."""
+
+    answer: Message | None
+    finish: str = ""
+    usage: Usage | None = None
+    model: str = ""
+    error: str = ""
+
+
+class Tail:
+    """One answer in the making."""
+
+    def __init__(self) -> None:
+        self._parts: list[str] = []
+        self._round = 0
+        self._end: Outcome | None = None
+        self._changed = asyncio.Event()
+
+    @property
+    def text(self) -> str:
+        """The answer so far."""
+        return "".join(self._parts)
+
+    def add(self, text: str) -> None:
+        """More of the answer."""
+        self._parts.append(text)
+        self._ring()
+
+    def restart(self) -> None:
+        """What came so far is void."""
+        self._parts = []
+        self._round += 1
+        self._ring()
+
+    def end(self, outcome: Outcome) -> None:
+        """The turn is closed and in the ledger."""
+        self._end = outcome
+        self._ring()
+
+    def _ring(self) -> None:
+        self._changed.set()
+        self._changed.clear()
+
+    async def follow(self) -> AsyncIterator[Delta | Restart | Outcome]:
+        """From the first word on, however late one comes; the outcome is last. A slow reader gets larger deltas."""
+        read, round_ = 0, self._round
+        while True:
+            if round_ != self._round:
+                read, round_ = 0, self._round
+                yield Restart()
+            elif read < len(self._parts):
+                text = "".join(self._parts[read:])
+                read = len(self._parts)
+                yield Delta(text)
+            elif self._end is not None:
+                yield self._end
+                return
+            else:
+                await self._changed.wait()
+
+
+class Feed:
+    """The tails of the turns that somebody works on or watches, in this process."""
+
+    def __init__(self) -> None:
+        self._tails: weakref.WeakValueDictionary[int, Tail] = weakref.WeakValueDictionary()
+
+    def tail(self, turn: int) -> Tail:
+        """The turn's tail. Hold on to it: it goes with its last holder."""
+        tail = self._tails.get(turn)
+        if tail is None:
+            tail = self._tails[turn] = Tail()
+        return tail

@@ -1,0 +1,315 @@
+"""The ledger: what was accepted, what was answered, what went out. It is the truth; everything else is a hint.
+
+Every write goes through one group commit. Writes about a running turn are fenced: they name the turn's lease, and
+raise LeaseLost when a newer holder has it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from chatferry import writes
+from chatferry.clock import Clock
+from chatferry.commit import GroupCommit, unavailable
+from chatferry.database import Database
+from chatferry.model import APOLOGY, Grant, Inbound, Message, Piece, Receipt, Turn, Usage
+from chatferry.tables import messages, outbox, turns
+from chatferry.writes import Accepted, Change
+
+OPEN = ("due", "doing")
+_PAGE = 50
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """A turn as people look at it: `chatferry turns`, and whoever waits for an answer."""
+
+    id: int
+    channel: str
+    conversation: str
+    kind: str
+    state: str
+    attempts: int
+    accepted_at: float
+    started_at: float | None
+    first_token_at: float | None
+    answered_at: float | None
+    finished_at: float | None
+    due_at: float
+    model: str
+    finish: str
+    prompt_tokens: int
+    completion_tokens: int
+    error: str
+    answer: Message | None
+
+
+class Ledger:
+    """The store of turns, pieces and messages."""
+
+    def __init__(self, database: Database, clock: Clock, *, lease: float = 60.0) -> None:
+        self._database = database
+        self._clock = clock
+        self._lease = lease
+        self._commit = GroupCommit(database.write, writes.apply)
+
+    @contextlib.asynccontextmanager
+    async def open(self) -> AsyncIterator[Ledger]:
+        """Write while the context is open. The schema must be there (`Database.migrate`)."""
+        async with self._commit.running():
+            yield self
+
+    # ── accepting ────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def accept(self, channel: str, events: Sequence[Inbound]) -> list[Accepted]:
+        """Keep events; when this returns they are on the disk. One result for each: the turn, and whether it is new.
+
+        An event that is there already gives its turn again. `retract` gives the turn that it withdrew, or turn 0.
+        Raises Unavailable, and then nothing was kept.
+        """
+        accepted: list[Accepted] = await self._commit.submit(writes.Accept(channel, tuple(events), self._clock.now()))
+        return accepted
+
+    # ── working on a turn ────────────────────────────────────────────────────────────────────────────────────
+
+    async def claim(self, conversation: str) -> Turn | None:
+        """The conversation's oldest open turn, now ours until its lease ends; None where nothing is due.
+
+        A turn whose holder let its lease run out is taken over, under the next lease number.
+        """
+        now = self._clock.now()
+        turn: Turn | None = await self._commit.submit(writes.Claim(conversation, now, now + self._lease))
+        return turn
+
+    async def renew(self, held: Sequence[Turn]) -> list[Turn]:
+        """Hold these turns for another lease; returns those that are no longer ours."""
+        until = self._clock.now() + self._lease
+        lost: list[Turn] = await self._commit.submit(writes.Renew(tuple(held), until))
+        return lost
+
+    async def answered(
+        self,
+        turn: Turn,
+        answer: Message,
+        pieces: Sequence[Message],
+        *,
+        finish: str = "",
+        model: str = "",
+        usage: Usage | None = None,
+        first_token_at: float | None = None,
+        error: str = "",
+    ) -> Turn:
+        """Store the answer and the pieces it goes out in: from here on the model is not asked again."""
+        usage = usage or Usage()
+        await self._change(
+            turn,
+            columns={
+                "answer": writes.dump(answer),
+                "answered_at": self._clock.now(),
+                "first_token_at": first_token_at,
+                "finish": finish,
+                "model": model,
+                "prompt_tokens": usage.prompt,
+                "completion_tokens": usage.completion,
+                "error": error,
+            },
+            say=tuple(pieces),
+        )
+        return msgspec.structs.replace(turn, answer=answer, finish=finish, error=error)
+
+    async def notice(self, turn: Turn, message: Message, grant: Grant, *, pieces: Sequence[Piece] = ()) -> Turn:
+        """Note, before the call, that the grant is spent on a notice, after `pieces` in the same call."""
+        await self._change(
+            turn, columns={"grant": None}, say=(message,), notice=grant, attempt=(tuple(p.id for p in pieces), grant)
+        )
+        return msgspec.structs.replace(turn, grant=None)
+
+    async def sending(self, turn: Turn, pieces: Sequence[Piece], grant: Grant) -> Turn:
+        """Note, before the call, that these pieces are sent by this grant: it is spent from here on."""
+        await self._change(turn, columns={"grant": None}, attempt=(tuple(p.id for p in pieces), grant))
+        return msgspec.structs.replace(turn, grant=None)
+
+    async def sent(self, turn: Turn, sent: Sequence[tuple[Piece, Receipt]]) -> None:
+        """These pieces are out. A parked turn of the conversation that has none left is done."""
+        await self._change(turn, sent=tuple(sent))
+
+    async def unsent(self, turn: Turn, pieces: Sequence[Piece], grant: Grant | None = None) -> Turn:
+        """The send that was begun did not happen: its notices are dropped, and `grant` is good for another try."""
+        columns: dict[str, object] = {"grant": writes.dump(grant)} if grant else {}
+        await self._change(turn, columns=columns, attempt=(tuple(p.id for p in pieces), None))
+        return msgspec.structs.replace(turn, grant=grant or turn.grant)
+
+    async def finish(
+        self,
+        turn: Turn,
+        said: Sequence[Message] = (),
+        *,
+        state: str = "done",
+        error: str = "",
+        sent: Sequence[tuple[Piece, Receipt]] = (),
+    ) -> str:
+        """Close the turn with what was said and the last receipts, at once; returns its state.
+
+        `state` is `done`, `failed`, `parked` or `gone`; a turn that is done with an apology has failed.
+        """
+        if state == "done" and turn.finish == APOLOGY:
+            state = "failed"
+        columns = {"state": state, "finished_at": self._clock.now(), "error": error or turn.error}
+        await self._change(turn, columns=columns, remember=tuple(said), sent=tuple(sent))
+        return state
+
+    async def retry(self, turn: Turn, after: float, error: str) -> None:
+        """Give the turn back, due again `after` seconds from now."""
+        await self._change(turn, columns={"state": "due", "due_at": self._clock.now() + after, "error": error})
+
+    async def release(self, turn: Turn) -> None:
+        """Give the turn back as it is, for the next holder to go on with."""
+        await self._change(turn, columns={"state": "due", "due_at": self._clock.now()}, attempts=-1)
+
+    async def absorb(self, turn: Turn, others: Sequence[Turn]) -> Turn:
+        """Let this turn answer for later ones of its conversation that are still due: their words and newest grant."""
+        merged = turn
+        for other in others:
+            merged = _merge(merged, other)
+        grant = writes.dump(merged.grant) if merged.grant else None
+        await self._change(
+            turn,
+            columns={"inbound": writes.dump(merged.inbound), "grant": grant},
+            absorb=tuple(other.id for other in others),
+        )
+        return merged
+
+    async def _change(
+        self,
+        turn: Turn,
+        *,
+        columns: dict[str, object] | None = None,
+        say: tuple[Message, ...] = (),
+        notice: Grant | None = None,
+        attempt: tuple[tuple[int, ...], Grant | None] = ((), None),
+        sent: tuple[tuple[Piece, Receipt], ...] = (),
+        remember: tuple[Message, ...] = (),
+        absorb: tuple[int, ...] = (),
+        attempts: int = 0,
+    ) -> None:
+        change = Change(
+            turn, self._clock.now(), columns or {}, say, notice, attempt, sent, remember, absorb, attempts
+        )  # fmt: skip
+        await self._commit.submit(change)
+
+    @contextlib.asynccontextmanager
+    async def _reading(self) -> AsyncIterator[AsyncConnection]:
+        """A connection to read from. A database that fails is Unavailable, as it is for writes."""
+        try:
+            async with self._database.read.connect() as connection:
+                yield connection
+        except (SQLAlchemyError, OSError) as fault:
+            raise unavailable(fault) from fault
+
+    # ── looking ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def waiting(self, turn: Turn) -> list[Turn]:
+        """The turns that are due behind this one in its conversation, oldest first."""
+        query = (
+            sa.select(*writes.TURN)
+            .where(turns.c.conversation == turn.conversation, turns.c.state == "due", turns.c.id > turn.id)
+            .order_by(turns.c.id)
+        )
+        async with self._reading() as connection:
+            return [writes.turn_of(row) for row in await connection.execute(query)]
+
+    async def pending(self, conversation: str) -> list[Piece]:
+        """The pieces of a conversation that must still go out, in their order: of its running and its parked turns."""
+        query = (
+            sa.select(outbox.c.id, outbox.c.turn, outbox.c.message, outbox.c.notice, outbox.c.attempt)
+            .join(turns, turns.c.id == outbox.c.turn)
+            .where(outbox.c.conversation == conversation, outbox.c.sent_at.is_(None))
+            .where(turns.c.state.in_(("doing", "parked")))
+            .order_by(outbox.c.id)
+        )
+        async with self._reading() as connection:
+            return [
+                Piece(row.id, row.turn, writes.MESSAGE.decode(row.message), row.notice,
+                      writes.GRANT.decode(row.attempt) if row.attempt else None)
+                for row in await connection.execute(query)
+            ]  # fmt: skip
+
+    async def history(self, conversation: str) -> AsyncIterator[Message]:
+        """What was said, newest first, read a page at a time: whoever has enough stops asking."""
+        before: int | None = None
+        while True:
+            query = sa.select(messages.c.id, messages.c.body).where(messages.c.conversation == conversation)
+            if before is not None:
+                query = query.where(messages.c.id < before)
+            async with self._reading() as connection:
+                page = (await connection.execute(query.order_by(messages.c.id.desc()).limit(_PAGE))).all()
+            for row in page:
+                yield writes.MESSAGE.decode(row.body)
+            if len(page) < _PAGE:
+                return
+            before = page[-1].id
+
+    async def due(self, limit: int = 1000) -> list[str]:
+        """Conversations that have something to do now and nobody who does it."""
+        now = self._clock.now()
+        other = turns.alias()
+        held = sa.exists().where(
+            other.c.conversation == turns.c.conversation, other.c.state == "doing", other.c.leased_until >= now
+        )
+        ready = sa.or_(
+            sa.and_(turns.c.state == "due", turns.c.due_at <= now),
+            sa.and_(turns.c.state == "doing", turns.c.leased_until < now),
+        )
+        query = sa.select(turns.c.conversation).distinct().where(ready, ~held).limit(limit)
+        async with self._reading() as connection:
+            return list((await connection.execute(query)).scalars())
+
+    async def entries(self, *, limit: int = 20, after: int = 0, turn: int | None = None) -> list[Entry]:
+        """The latest turns, newest first; only those past turn `after`, or only `turn`."""
+        fields = [turns.c[name] for name in Entry.__struct_fields__]
+        query = sa.select(*fields).where(turns.c.id > after).order_by(turns.c.id.desc()).limit(limit)
+        if turn is not None:
+            query = query.where(turns.c.id == turn)
+        async with self._reading() as connection:
+            return [
+                Entry(**{**row, "answer": writes.MESSAGE.decode(row["answer"]) if row["answer"] else None})
+                for row in (await connection.execute(query)).mappings()
+            ]
+
+    async def counts(self) -> dict[str, int]:
+        """How many turns are `due`, `doing` and `parked`."""
+        states = ("due", "doing", "parked")
+        query = sa.select(turns.c.state, sa.func.count()).where(turns.c.state.in_(states)).group_by(turns.c.state)
+        async with self._reading() as connection:
+            found: dict[str, int] = dict((await connection.execute(query)).tuples().all())
+        return {state: found.get(state, 0) for state in states}
+
+    # ── by hand ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def adopt(self) -> int:
+        """End all leases, for a process that knows itself alone: whoever held them is dead. Returns how many."""
+        released: int = await self._commit.submit(writes.Adopt())
+        return released
+
+    async def reopen(self, turn: int) -> bool:
+        """Do a turn again that failed, waits to be collected or found nobody there. False where it did none of these.
+
+        The model is asked again only where it had not answered.
+        """
+        reopened: bool = await self._commit.submit(writes.Reopen(turn, self._clock.now()))
+        return reopened
+
+
+def _merge(turn: Turn, other: Turn) -> Turn:
+    """One turn with the words of both, in order, and the later grant."""
+    mine, theirs = turn.inbound, other.inbound
+    grant = other.grant or turn.grant
+    if mine.message is None or theirs.message is None or theirs.kind != "message":
+        return msgspec.structs.replace(turn, grant=grant)
+    message = msgspec.structs.replace(mine.message, parts=mine.message.parts + theirs.message.parts)
+    return msgspec.structs.replace(turn, inbound=msgspec.structs.replace(mine, message=message), grant=grant)

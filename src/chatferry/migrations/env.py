@@ -1,0 +1,8 @@
+"""Alembic's entry: it gets its connection from `upgrade`, never from a file."""
+
+from alembic import context
+
+from chatferry.tables import metadata
+
+context.configure(connection=context.config.attributes["connection"], target_metadata=metadata)
+context.run_migrations()

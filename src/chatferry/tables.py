@@ -1,0 +1,100 @@
+"""The ledger's tables. Alembic's migrations create them; a test holds the two against each other.
+
+Times are unix seconds. `conversation` is the key over all channels (`model.conversation_key`).
+The states of a turn:
+
+    due ──claim──▶ doing ──▶ done      answered, and every piece is out
+     ▲               ├─────▶ failed    the model gave up; the person was told; `chatferry turns retry` asks again
+     └──retry────────┤
+                     ├─────▶ parked    answered, but there is no leave to send it: waits to be collected
+                     ├─────▶ gone      nobody is there any more to be answered
+    due ────────────▶ merged           another turn answers for it
+    due, doing ─────▶ withdrawn        the person took the message back
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+metadata = sa.MetaData()
+
+# SQLite counts rows only in a column that is called INTEGER; PostgreSQL gets 64 bits.
+_Id = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+turns = sa.Table(
+    "turns",
+    metadata,
+    sa.Column("id", _Id, primary_key=True),
+    sa.Column("channel", sa.Text, nullable=False),
+    sa.Column("event", sa.Text, nullable=False),
+    sa.Column("conversation", sa.Text, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("due_at", sa.Double, nullable=False),
+    sa.Column("inbound", sa.Text, nullable=False),
+    sa.Column("ref", sa.Text, nullable=False),
+    sa.Column("grant", sa.Text),
+    sa.Column("lease", sa.Integer, nullable=False),
+    sa.Column("leased_until", sa.Double, nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("accepted_at", sa.Double, nullable=False),
+    sa.Column("started_at", sa.Double),
+    sa.Column("first_token_at", sa.Double),
+    sa.Column("answered_at", sa.Double),
+    sa.Column("finished_at", sa.Double),
+    sa.Column("answer", sa.Text),
+    sa.Column("finish", sa.Text, nullable=False),
+    sa.Column("model", sa.Text, nullable=False),
+    sa.Column("prompt_tokens", sa.Integer, nullable=False),
+    sa.Column("completion_tokens", sa.Integer, nullable=False),
+    sa.Column("error", sa.Text, nullable=False),
+    sa.Column("merged_into", _Id),
+    # The same event twice is the same row, however often and wherever it is delivered.
+    sa.UniqueConstraint("channel", "event", name="turns_event"),
+    sqlite_autoincrement=True,
+)
+
+_state = turns.c.state
+
+# One answer in the making per conversation: the database holds it, not a lock with a timeout.
+sa.Index("turns_one_doing", turns.c.conversation, unique=True, sqlite_where=_state == "doing",
+         postgresql_where=_state == "doing")  # fmt: skip
+sa.Index("turns_open", turns.c.conversation, turns.c.id, sqlite_where=_state.in_(("due", "doing")),
+         postgresql_where=_state.in_(("due", "doing")))  # fmt: skip
+sa.Index("turns_due", turns.c.due_at, sqlite_where=_state == "due", postgresql_where=_state == "due")
+sa.Index("turns_leased", turns.c.leased_until, sqlite_where=_state == "doing", postgresql_where=_state == "doing")
+
+outbox = sa.Table(
+    "outbox",
+    metadata,
+    sa.Column("id", _Id, primary_key=True),
+    sa.Column("turn", _Id, sa.ForeignKey("turns.id"), nullable=False),
+    sa.Column("conversation", sa.Text, nullable=False),
+    sa.Column("message", sa.Text, nullable=False),
+    sa.Column("notice", sa.Boolean, nullable=False),
+    # The grant that a send was begun with: while `sent_at` is empty we don't know how it ended.
+    sa.Column("attempt", sa.Text),
+    sa.Column("sent_at", sa.Double),
+    sa.Column("receipt", sa.Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+sa.Index("outbox_open", outbox.c.conversation, outbox.c.id, sqlite_where=outbox.c.sent_at.is_(None),
+         postgresql_where=outbox.c.sent_at.is_(None))  # fmt: skip
+sa.Index("outbox_turn", outbox.c.turn)
+
+messages = sa.Table(
+    "messages",
+    metadata,
+    sa.Column("id", _Id, primary_key=True),
+    sa.Column("conversation", sa.Text, nullable=False),
+    sa.Column("turn", _Id, sa.ForeignKey("turns.id"), nullable=False),
+    sa.Column("role", sa.Text, nullable=False),
+    sa.Column("body", sa.Text, nullable=False),
+    sa.Column("ref", sa.Text, nullable=False),
+    sa.Column("said_at", sa.Double, nullable=False),
+    # A turn is remembered once, however often its last write is tried.
+    sa.UniqueConstraint("turn", "role", name="messages_turn"),
+    sqlite_autoincrement=True,
+)
+sa.Index("messages_talk", messages.c.conversation, messages.c.id)
+sa.Index("messages_ref", messages.c.conversation, messages.c.ref)

@@ -1,0 +1,302 @@
+"""Turns a claimed turn into an answered one: ask, store, settle, close; and go on from wherever another stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Mapping
+
+import msgspec
+import structlog
+
+from chatferry import prompt
+from chatferry.assistant import Assistant
+from chatferry.channels.base import Channel
+from chatferry.clock import Clock
+from chatferry.delivery import Delivery, Held, pieces_of
+from chatferry.engines.base import Delta, Done, Prompt, Restart
+from chatferry.errors import Ambiguous, Fault, Final, Gone, LeaseLost, TryLater, Unavailable
+from chatferry.feed import Feed, Outcome, Tail
+from chatferry.ledger import Ledger
+from chatferry.metrics import Metrics
+from chatferry.model import APOLOGY, Message, Turn, says
+from chatferry.retry import next_try
+
+log = structlog.get_logger(__name__)
+
+_PACE = 0.25
+"""Seconds between two looks at a stream that nobody reads along: half the cost of a token is noticing it."""
+
+
+class Worker:
+    """Handles conversations for a dispatcher. One worker for a process, any number of turns at a time."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        delivery: Delivery,
+        feed: Feed,
+        clock: Clock,
+        metrics: Metrics,
+        *,
+        channels: Mapping[str, Channel],
+        assistants: Mapping[str, Assistant],
+        assigned: Mapping[str, str],
+        lease: float = 60.0,
+    ) -> None:
+        """assigned: the assistant of each channel, by name; an event may ask for another."""
+        self._ledger = ledger
+        self._delivery = delivery
+        self._feed = feed
+        self._clock = clock
+        self._metrics = metrics
+        self._channels = channels
+        self._assistants = assistants
+        self._assigned = assigned
+        self._lease = lease
+        self._held: dict[int, Held] = {}
+
+    @property
+    def running(self) -> int:
+        """Turns in the making."""
+        return len(self._held)
+
+    async def handle(self, conversation: str, nudged: asyncio.Event) -> bool:
+        """Do the conversation's next turn. False where nothing is due."""
+        try:
+            turn = await self._ledger.claim(conversation)
+        except Unavailable as fault:
+            log.error("claim failed", conversation=conversation, error=str(fault))
+            return False
+        if turn is None:
+            return False
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._guard(turn, nudged), name=f"turn {turn.id}")
+        return True
+
+    async def keep_leases(self) -> None:
+        """Renew the leases of all running turns, until cancelled; a turn whose lease is lost is dropped at once."""
+        while True:
+            await self._clock.sleep(self._lease / 3)
+            held = [held.turn for held in self._held.values()]
+            if not held:
+                continue
+            try:
+                lost = await self._ledger.renew(held)
+            except Unavailable as fault:
+                log.error("leases not renewed", turns=len(held), error=str(fault))
+                continue
+            for turn in lost:
+                log.warning("lease lost", turn=turn.id)
+                if turn.id in self._held:
+                    self._held[turn.id].drop()
+
+    def stop(self, turn: int) -> None:
+        """Stop the model of a turn that runs here; what it had said stands."""
+        if turn in self._held:
+            self._held[turn].interrupt()
+
+    async def _guard(self, turn: Turn, nudged: asyncio.Event) -> None:
+        """The top of a turn: whatever goes wrong ends here, logged with the turn, and leaves the turn to be done."""
+        channel = self._channels.get(turn.channel)
+        if channel is None:
+            # The channel is gone from the configuration; if it comes back, `chatferry turns retry` sends it.
+            await self._give_up(turn, f"no channel named {turn.channel!r} is configured")
+            return
+        held = Held(turn, channel, self._assistant(turn), nudged)
+        self._held[turn.id] = held
+        try:
+            await self._run(held)
+        except asyncio.CancelledError:
+            await self._let_go(held.turn)
+            raise
+        except LeaseLost:
+            log.warning("turn taken over or withdrawn", turn=turn.id)
+        except Unavailable as fault:
+            # Its lease runs out, and the sweep finds it again.
+            log.error("ledger unavailable", turn=turn.id, error=str(fault))
+        except Gone as fault:
+            log.info("nobody there", turn=turn.id, error=str(fault))
+            await self._close(held, "gone", str(fault))
+        except Final as fault:
+            log.error("cannot be delivered", turn=turn.id, error=str(fault))
+            await self._close(held, "failed", str(fault))
+        except (TryLater, Ambiguous) as fault:
+            await self._later(held.turn, fault)
+        except Exception as bug:  # the top of the task: one turn's bug must not stop the others
+            log.exception("bug", turn=turn.id)
+            await self._later(held.turn, TryLater(f"{type(bug).__name__}: {bug}"))
+        finally:
+            del self._held[turn.id]
+
+    async def _run(self, held: Held) -> None:
+        tail = self._feed.tail(held.turn.id)
+        turn = held.turn
+        if turn.answer is None:
+            outcome = await self._answer(held, tail)
+        else:
+            outcome = Outcome(turn.answer, turn.finish, error=turn.error)
+        said = _said(held.turn, outcome)
+        if held.channel.caps.batch:
+            state = await self._delivery.settle(held, said)
+        else:
+            state = await self._ledger.finish(held.turn, said)
+        tail.end(outcome)
+        self._metrics.closed(held.turn, state, self._clock.now())
+        log.info("turn closed", turn=turn.id, channel=turn.channel, state=state, error=outcome.error)
+
+    # ── the answer ───────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _answer(self, held: Held, tail: Tail) -> Outcome:
+        """The answer, stored with the pieces in which it goes out."""
+        inbound, assistant = held.turn.inbound, held.assistant
+        asked = _Asked()
+        if inbound.kind == "greeting":
+            outcome = Outcome(says("assistant", assistant.greeting))
+        elif inbound.kind == "push":
+            outcome = Outcome(inbound.message)
+        elif inbound.kind == "collect":
+            return Outcome(None)
+        else:
+            await self._merge(held)
+            outcome = await self._ask(held, tail, asked)
+        answer = outcome.answer or says("assistant", "")
+        caps = held.channel.caps
+        held.turn = await self._ledger.answered(
+            held.turn,
+            answer,
+            pieces_of(answer, caps) if answer.text and caps.batch else (),
+            finish=outcome.finish,
+            model=outcome.model,
+            usage=outcome.usage,
+            first_token_at=asked.first_token_at,
+            error=outcome.error,
+        )
+        return outcome
+
+    async def _merge(self, held: Held) -> None:
+        """Take the messages that wait behind this one along, where the assistant is told to."""
+        if held.assistant.settings.busy == "queue" or not held.channel.caps.batch:
+            return
+        waiting = await self._ledger.waiting(held.turn)
+        others = [turn for turn in waiting if turn.inbound.kind == "message"]
+        if others:
+            held.turn = await self._ledger.absorb(held.turn, others)
+
+    async def _ask(self, held: Held, tail: Tail, asked: _Asked) -> Outcome:
+        """Ask the model, and keep the person company meanwhile."""
+        history = self._ledger.history(held.turn.conversation)
+        question = await prompt.build(held.assistant, held.turn.inbound, history)
+        caps = held.channel.caps
+        try:
+            async with asyncio.TaskGroup() as group:
+                attended = caps.waiting or caps.notice or held.assistant.settings.busy == "interrupt"
+                company = group.create_task(self._delivery.attend(held)) if attended else None
+                typing = group.create_task(self._delivery.type(held)) if caps.typing else None
+                held.asking = group.create_task(self._stream(held, question, tail, asked))
+                await asyncio.wait([held.asking])
+                held.made.set()
+                if typing is not None:
+                    typing.cancel()
+                if company is not None:
+                    await company
+        except BaseExceptionGroup as faults:
+            # One of ours (the lease, the ledger): the guard knows what to do with each.
+            raise faults.exceptions[0] from None
+        finally:
+            held.asking = None
+        return _outcome(asked, tail.text, held)
+
+    async def _stream(self, held: Held, question: Prompt, tail: Tail, asked: _Asked) -> None:
+        pace = 0.0 if held.channel.caps.live else _PACE
+        try:
+            async with contextlib.aclosing(held.assistant.engine.run(question, pace=pace)) as events:
+                async for event in events:
+                    if isinstance(event, Delta):
+                        if asked.first_token_at is None:
+                            asked.first_token_at = self._clock.now()
+                        tail.add(event.text)
+                    elif isinstance(event, Restart):
+                        tail.restart()
+                    else:
+                        asked.done = event
+        except Fault as fault:
+            asked.fault = fault
+            log.warning("model failed", turn=held.turn.id, assistant=held.assistant.name, error=str(fault))
+
+    def _assistant(self, turn: Turn) -> Assistant:
+        name = turn.inbound.assistant or self._assigned[turn.channel]
+        return self._assistants.get(name) or self._assistants[self._assigned[turn.channel]]
+
+    # ── endings ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _close(self, held: Held, state: str, error: str) -> None:
+        turn = held.turn
+        outcome = Outcome(turn.answer, error=error)
+        try:
+            await self._ledger.finish(turn, _said(turn, Outcome(turn.answer)), state=state, error=error)
+        except (LeaseLost, Unavailable) as fault:
+            log.error("turn not closed", turn=turn.id, error=str(fault))
+        self._feed.tail(turn.id).end(outcome)
+        self._metrics.closed(turn, state, self._clock.now())
+
+    async def _give_up(self, turn: Turn, error: str) -> None:
+        log.error("turn failed", turn=turn.id, error=error)
+        try:
+            await self._ledger.finish(turn, state="failed", error=error)
+        except (LeaseLost, Unavailable) as fault:
+            log.error("turn not closed", turn=turn.id, error=str(fault))
+
+    async def _later(self, turn: Turn, fault: TryLater | Ambiguous) -> None:
+        again = fault if isinstance(fault, TryLater) else TryLater(str(fault))
+        wait = next_try(again, turn.attempts, random=random.random, tries=12, base=1.0, cap=300.0, patience=3600.0)
+        try:
+            if wait is None:
+                await self._give_up(turn, str(fault))
+            else:
+                log.warning("turn tried again later", turn=turn.id, error=str(fault), seconds=round(wait, 1))
+                await self._ledger.retry(turn, wait, str(fault))
+                self._metrics.retries.inc()
+        except (LeaseLost, Unavailable) as lost:
+            log.error("turn not given back", turn=turn.id, error=str(lost))
+
+    async def _let_go(self, turn: Turn) -> None:
+        try:
+            await self._ledger.release(turn)
+        except (LeaseLost, Unavailable) as fault:
+            log.warning("turn not released", turn=turn.id, error=str(fault))
+
+
+class _Asked(msgspec.Struct):
+    """What came of asking the model."""
+
+    first_token_at: float | None = None
+    done: Done | None = None
+    fault: Fault | None = None
+
+
+def _outcome(asked: _Asked, text: str, held: Held) -> Outcome:
+    """What the person gets to read: a provider's fault becomes a kind sentence, the fault itself is for the log."""
+    words, done = held.assistant.words, asked.done
+    if asked.fault is not None:
+        sorry = words.sorry_busy if isinstance(asked.fault, TryLater) else words.sorry_failed
+        return Outcome(says("assistant", sorry), APOLOGY, error=str(asked.fault))
+    if done is None:
+        # Interrupted. What somebody has read of it stands; what nobody has seen was never said.
+        return Outcome(says("assistant", text) if text and held.channel.caps.live else None, "stopped")
+    if not text.strip():
+        sorry = words.sorry_filtered if done.finish == "filter" else words.sorry_empty
+        return Outcome(says("assistant", sorry), APOLOGY, done.usage, done.model, f"no text ({done.finish})")
+    if done.finish == "length":
+        text = f"{text}\n\n{words.cut_short}"
+    return Outcome(says("assistant", text), done.finish, done.usage, done.model)
+
+
+def _said(turn: Turn, outcome: Outcome) -> list[Message]:
+    """What the history remembers of the turn: both sides, or nothing where the model gave no answer."""
+    inbound, answer = turn.inbound, outcome.answer
+    if outcome.finish == APOLOGY or inbound.kind == "collect" or inbound.context is not None:
+        return []
+    said = [inbound.message] if inbound.kind == "message" and inbound.message is not None else []
+    return [*said, answer] if answer is not None and answer.text else said
