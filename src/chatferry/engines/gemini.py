@@ -1,0 +1,170 @@
+"""Gemini's own protocol: `streamGenerateContent`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from typing import Any
+from urllib.parse import quote
+
+import aiohttp
+import msgspec
+
+from chatferry.clock import Clock, SystemClock
+from chatferry.config import ModelSettings
+from chatferry.engines import faults
+from chatferry.engines.base import Done, Event, Prompt
+from chatferry.engines.check import try_out
+from chatferry.engines.http import Wire
+from chatferry.errors import TryLater
+from chatferry.model import Finding, Message, Usage
+
+_FINISH = {
+    "MAX_TOKENS": "length",
+    "SAFETY": "filter",
+    "RECITATION": "filter",
+    "LANGUAGE": "filter",
+    "BLOCKLIST": "filter",
+    "PROHIBITED_CONTENT": "filter",
+    "SPII": "filter",
+    "MODEL_ARMOR": "filter",
+}
+
+
+class Gemini:
+    """One Gemini model."""
+
+    def __init__(
+        self, name: str, settings: ModelSettings, http: aiohttp.ClientSession, clock: Clock | None = None
+    ) -> None:
+        self.name = name
+        self._settings = settings
+        self._key = settings.api_key.get_secret_value() if settings.api_key else ""
+        model = quote(settings.model.removeprefix("models/"), safe="")
+        self._url = f"{settings.base_url.rstrip('/')}/models/{model}:streamGenerateContent?alt=sse"
+        self._wire = Wire(name, http, timeout=settings.timeout, secret=self._key, clock=clock or SystemClock())
+
+    async def run(self, prompt: Prompt, *, pace: float = 0.0) -> AsyncGenerator[Event, None]:
+        # In a header: a URL is written to logs on its way.
+        headers = {"x-goog-api-key": self._key} if self._key else {}
+        body = msgspec.json.encode(self._request(prompt))
+        reader = GeminiReader(self.name, self._key)
+        async with aclosing(self._wire.ask(self._url, headers, body, reader, pace=pace)) as events:
+            async for event in events:
+                yield event
+
+    async def check(self) -> AsyncIterator[Finding]:
+        yield await try_out(self, self._settings.model, self._wire.clock)
+
+    def _request(self, prompt: Prompt) -> dict[str, Any]:
+        options, settings = prompt.options, self._settings
+        system = [prompt.system, *(said.text for said in prompt.messages if said.role == "system")]
+        limits = [limit for limit in (options.max_tokens, settings.max_tokens) if limit is not None]
+        wanted = {
+            # The caller may ask for less than the operator allows, not for more.
+            "maxOutputTokens": min(limits, default=None),
+            "temperature": settings.temperature if options.temperature is None else options.temperature,
+            "topP": options.top_p,
+            "stopSequences": options.stop or None,
+        }
+        request: dict[str, Any] = {"contents": contents(prompt.messages)}
+        if parts := [{"text": text} for text in system if text]:
+            request["systemInstruction"] = {"parts": parts}
+        if config := {key: value for key, value in wanted.items() if value is not None}:
+            request["generationConfig"] = config
+        return request
+
+
+def contents(messages: tuple[Message, ...]) -> list[dict[str, Any]]:
+    """The talk as Gemini wants it: the user begins, and the two sides take turns."""
+    talk: list[dict[str, Any]] = []
+    for said in messages:
+        role = "model" if said.role == "assistant" else "user"
+        if said.role == "system" or not said.text or (not talk and role == "model"):
+            continue
+        if talk and talk[-1]["role"] == role:
+            talk[-1]["parts"].append({"text": said.text})
+        else:
+            talk.append({"role": role, "parts": [{"text": said.text}]})
+    return talk
+
+
+class _Part(msgspec.Struct, gc=False):
+    text: str | None = None
+    thought: bool | None = None
+
+
+class _Content(msgspec.Struct, gc=False):
+    parts: list[_Part] | None = None
+
+
+class _Candidate(msgspec.Struct, rename="camel", gc=False):
+    content: _Content | None = None
+    finish_reason: str | None = None
+
+
+class _Feedback(msgspec.Struct, rename="camel", gc=False):
+    block_reason: str | None = None
+
+
+class _Usage(msgspec.Struct, rename="camel", gc=False):
+    prompt_token_count: int | None = None
+    candidates_token_count: int | None = None
+    thoughts_token_count: int | None = None
+
+
+class _Chunk(msgspec.Struct, rename="camel", gc=False):
+    candidates: list[_Candidate] | None = None
+    prompt_feedback: _Feedback | None = None
+    usage_metadata: _Usage | None = None
+    model_version: str | None = None
+    error: Any = None
+
+
+_decode = msgspec.json.Decoder(_Chunk).decode
+
+
+class GeminiReader:
+    """Reads the chunks of one answer; whatever the server leaves out or adds is no error."""
+
+    def __init__(self, name: str, secret: str = "") -> None:
+        self.finish: str | None = None
+        self.closed = False
+        self._name = name
+        self._secret = secret
+        self._usage: Usage | None = None
+        self._model = ""
+        self._answered = False
+        self._begun = False
+
+    def read(self, payload: bytes) -> str:
+        try:
+            chunk = _decode(payload)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise TryLater(f"{self._name}: sent what is no Gemini answer: {error}") from error
+        if chunk.error is not None:
+            raise faults.fault(self._name, 0, faults.said(chunk.error), secret=self._secret)
+        self._answered = True
+        if (usage := chunk.usage_metadata) is not None:
+            # Thoughts are paid for like the answer.
+            completion = (usage.candidates_token_count or 0) + (usage.thoughts_token_count or 0)
+            self._usage = Usage(usage.prompt_token_count or 0, completion)
+        if chunk.model_version:
+            self._model = chunk.model_version
+        if chunk.prompt_feedback is not None and chunk.prompt_feedback.block_reason:
+            self.finish = "filter"
+        if not chunk.candidates:
+            return ""
+        candidate = chunk.candidates[0]
+        self._begun = True
+        if candidate.finish_reason:
+            self.finish = _FINISH.get(candidate.finish_reason, "stop")
+        if candidate.content is None or not candidate.content.parts:
+            return ""
+        return "".join([part.text for part in candidate.content.parts if part.text and not part.thought])
+
+    def end(self) -> Done:
+        # An answer without any candidate is Gemini's way to say nothing; one without a reason to stop broke off.
+        if self.finish is None and (self._begun or not self._answered):
+            raise TryLater(f"{self._name}: the stream broke off")
+        return Done(self.finish or "stop", self._usage, self._model)

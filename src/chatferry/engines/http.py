@@ -1,0 +1,141 @@
+"""The hot path that all providers share: one POST, its stream read at the reader's pace, faults told apart."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Mapping
+from typing import Protocol
+
+import aiohttp
+
+from chatferry.clock import Clock
+from chatferry.engines import faults
+from chatferry.engines.base import Delta, Done, Event
+from chatferry.engines.sse import Decoder
+from chatferry.errors import Fault, Final
+
+_WHOLE = 4 << 20
+"""Bytes of an answer that is not streamed."""
+_LINGER = 0.2
+"""Seconds that a body may take to end after its answer has."""
+
+
+class Reader(Protocol):
+    """Understands the payloads of one answer of one provider. Pure."""
+
+    finish: str | None
+    """Why the model stopped, as `Done.finish`; None: it has not yet."""
+    closed: bool
+    """The provider said that nothing more comes."""
+
+    def read(self, payload: bytes) -> str:
+        """The text in one payload. Raises `TryLater` or `Final` for an error told in mid-stream."""
+        ...
+
+    def end(self) -> Done:
+        """The body has ended. Raises `TryLater` if the answer had not."""
+        ...
+
+
+class Wire:
+    """One model's way to its provider over a session that all models share.
+
+    Let the session's connector have no limit: an answer that streams holds a connection for a minute.
+    """
+
+    def __init__(self, name: str, http: aiohttp.ClientSession, *, timeout: float, secret: str, clock: Clock) -> None:
+        self.clock = clock
+        self._name = name
+        self._http = http
+        self._timeout = timeout
+        self._secret = secret
+
+    async def ask(
+        self, url: str, headers: Mapping[str, str], body: bytes, reader: Reader, *, pace: float
+    ) -> AsyncGenerator[Event, None]:
+        """Post `body` and read the answer. See `Engine.run`; leaving early closes the connection."""
+        async with self._post(url, headers, body, pace) as answer:
+            if "json" in answer.content_type:
+                if text := reader.read(await self._whole(answer, _WHOLE)):
+                    yield Delta(text)
+                reader.closed = True
+            content, decoder, begun = answer.content, Decoder(), False
+            while not reader.closed and (chunk := await content.readany()):
+                text = "".join([reader.read(payload) for payload in decoder.feed(chunk)])
+                if text:
+                    yield Delta(text)
+                # The first read often brings no more than a role: the text that follows need not wait.
+                if pace > 0 and (text or begun) and reader.finish is None and not content.is_eof():
+                    await self._rest(answer, pace)
+                begun = True
+            if not reader.closed and (text := "".join([reader.read(payload) for payload in decoder.close()])):
+                yield Delta(text)
+            if not content.is_eof():
+                await self._drain(content)
+        yield reader.end()
+
+    @contextlib.asynccontextmanager
+    async def _post(
+        self, url: str, headers: Mapping[str, str], body: bytes, pace: float
+    ) -> AsyncGenerator[aiohttp.ClientResponse, None]:
+        """The answer to a POST, if it is one to read. What the transport raises, here or later, is made a fault.
+
+        The timeout is one of silence: so many seconds to connect, and so many without a single byte.
+        """
+        sent = {
+            **headers,
+            "Content-Type": "application/json",
+            "Accept": "text/event-stream, application/json",
+            # A compressed stream costs more than it saves: tokens are flushed one by one.
+            "Accept-Encoding": "identity",
+        }
+        # While we rest the timer of silence runs on, though it is not the provider who is silent.
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=self._timeout, sock_read=self._timeout + pace)
+        try:
+            # A redirect would turn the POST into a GET, or take the key to another host.
+            async with self._http.post(url, data=body, headers=sent, timeout=timeout, allow_redirects=False) as answer:
+                if answer.status >= 300:
+                    raise await self._refusal(answer)
+                yield answer
+        except aiohttp.InvalidURL as error:
+            raise Final(f"{self._name}: base_url cannot be used: {url}") from error
+        except (aiohttp.ClientError, OSError) as error:
+            told = faults.scrub(str(error), self._secret)
+            raise faults.Unreached(f"{self._name}: {type(error).__name__}: {told}") from error
+
+    async def _drain(self, content: aiohttp.StreamReader) -> None:
+        """Wait a moment for the end of the body after the end of the answer: its connection can then be used again."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LINGER):
+                while await content.readany():
+                    pass
+
+    async def _rest(self, answer: aiohttp.ClientResponse, seconds: float) -> None:
+        """Let the kernel, not Python, collect what comes in the meantime.
+
+        This holds the transport itself. The protocol's own `pause_reading` also pauses the parser, which then hands
+        out one HTTP chunk, that is one token, per read. What the protocol has paused for its own reasons stays so.
+        """
+        transport = answer.connection.transport if answer.connection else None
+        held = transport is not None and transport.is_reading()
+        if transport is not None and held:
+            transport.pause_reading()
+        try:
+            await self.clock.sleep(seconds)
+        finally:
+            if transport is not None and held and not transport.is_closing():
+                transport.resume_reading()
+
+    async def _refusal(self, answer: aiohttp.ClientResponse) -> Fault:
+        error = faults.said(faults.read(await self._whole(answer, 1 << 16)))
+        after = faults.retry_after(answer.headers, self.clock.now())
+        return faults.fault(self._name, answer.status, error, after=after, secret=self._secret)
+
+    async def _whole(self, answer: aiohttp.ClientResponse, limit: int) -> bytes:
+        body = bytearray()
+        while chunk := await answer.content.readany():
+            body += chunk
+            if len(body) > limit:
+                raise Final(f"{self._name}: an answer of more than {limit} bytes")
+        return bytes(body)

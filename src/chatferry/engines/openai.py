@@ -1,0 +1,206 @@
+"""OpenAI's chat completions, which nearly every provider and local server speaks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+import msgspec
+
+from chatferry.clock import Clock, SystemClock
+from chatferry.config import ModelSettings
+from chatferry.engines import faults
+from chatferry.engines.base import Done, Event, Prompt
+from chatferry.engines.check import try_out
+from chatferry.engines.http import Wire
+from chatferry.errors import TryLater
+from chatferry.model import Finding, Usage
+
+_FINISH = {"length": "length", "max_tokens": "length", "content_filter": "filter"}
+_UNSUPPORTED = re.compile(r"unsupported|not support|unrecogni[sz]ed|unknown|unexpected|not permitted", re.IGNORECASE)
+_LIMITS = ("max_tokens", "max_completion_tokens")
+_OPTIONAL = (*_LIMITS, "temperature", "top_p", "stop", "stream_options")
+
+
+class OpenAI:
+    """One model behind one OpenAI-compatible API.
+
+    Servers differ in the options they take: what one refuses is left out, or goes by its other name, from then on.
+    """
+
+    def __init__(
+        self, name: str, settings: ModelSettings, http: aiohttp.ClientSession, clock: Clock | None = None
+    ) -> None:
+        self.name = name
+        self._settings = settings
+        self._key = settings.api_key.get_secret_value() if settings.api_key else ""
+        self._url = settings.base_url.rstrip("/") + "/chat/completions"
+        self._wire = Wire(name, http, timeout=settings.timeout, secret=self._key, clock=clock or SystemClock())
+        self._refused: set[str] = set()
+
+    async def run(self, prompt: Prompt, *, pace: float = 0.0) -> AsyncGenerator[Event, None]:
+        headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
+        while True:
+            request = self._request(prompt)
+            reader = OpenAIReader(self.name, self._key)
+            try:
+                async with aclosing(
+                    self._wire.ask(self._url, headers, msgspec.json.encode(request), reader, pace=pace)
+                ) as events:
+                    async for event in events:
+                        yield event
+            except faults.Refused as fault:
+                if (option := _unsupported(request, fault)) is None:
+                    raise
+                self._refused.add(option)
+            else:
+                return
+
+    async def check(self) -> AsyncIterator[Finding]:
+        yield await try_out(self, self._settings.model, self._wire.clock)
+
+    def _request(self, prompt: Prompt) -> dict[str, Any]:
+        messages = [{"role": said.role, "content": said.text} for said in prompt.messages if said.text]
+        if prompt.system:
+            messages.insert(0, {"role": "system", "content": prompt.system})
+        options, settings = prompt.options, self._settings
+        limits = [limit for limit in (options.max_tokens, settings.max_tokens) if limit is not None]
+        wanted = {
+            "stream_options": {"include_usage": True},
+            # The caller may ask for less than the operator allows, not for more.
+            self._limit_name(): min(limits, default=None),
+            "temperature": settings.temperature if options.temperature is None else options.temperature,
+            "top_p": options.top_p,
+            "stop": options.stop or None,
+        }
+        given = {key: value for key, value in wanted.items() if value is not None and key not in self._refused}
+        return {"model": settings.model, "messages": messages, "stream": True, **given}
+
+    def _limit_name(self) -> str:
+        """OpenAI itself now wants `max_completion_tokens`, and its newer models refuse the old name; the many other
+        servers know `max_tokens`. The host tells which to begin with; a refusal teaches the other one."""
+        host = urlsplit(self._url).hostname or ""
+        ours = host.endswith((".openai.com", ".openai.azure.com"))
+        first, second = reversed(_LIMITS) if ours else _LIMITS
+        return second if first in self._refused else first
+
+
+def _unsupported(request: dict[str, Any], fault: faults.Refused) -> str | None:
+    """The option of `request` that the server says it does not know, if that is what it says."""
+    if fault.status not in (400, 422) or not _UNSUPPORTED.search(f"{fault.word} {fault.message}"):
+        return None
+    named = [option for option in _OPTIONAL if option in request and re.search(rf"\b{option}\b", fault.message)]
+    return fault.param if fault.param in _OPTIONAL and fault.param in request else next(iter(named), None)
+
+
+class Call(msgspec.Struct):
+    """A tool call as far as it has come."""
+
+    id: str = ""
+    name: str = ""
+    arguments: str = ""
+
+
+class _Function(msgspec.Struct, gc=False):
+    name: str | None = None
+    arguments: str | None = None
+
+
+class _ToolCall(msgspec.Struct, gc=False):
+    index: int | None = None
+    id: str | None = None
+    function: _Function | None = None
+
+
+class _Part(msgspec.Struct, gc=False):
+    type: str = ""
+    text: str | None = None
+
+
+class _Said(msgspec.Struct, gc=False):
+    content: str | list[_Part] | None = None
+    tool_calls: list[_ToolCall] | None = None
+
+
+class _Choice(msgspec.Struct, gc=False):
+    delta: _Said | None = None
+    message: _Said | None = None
+    finish_reason: str | None = None
+
+
+class _Usage(msgspec.Struct, gc=False):
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+
+
+class _Chunk(msgspec.Struct, gc=False):
+    """A chunk of a stream, or a whole answer: they differ in `delta` and `message`."""
+
+    choices: list[_Choice] | None = None
+    usage: _Usage | None = None
+    model: str | None = None
+    error: Any = None
+
+
+_decode = msgspec.json.Decoder(_Chunk).decode
+
+
+class OpenAIReader:
+    """Reads the chunks of one answer; whatever a server leaves out or adds is no error."""
+
+    def __init__(self, name: str, secret: str = "") -> None:
+        self.finish: str | None = None
+        self.closed = False
+        self.calls: dict[int, Call] = {}
+        self._name = name
+        self._secret = secret
+        self._usage: Usage | None = None
+        self._model = ""
+
+    def read(self, payload: bytes) -> str:
+        if payload == b"[DONE]":
+            self.closed = True
+            return ""
+        try:
+            chunk = _decode(payload)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise TryLater(f"{self._name}: sent what is no chat completion: {error}") from error
+        if chunk.error is not None:
+            raise faults.fault(self._name, 0, faults.said(chunk.error), secret=self._secret)
+        if chunk.usage is not None:
+            self._usage = Usage(chunk.usage.prompt_tokens or 0, chunk.usage.completion_tokens or 0)
+        if chunk.model:
+            self._model = chunk.model
+        if not chunk.choices:
+            return ""
+        choice = chunk.choices[0]
+        said = choice.delta or choice.message
+        if choice.finish_reason is not None:
+            self.finish = _FINISH.get(choice.finish_reason, "stop")
+        if choice.message is not None and self.finish is None:
+            self.finish = "stop"
+        if said is None:
+            return ""
+        if said.tool_calls:
+            self._collect(said.tool_calls)
+        content = said.content
+        if isinstance(content, list):
+            return "".join([part.text for part in content if part.type == "text" and part.text])
+        return content or ""
+
+    def end(self) -> Done:
+        if self.finish is None and not self.closed:
+            raise TryLater(f"{self._name}: the stream broke off")
+        return Done(self.finish or "stop", self._usage, self._model)
+
+    def _collect(self, pieces: list[_ToolCall]) -> None:
+        for piece in pieces:
+            call = self.calls.setdefault(piece.index or 0, Call())
+            call.id = piece.id or call.id
+            if piece.function is not None:
+                call.name = piece.function.name or call.name
+                call.arguments += piece.function.arguments or ""

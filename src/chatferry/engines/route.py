@@ -1,0 +1,67 @@
+"""One engine made of several: tries again, goes on to the next, leaves out what is down."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing
+
+from chatferry.clock import Clock
+from chatferry.engines.base import Delta, Done, Engine, Event, Prompt, Restart
+from chatferry.errors import Fault, Final, TryLater
+from chatferry.model import Finding
+from chatferry.retry import Circuit, next_try
+
+
+class Route:
+    """A model and its fallbacks, in order.
+
+    Circuits come in by argument because they belong to the model: all assistants that use it share one.
+    """
+
+    def __init__(self, engines: Sequence[tuple[Engine, Circuit]], clock: Clock, random: Callable[[], float]) -> None:
+        self.name = engines[0][0].name
+        self._engines = engines
+        self._clock = clock
+        self._random = random
+
+    async def run(self, prompt: Prompt, *, pace: float = 0.0) -> AsyncGenerator[Event, None]:
+        """See `Engine.run`. Text of a try that failed is voided by a `Restart` once there is something new to show."""
+        last: Fault | None = None
+        shown = False
+        for engine, circuit in self._engines:
+            attempts = 0
+            while circuit.admits():
+                void, shown = shown, False
+                try:
+                    async with aclosing(engine.run(prompt, pace=pace)) as events:
+                        async for event in events:
+                            if void:
+                                yield Restart()
+                                void = False
+                            shown = shown or isinstance(event, Delta)
+                            if isinstance(event, Done):
+                                circuit.answered()
+                            yield event
+                    return
+                except TryLater as fault:
+                    circuit.failed()
+                    last = fault
+                except Final as fault:
+                    circuit.answered()
+                    last = fault
+                shown = shown or void
+                attempts += 1
+                wait = next_try(last, attempts, random=self._random)
+                if wait is None:
+                    break
+                await self._clock.sleep(wait)
+        raise last or self._all_down()
+
+    async def check(self) -> AsyncIterator[Finding]:
+        for engine, _ in self._engines:
+            async for finding in engine.check():
+                yield finding
+
+    def _all_down(self) -> TryLater:
+        after = min(circuit.closed_for() for _, circuit in self._engines)
+        return TryLater(f"{self.name}: this model and its fallbacks failed too often just now", after=after)
