@@ -13,7 +13,8 @@ from chatferry.plain import LONGEST, plain
 # fmt: off
 marks = st.sampled_from([
     "# ", "**", "*", "_", "`", "```\n", "> ", "- ", "1. ", "[", "](", ")", "![", "[1]: ", "|", "|-|-|\n", "---\n", "\n",
-    "\n\n", "    ", "~~", "<b>", "&amp;", "\\", "「", "」", "：", "http://a.b", "\t", "\x00", "\r\n", "\ud800", "\ufdd0",
+    "\n\n", "    ", "~~", "<b>", "&amp;", "\\",
+    "「", "」", "：", "http://a.b", "\t", "\x00", "\r\n", "\ud800", "\ufdd0",
 ])
 # fmt: on
 documents = st.lists(st.one_of(marks, st.text(max_size=6)), max_size=60).map("".join)
