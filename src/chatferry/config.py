@@ -1,0 +1,254 @@
+"""The settings: one TOML file with the environment, or the environment alone, becomes frozen values.
+
+Whoever holds a `Settings` from `load` can use it as it is: what is referred to exists, and nothing required is missing.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from chatferry.configfile import Draft, read, set_it, suggest, variables
+from chatferry.configrules import check, fill
+from chatferry.words import Language, language_of, words
+
+_BASES = {"openai": "https://api.openai.com/v1", "gemini": "https://generativelanguage.googleapis.com/v1beta"}
+
+
+def _wrong(problem: str, mend: str = "") -> PydanticCustomError:
+    return PydanticCustomError("wrong", "{problem}", {"problem": problem, "mend": mend})
+
+
+def _url(value: str) -> str:
+    if not re.fullmatch(r"https?://[^\s/?#]+[^\s?#]*", value):  # no query: calls put their paths behind it
+        raise _wrong("must be an address that begins with http:// or https://")
+    return value.rstrip("/")
+
+
+def _sendable(secret: SecretStr) -> SecretStr:
+    """Secrets travel in headers and addresses. What cannot is a slip: "your key here", a line break, a wide letter."""
+    if not re.fullmatch(r"[!-~]+", secret.get_secret_value()):
+        raise _wrong("must be of ASCII letters, digits and signs, without blanks" if secret else "must not be empty")
+    return secret
+
+
+def _path(value: str) -> str:
+    if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", value):
+        raise _wrong("must be a path like /hooks/line")
+    return value
+
+
+def _database(value: str) -> str:
+    if not re.match(r"sqlite:///.|postgresql://.", value):
+        raise _wrong("names no database we know", "sqlite:///chatferry.db or postgresql://user:password@host/name")
+    return value
+
+
+Url = Annotated[str, AfterValidator(_url)]
+Secret = Annotated[SecretStr, AfterValidator(_sendable)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)
+
+
+class ServerSettings(_Table):
+    host: str = "0.0.0.0"  # noqa: S104 - a webhook has to be reachable, and containers know no better address
+    port: int = Field(default=8080, ge=0, le=65535)
+    public_url: Url | None = None
+    """Where platforms and people reach us from outside."""
+    database: Annotated[str, AfterValidator(_database)] = Field(default="sqlite:///chatferry.db", repr=False)
+    drain: float = Field(default=25.0, ge=0)
+    """Seconds that running answers have to end in when we are told to stop."""
+    concurrency: int = Field(default=2000, ge=1)
+    """Turns in flight at once."""
+    body_limit: int = Field(default=262144, ge=1024)
+    """Bytes that a request may have."""
+    log: Literal["auto", "json", "console"] = "auto"
+    """auto: for people on a terminal, JSON elsewhere."""
+
+
+class ModelSettings(_Table):
+    # In this order, as a default that looks at other fields is not made once one before it has a fault.
+    provider: Literal["openai", "gemini", "demo"]
+    """openai: also everything else that speaks OpenAI's chat completions, by `base_url`."""
+    base_url: Url = Field(default_factory=lambda told: _BASES.get(told.get("provider", ""), ""), repr=False)
+    api_key: Secret | None = Field(default=None, validate_default=True)
+    model: str = Field(default="", validate_default=True)
+    """The provider's name of it."""
+    max_tokens: Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(lambda given: given or None)] = 1000
+    """Length limit of an answer. None, written 0 in TOML: the provider's own."""
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    timeout: float = Field(default=60.0, gt=0)
+    """Seconds without any byte from the provider after which we give up."""
+    fallback: tuple[str, ...] = ()
+    """Models that are asked in its place, in this order, while it cannot answer."""
+    pace: float = Field(default=0.02, ge=0)
+    """Seconds per token (demo only)."""
+
+    @field_validator("api_key")
+    @classmethod
+    def _has_its_key(cls, api_key: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        """A local server needs none, so an OpenAI model without one must say where it is."""
+        told = info.data
+        if api_key is None and (told.get("provider") == "gemini" or told.get("base_url") == _BASES["openai"]):
+            raise PydanticCustomError("missing", "is required")
+        return api_key
+
+    @field_validator("model")
+    @classmethod
+    def _is_named(cls, model: str, info: ValidationInfo) -> str:
+        if not model and info.data.get("provider") in _BASES:
+            raise PydanticCustomError("missing", "is required")
+        return model
+
+
+class AssistantSettings(_Table):
+    model: str = "default"
+    language: Literal["auto"] | Language = "auto"
+    """What our own sentences are written in. auto: the language of `instructions`."""
+    instructions: str = Field(default_factory=lambda told: words(_spoken(told.get("language", "auto"))).instructions)
+    context_tokens: int = Field(default=4000, ge=100)
+    """Tokens of what was said before that go into a prompt."""
+    busy: Literal["queue", "merge", "interrupt"] = "queue"
+    """What a message does that comes while another is being answered."""
+    greeting: str | None = None
+    """Said to whoever meets us. None: the sentence of the language; empty: nothing."""
+
+    @property
+    def tongue(self) -> Language:
+        """The language of our own sentences."""
+        return language_of(self.instructions) if self.language == "auto" else self.language
+
+
+def _spoken(language: Literal["auto"] | Language) -> Language:
+    return "en" if language == "auto" else language
+
+
+class LineSettings(_Table):
+    type: Literal["line"] = "line"
+    secret: Secret
+    token: Secret
+    assistant: str = "default"
+    groups: Literal["mention", "all", "off"] = "mention"
+    """In groups, answer whoever mentions us, everybody, or nobody."""
+    waiting: Literal["loading", "message", "none"] = "loading"
+    """loading: LINE's dots; message: spend the free reply on "please wait"."""
+    late: Literal["push", "button", "auto"] = "auto"
+    """An answer that misses the free reply is pushed (quota) or fetched by a button; auto: push while quota lasts."""
+    api_base: Url = "https://api.line.me"
+    data_api_base: Url = "https://api-data.line.me"
+    path: Annotated[str, AfterValidator(_path)] | None = None
+    """Where LINE's webhook comes in. `load` puts `/hooks/NAME` where nothing is said."""
+    url_token: Secret | None = None
+    """Expected in the webhook's address, in front of the signature."""
+
+
+# With a second one: Annotated[LineSettings | ..., Field(discriminator="type")]. Pydantic then puts the type into the
+# place of a fault, after the channel's name, for `_pin` to leave out.
+ChannelSettings = LineSettings
+
+
+class ApiSettings(_Table):
+    keys: tuple[Secret, ...] = Field(min_length=1)
+    """Each of them opens the API."""
+    rate: int | None = Field(default=None, ge=1)
+    """Requests per minute and key. None: no limit."""
+
+
+class Settings(_Table):
+    server: ServerSettings = ServerSettings()
+    models: dict[str, ModelSettings]
+    assistants: dict[str, AssistantSettings]
+    channels: dict[str, ChannelSettings] = {}
+    api: ApiSettings | None = None
+    source: str
+    """Where they come from, for messages: the file's path, or `environment`."""
+
+
+def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+    """Read the configuration: `path`, else `CHATFERRY_CONFIG`, else ./chatferry.toml, else the environment alone.
+
+    `.env` beside the file (or here) is read with it; what the environment itself says wins. Neither is changed.
+    Raises `ConfigError`, which tells every fault at once, with its place and what mends it, and shows no value.
+    """
+    environ = os.environ if environ is None else environ
+    path = path or _found(environ)
+    draft = Draft(str(path), read(path)) if path else Draft("environment")
+    known = variables(path.parent if path else Path(), environ)
+    draft.interpolate(known)
+    fill(draft, known)
+    check(draft)
+    settings = _validated(draft)
+    if settings is None or not draft.sound:
+        raise draft.error()
+    return settings
+
+
+def _found(environ: Mapping[str, str]) -> Path | None:
+    if named := environ.get("CHATFERRY_CONFIG"):
+        return Path(named)
+    usual = Path("chatferry.toml")
+    return usual if usual.exists() else None
+
+
+def _validated(draft: Draft) -> Settings | None:
+    """The settings, or None and the faults are pinned to the draft."""
+    if "source" in draft.tree:
+        draft.fault(("source",), "is not a setting")
+    try:
+        return Settings.model_validate(draft.tree | {"source": draft.source})
+    except ValidationError as invalid:
+        for error in invalid.errors(include_url=False, include_input=False):
+            if error["type"] != "default_factory_not_called":  # follows from another fault
+                _pin(draft, error)
+    return None
+
+
+_PROBLEMS = {
+    "extra_forbidden": "is not a setting",
+    "dict_type": "must be a table",
+    "model_type": "must be a table",
+    "tuple_type": "must be a list",
+    "too_short": "must not be empty",
+    "string_type": "must be text in quotes",
+    "int_parsing": "must be a whole number",
+    "float_parsing": "must be a number",
+}
+
+
+def _pin(draft: Draft, error: ErrorDetails) -> None:
+    """Say in our words what pydantic found. Its own never show the value in the kinds that occur here."""
+    key, kind, mend = error["loc"], error["type"], error.get("ctx", {}).get("mend", "")
+    problem = _PROBLEMS.get(kind, error["msg"].replace("Input should", "must"))
+    if kind == "extra_forbidden":
+        known = _names(Settings.model_fields[str(key[0])].annotation if len(key) > 1 else Settings) - {"source"}
+        mend = suggest(str(key[-1]), known)
+    elif kind == "missing":
+        origin = draft.origin(key)
+        problem = "is not set" if origin else "is required"
+        mend = set_it(origin) if origin else f"{key[-1]} = ... in [{'.'.join(map(str, key[:-1]))}]"
+    draft.fault(key, problem, mend)
+
+
+def _names(kind: Any) -> set[str]:
+    """The settings of a table, or of every table that a type speaks of."""
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return set(kind.model_fields)
+    return {name for part in get_args(kind) for name in _names(part)}

@@ -1,0 +1,124 @@
+"""What the environment says without a file, and what the tables of a configuration owe each other.
+
+Both look at the draft, not at checked settings, so that they also speak where a table has faults of its own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Mapping
+from graphlib import CycleError, TopologicalSorter
+
+from chatferry.configfile import Draft, Key, suggest
+
+_SERVER = {"port": "PORT", "database": "CHATFERRY_DATABASE", "public_url": "CHATFERRY_PUBLIC_URL"}
+_OPENAI = {"api_key": "OPENAI_API_KEY", "base_url": "OPENAI_BASE_URL", "model": "OPENAI_MODEL"}
+_GEMINI = {"api_key": "GEMINI_API_KEY", "base_url": "GEMINI_BASE_URL", "model": "GEMINI_MODEL"}
+_LINE = {
+    "secret": "LINE_CHANNEL_SECRET",
+    "token": "LINE_CHANNEL_ACCESS_TOKEN",
+    "api_base": "LINE_API_BASE",
+    "data_api_base": "LINE_DATA_API_BASE",
+}
+
+
+def fill(draft: Draft, environ: Mapping[str, str]) -> None:
+    """Put what the environment says over [server], and in the place of the tables that the file lacks."""
+    tree = draft.tree
+    if "public_url" not in draft.table("server"):
+        draft.take(("server",), {"public_url": "RENDER_EXTERNAL_URL"}, environ)
+    draft.take(("server",), _SERVER, environ)  # over the file: platforms say by PORT where they will knock
+    if not tree.get("models"):
+        tree["models"] = {}
+        _fill_models(draft, environ)
+    if not tree.get("assistants"):
+        tree["assistants"] = {"default": {}}
+        draft.take(("assistants", "default"), {"instructions": "CHATFERRY_INSTRUCTIONS"}, environ)
+    if not tree.get("channels") and "api" not in tree:
+        tree["channels"] = {}
+        if "LINE_CHANNEL_SECRET" in environ or "LINE_CHANNEL_ACCESS_TOKEN" in environ:
+            draft.take(("channels", "line"), _LINE, environ)
+        if "CHATFERRY_API_KEY" in environ:
+            draft.take(("api",), {"keys": "CHATFERRY_API_KEY"}, environ)
+            tree["api"]["keys"] = [tree["api"]["keys"]]
+    for name, table in draft.tables("channels").items():
+        table.setdefault("type", name)
+        if _good_name(name):
+            table.setdefault("path", f"/hooks/{name}")
+
+
+def _fill_models(draft: Draft, environ: Mapping[str, str]) -> None:
+    models = draft.tree["models"]
+    openai = "OPENAI_API_KEY" in environ or "OPENAI_BASE_URL" in environ
+    if openai:
+        models["default"] = {"provider": "openai", "model": "gpt-5-mini"}
+        draft.take(("models", "default"), _OPENAI, environ)
+    if "GEMINI_API_KEY" in environ:
+        name = "gemini" if openai else "default"
+        models[name] = {"provider": "gemini", "model": "gemini-2.5-flash"}
+        draft.take(("models", name), _GEMINI, environ)
+    if len(models) > 1:
+        models["default"]["fallback"] = ["gemini"]
+
+
+def check(draft: Draft) -> None:
+    """Pin a fault to what is missing as a whole, to every name that names nothing, and to what clashes."""
+    if not draft.tree["models"]:
+        given = "set OPENAI_API_KEY or GEMINI_API_KEY in .env or the environment"
+        draft.fault(("models",), "there is no model", f"{given}, or write [models.default] into chatferry.toml")
+    if not draft.tree.get("channels") and "api" not in draft.tree:
+        given = "set LINE_CHANNEL_SECRET and LINE_CHANNEL_ACCESS_TOKEN, or CHATFERRY_API_KEY"
+        mend = f"{given}, in .env or the environment, or write [channels.line] or [api] into chatferry.toml"
+        draft.fault(("channels",), "there is no channel and no api, so nobody could talk to us", mend)
+    models, assistants, channels = map(draft.tables, ("models", "assistants", "channels"))
+    for name, table in assistants.items():
+        _check_name(draft, ("assistants", name, "model"), table.get("model", "default"), models)
+    for name, table in channels.items():
+        _check_name(draft, ("channels", name, "assistant"), table.get("assistant", "default"), assistants)
+        if not _good_name(name):
+            mend = "name it by letters, digits, - and _, and not api"
+            draft.fault(("channels", name), "cannot be the name of a channel", mend)
+    _check_paths(draft, channels)
+    _check_fallbacks(draft, models)
+
+
+def _good_name(channel: str) -> bool:
+    """Conversations are kept as NAME:ADDRESS beside those of the API, and hooks come in at /hooks/NAME."""
+    return channel != "api" and re.fullmatch(r"[A-Za-z0-9_-]+", channel) is not None
+
+
+def _check_name(draft: Draft, key: Key, name: object, known: Collection[str]) -> None:
+    if known and isinstance(name, str) and name not in known:
+        draft.fault(key, "names nothing that exists", suggest(name, known))
+
+
+def _check_paths(draft: Draft, channels: Mapping[str, Mapping[str, object]]) -> None:
+    owners: dict[object, str] = {}
+    for name, table in channels.items():
+        path = table.get("path")
+        if isinstance(path, str) and owners.setdefault(path, name) != name:
+            mend = f'path = "/hooks/{name}"'
+            draft.fault(("channels", name, "path"), f"is the path of channels.{owners[path]} too", mend)
+
+
+def _check_fallbacks(draft: Draft, models: Mapping[str, Mapping[str, object]]) -> None:
+    after: dict[str, list[str]] = {}
+    for name, table in models.items():
+        listed = table.get("fallback")
+        others = [other for other in listed if isinstance(other, str)] if isinstance(listed, list) else []
+        for index, other in enumerate(others):
+            _check_name(draft, ("models", name, "fallback", index), other, models)
+        after[name] = others
+    while circle := _circle(after):
+        key = ("models", circle[0], "fallback")
+        draft.fault(key, f"goes round in a circle: {' -> '.join(circle)}", "leave one of them out")
+        after[circle[0]] = []  # so that the next circle is found too
+
+
+def _circle(after: Mapping[str, Iterable[str]]) -> list[str]:
+    try:
+        TopologicalSorter(after).prepare()
+    except CycleError as error:
+        nodes: list[str] = error.args[1]
+        return nodes[::-1]  # it lists who is waited for first
+    return []

@@ -1,0 +1,515 @@
+from __future__ import annotations
+
+import os
+import re
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydantic import BaseModel, ValidationError
+
+from chatferry import config
+from chatferry.config import Settings, load
+from chatferry.errors import ConfigError
+from chatferry.words import words
+
+EXAMPLE = Path(__file__).parent.parent / "chatferry.example.toml"
+LINE = {"LINE_CHANNEL_SECRET": "s3cret", "LINE_CHANNEL_ACCESS_TOKEN": "t0ken"}
+DEMO = '[models.default]\nprovider = "demo"\n'
+API = '[api]\nkeys = ["k"]\n'
+
+Write = Callable[..., Path]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory, so that no file of the developer's is read."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def write(folder: Path) -> Write:
+    def write(text: str, name: str = "chatferry.toml") -> Path:
+        path = Path(name)
+        path.write_text(text, "utf-8")
+        return path
+
+    return write
+
+
+def faults(environ: dict[str, str] | None = None, path: Path | None = None) -> list[str]:
+    """What `load` complains of: one entry per line, the mends among them."""
+    with pytest.raises(ConfigError) as caught:
+        load(path, environ or {})
+    return str(caught.value).split("\n")
+
+
+# The environment alone
+
+
+def test_the_environment_alone_makes_a_line_bot() -> None:
+    made = load(environ={**LINE, "OPENAI_API_KEY": "sk-1"})
+    line, model = made.channels["line"], made.models["default"]
+    assert (line.secret.get_secret_value(), line.token.get_secret_value()) == ("s3cret", "t0ken")
+    assert (line.path, line.api_base, line.assistant) == ("/hooks/line", "https://api.line.me", "default")
+    assert (model.provider, model.model, model.base_url) == ("openai", "gpt-5-mini", "https://api.openai.com/v1")
+    assert (made.assistants["default"].model, made.api, made.source) == ("default", None, "environment")
+
+
+def test_every_variable_finds_its_setting() -> None:
+    made = load(
+        environ={
+            **LINE,
+            "LINE_API_BASE": "http://127.0.0.1:9000/line/",
+            "LINE_DATA_API_BASE": "http://127.0.0.1:9000/data",
+            "OPENAI_API_KEY": "sk-1",
+            "OPENAI_BASE_URL": "http://127.0.0.1:9001/v1/",
+            "OPENAI_MODEL": "gpt-x",
+            "GEMINI_API_KEY": "g-1",
+            "GEMINI_BASE_URL": "http://127.0.0.1:9002",
+            "GEMINI_MODEL": "gemini-x",
+            "CHATFERRY_API_KEY": "k-1",
+            "CHATFERRY_DATABASE": "postgresql://u:p@db/chat",
+            "CHATFERRY_INSTRUCTIONS": "用繁體中文回答問題",
+            "CHATFERRY_PUBLIC_URL": "https://chat.example.com/",
+            "PORT": "10000",
+        }
+    )
+    openai, gemini, line = made.models["default"], made.models["gemini"], made.channels["line"]
+    assert (openai.model, openai.base_url, openai.fallback) == ("gpt-x", "http://127.0.0.1:9001/v1", ("gemini",))
+    assert (gemini.provider, gemini.model, gemini.base_url) == ("gemini", "gemini-x", "http://127.0.0.1:9002")
+    assert (line.api_base, line.data_api_base) == ("http://127.0.0.1:9000/line", "http://127.0.0.1:9000/data")
+    assert made.api is not None
+    assert [key.get_secret_value() for key in made.api.keys] == ["k-1"]
+    assert (made.server.database, made.server.port) == ("postgresql://u:p@db/chat", 10000)
+    assert made.server.public_url == "https://chat.example.com"
+    assert made.assistants["default"].tongue == "zh-TW"
+
+
+def test_gemini_alone_is_the_default_model() -> None:
+    made = load(environ={**LINE, "GEMINI_API_KEY": "g-1"})
+    assert {name: (model.provider, model.model) for name, model in made.models.items()} == {
+        "default": ("gemini", "gemini-2.5-flash")
+    }
+
+
+def test_a_local_server_needs_no_key() -> None:
+    assert load(environ={**LINE, "OPENAI_BASE_URL": "http://127.0.0.1:11434/v1"}).models["default"].api_key is None
+
+
+def test_openai_itself_needs_a_key() -> None:
+    assert faults({**LINE, "OPENAI_BASE_URL": "https://api.openai.com/v1/"}) == [
+        "environment  OPENAI_API_KEY: is not set",
+        "    mend: OPENAI_API_KEY=... in .env or the environment",
+    ]
+
+
+@pytest.mark.parametrize("missing", LINE)
+def test_half_of_the_line_pair_names_the_other_half(missing: str) -> None:
+    environ = {name: value for name, value in LINE.items() if name != missing}
+    assert faults({**environ, "OPENAI_API_KEY": "sk-1"}) == [
+        f"environment  {missing}: is not set",
+        f"    mend: {missing}=... in .env or the environment",
+    ]
+
+
+def test_nothing_at_all_says_what_to_set_both_ways() -> None:
+    models, mend_models, channels, mend_channels = faults()
+    assert models == "environment  models: there is no model"
+    assert all(word in mend_models for word in ("OPENAI_API_KEY", "GEMINI_API_KEY", "[models.default]"))
+    assert channels.startswith("environment  channels: there is no channel and no api")
+    assert all(word in mend_channels for word in (*LINE, "CHATFERRY_API_KEY", "[channels.line]", "[api]"))
+
+
+def test_an_empty_variable_is_not_set_and_blanks_around_a_value_go() -> None:
+    made = load(environ={**LINE, "OPENAI_API_KEY": "", "GEMINI_API_KEY": " g-1\n", "PORT": ""})
+    key = made.models["default"].api_key
+    assert key is not None
+    assert (key.get_secret_value(), made.server.port) == ("g-1", 8080)
+
+
+def test_render_tells_us_our_public_url_unless_we_were_told(write: Write) -> None:
+    render = {**LINE, "OPENAI_API_KEY": "sk-1", "RENDER_EXTERNAL_URL": "https://x.onrender.com"}
+    assert load(environ=render).server.public_url == "https://x.onrender.com"
+    told = render | {"CHATFERRY_PUBLIC_URL": "https://chat.example.com"}
+    assert load(environ=told).server.public_url == "https://chat.example.com"
+    file = write('[server]\npublic_url = "https://file.example.com"')
+    assert load(file, render).server.public_url == "https://file.example.com"
+
+
+def test_a_bad_variable_is_named_as_the_place_of_the_fault() -> None:
+    assert faults({**LINE, "OPENAI_BASE_URL": "localhost:11434", "PORT": "http"}) == [
+        "environment  PORT: must be a whole number",
+        "environment  OPENAI_BASE_URL: must be an address that begins with http:// or https://",
+    ]
+
+
+# Where it is read from
+
+
+def test_the_file_is_the_argument_then_the_variable_then_the_usual_name(write: Write) -> None:
+    paths = [write(DEMO + API, name) for name in ("chatferry.toml", "named.toml", "given.toml")]
+    named = {"CHATFERRY_CONFIG": "named.toml"}
+    assert [load(environ={}).source, load(environ=named).source, load(paths[2], named).source] == [
+        "chatferry.toml",
+        "named.toml",
+        "given.toml",
+    ]
+
+
+def test_a_named_file_that_is_not_there_is_a_fault() -> None:
+    assert faults({"CHATFERRY_CONFIG": "nowhere.toml"}) == ["nowhere.toml: No such file or directory"]
+
+
+def test_a_file_in_another_encoding_is_a_fault() -> None:
+    Path("chatferry.toml").write_bytes("# 設定".encode("big5"))
+    assert faults() == ["chatferry.toml: is not written in UTF-8"]
+
+
+def test_a_byte_order_mark_does_no_harm(write: Write) -> None:
+    assert load(write("\ufeff" + DEMO + API), {}).models["default"].provider == "demo"
+
+
+def test_dotenv_beside_the_file_is_read_and_the_environment_wins(folder: Path, write: Write) -> None:
+    (folder / "etc").mkdir()
+    write("OPENAI_API_KEY=from-here", ".env")
+    write("OPENAI_API_KEY=from-file\nOPENAI_MODEL=from-file\nPASSWORD='a$b${HOME}'", "etc/.env")
+    path = write(f'{API}[channels.line]\nsecret = "s"\ntoken = "${{PASSWORD}}"', "etc/c.toml")
+    before = dict(os.environ)
+    made = load(path, {"OPENAI_MODEL": "from-environment"})
+    model = made.models["default"]
+    assert model.api_key is not None
+    assert (model.api_key.get_secret_value(), model.model) == ("from-file", "from-environment")
+    assert made.channels["line"].token.get_secret_value() == "a$b${HOME}"
+    assert dict(os.environ) == before
+
+
+def test_dotenv_is_enough_without_a_file(write: Write) -> None:
+    write("\n".join(f"{name}={value}" for name, value in LINE.items()) + "\nexport OPENAI_API_KEY=sk-1\n", ".env")
+    assert load(environ={}).channels["line"].secret.get_secret_value() == "s3cret"
+
+
+def test_some_variables_win_over_the_file(write: Write) -> None:
+    path = write(
+        f"""{DEMO}{API}[server]
+        port = 1
+        database = "${{UNSET}}"
+        public_url = "https://a.example"
+        """
+    )
+    environ = {"PORT": "2", "CHATFERRY_DATABASE": "sqlite:///b.db", "CHATFERRY_PUBLIC_URL": "https://b.example"}
+    server = load(path, environ).server
+    assert (server.port, server.database, server.public_url) == (2, "sqlite:///b.db", "https://b.example")
+
+
+def test_the_environment_fills_in_the_tables_that_a_file_lacks(write: Write) -> None:
+    made = load(write("[server]\nport = 1"), {**LINE, "GEMINI_API_KEY": "g", "CHATFERRY_INSTRUCTIONS": "Be brief."})
+    assert made.models["default"].provider == "gemini"
+    assert made.assistants["default"].instructions == "Be brief."
+    assert "line" in made.channels
+
+
+def test_a_file_that_names_a_channel_gets_no_other_from_the_environment(write: Write) -> None:
+    assert load(write(DEMO + API), LINE).channels == {}
+
+
+# ${NAME}
+
+
+def test_variables_are_put_into_text_wherever_it_stands(write: Write) -> None:
+    path = write(
+        DEMO
+        + """
+        [api]
+        keys = ["${A}", "x-${A}-${B:-b}"]
+        [server]
+        port = "${P}"
+        [assistants.default]
+        instructions = "$${A} ${C:-} $A ${D:-你好}"
+        """
+    )
+    made = load(path, {"A": "a", "P": "99"})
+    assert made.api is not None
+    assert [key.get_secret_value() for key in made.api.keys] == ["a", "x-a-b"]
+    assert (made.server.port, made.assistants["default"].instructions) == (99, "${A}  $A 你好")
+
+
+def test_what_a_variable_holds_is_not_looked_into(write: Write) -> None:
+    path = write(f'{DEMO}{API}[assistants.default]\ninstructions = "${{A}}"')
+    assert load(path, {"A": "${B} $${C}"}).assistants["default"].instructions == "${B} $${C}"
+
+
+def test_a_missing_variable_is_told_with_its_place_and_mend(write: Write) -> None:
+    write(f'# keys\n\n{API}\n[models.default]\nprovider = "openai"\nmodel = "m"\napi_key = "${{OPENAI_API_KEY}}"\n')
+    assert faults() == [
+        "chatferry.toml:9  models.default.api_key: OPENAI_API_KEY is not set",
+        "    mend: OPENAI_API_KEY=... in .env or the environment",
+    ]
+
+
+def test_a_reference_that_is_none_is_a_fault(write: Write) -> None:
+    write(DEMO + API + '[assistants.default]\ninstructions = "a ${b c}"')
+    assert faults() == [
+        "chatferry.toml:6  assistants.default.instructions: `${` begins no ${NAME}",
+        "    mend: write $${ for the two characters as they are",
+    ]
+
+
+# Faults
+
+
+def test_every_fault_is_told_at_once_in_the_order_of_the_file(write: Write) -> None:
+    write('''\
+[server]
+prot = 80
+body_limit = "much"
+database = "mysql://root:hunter2@db/chat"
+source = 1
+
+[models]
+plain = "gpt"
+
+[models.one]
+provider = "openai"
+fallback = [
+    "two",
+    "tow",
+]
+
+[models."two"]
+provider = "demo"
+model = """
+[channels.line]
+token = 3
+"""
+pace = -1
+
+[models.three]
+provider = "gemnii"
+
+[models.four]
+provider = "gemini"
+model = "m"
+
+[assistants]
+main.model = "x"
+main.busy = "quue"
+
+[channels.line]
+secret = "${SECRET}"
+token = "full width"
+groups = "everybody"
+assistant = "mian"
+
+[channels.support]
+secret = "s"
+''')
+    assert faults({"PORT": "x"}) == [
+        "environment  PORT: must be a whole number",
+        "chatferry.toml:2  server.prot: is not a setting",
+        "    mend: did you mean `port`?",
+        "chatferry.toml:3  server.body_limit: must be a whole number",
+        "chatferry.toml:4  server.database: names no database we know",
+        "    mend: sqlite:///chatferry.db or postgresql://user:password@host/name",
+        "chatferry.toml:5  server.source: is not a setting",
+        "    mend: one of `body_limit`, `concurrency`, `database`, `drain`, `host`, `log`, `port`, `public_url`",
+        "chatferry.toml:8  models.plain: must be a table",
+        "chatferry.toml:10  models.one.api_key: is required",
+        "    mend: api_key = ... in [models.one]",
+        "chatferry.toml:10  models.one.model: is required",
+        "    mend: model = ... in [models.one]",
+        "chatferry.toml:12  models.one.fallback.1: names nothing that exists",
+        "    mend: did you mean `two`?",
+        "chatferry.toml:23  models.two.pace: must be greater than or equal to 0",
+        "chatferry.toml:26  models.three.provider: must be 'openai', 'gemini' or 'demo'",
+        "chatferry.toml:28  models.four.api_key: is required",
+        "    mend: api_key = ... in [models.four]",
+        "chatferry.toml:33  assistants.main.model: names nothing that exists",
+        "    mend: one of `four`, `one`, `three`, `two`",
+        "chatferry.toml:34  assistants.main.busy: must be 'queue', 'merge' or 'interrupt'",
+        "chatferry.toml:37  channels.line.secret: SECRET is not set",
+        "    mend: SECRET=... in .env or the environment",
+        "chatferry.toml:38  channels.line.token: must be of ASCII letters, digits and signs, without blanks",
+        "chatferry.toml:39  channels.line.groups: must be 'mention', 'all' or 'off'",
+        "chatferry.toml:40  channels.line.assistant: names nothing that exists",
+        "    mend: did you mean `main`?",
+        "chatferry.toml:42  channels.support.assistant: names nothing that exists",
+        "    mend: one of `main`",
+        "chatferry.toml:42  channels.support.type: must be 'line'",
+        "chatferry.toml:42  channels.support.token: is required",
+        "    mend: token = ... in [channels.support]",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[server]\nport 80", "chatferry.toml:2  this is not TOML: Expected '='"),
+        ('\n\na = """open', "chatferry.toml:3  this is not TOML: Unterminated string"),
+        ("a = " + "9" * 5000, "chatferry.toml  this is not TOML: Exceeds the limit"),
+    ],
+)
+def test_what_is_no_toml_is_told_with_its_line(write: Write, text: str, told: str) -> None:
+    write(text)
+    assert faults()[0].startswith(told)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("modles = 1", "modles: is not a setting"),
+        ('source = "x"', "source: is not a setting"),
+        ("models = 3", "models: must be a table"),
+        ("server = 3", "server: must be a table"),
+        ("api = 'x'", "api: must be a table"),
+        ("api = {keys = 'x'}", "api.keys: must be a list"),
+        ("api = {keys = []}", "api.keys: must not be empty"),
+        ("api = {keys = ['a', '']}", "api.keys.1: must not be empty"),
+        ("api = {}", "api.keys: is required"),
+        ("server.drain = inf", "server.drain: must be a finite number"),
+        ("models.a = {provider = 'demo', max_tokens = -1}", "models.a.max_tokens: must be greater than or equal to 1"),
+        ("models.a = {provider = 'demo', base_url = 'https://a/?b=c'}", "models.a.base_url: must be an address"),
+        ("assistants.a = {instructions = 3}", "assistants.a.instructions: must be text in quotes"),
+        ("channels.api = {type = 'line'}", "channels.api: cannot be the name of a channel"),
+        ("channels.'a:b' = {type = 'line'}", "channels.a:b: cannot be the name of a channel"),
+        ("channels.line = {path = '/a/{b}'}", "channels.line.path: must be a path like /hooks/line"),
+    ],
+)
+def test_a_wrong_table_or_value_is_told(write: Write, text: str, told: str) -> None:
+    write(text)
+    assert any(line.startswith(f"chatferry.toml:1  {told}") for line in faults())
+
+
+def test_two_channels_cannot_share_a_path(write: Write) -> None:
+    line = 'type = "line"\nsecret = "s"\ntoken = "t"\n'
+    write(f'{DEMO}[channels.line]\n{line}[channels.shop]\n{line}path = "/hooks/line"')
+    assert faults() == [
+        "chatferry.toml:11  channels.shop.path: is the path of channels.line too",
+        '    mend: path = "/hooks/shop"',
+    ]
+
+
+def test_fallbacks_that_go_in_circles_are_faults_each(write: Write) -> None:
+    links = {"default": "b", "b": "c", "c": "default", "self": "self", "leaf": "b"}
+    write(API + "".join(f'[models.{a}]\nprovider = "demo"\nfallback = ["{b}"]\n' for a, b in links.items()))
+    assert faults() == [
+        "chatferry.toml:5  models.default.fallback: goes round in a circle: default -> b -> c -> default",
+        "    mend: leave one of them out",
+        "chatferry.toml:14  models.self.fallback: goes round in a circle: self -> self",
+        "    mend: leave one of them out",
+    ]
+
+
+def test_fallbacks_may_share_a_last_resort(write: Write) -> None:
+    write(
+        API
+        + DEMO
+        + 'fallback = ["b", "c"]\n[models.b]\nprovider = "demo"\nfallback = ["c"]\n[models.c]\nprovider = "demo"'
+    )
+    assert load(environ={}).models["default"].fallback == ("b", "c")
+
+
+# Values
+
+
+def test_a_channel_is_of_the_type_that_it_is_named_after(write: Write) -> None:
+    path = write(DEMO + '[channels.line]\nsecret = "s"\ntoken = "t"')
+    assert load(path, {}).channels["line"].type == "line"
+
+
+def test_no_limit_of_tokens_is_written_0(write: Write) -> None:
+    assert load(write(DEMO + "max_tokens = 0\n" + API), {}).models["default"].max_tokens is None
+
+
+@pytest.mark.parametrize(
+    ("table", "tongue", "instructions"),
+    [
+        ("", "en", words("en").instructions),
+        ('language = "ja"', "ja", words("ja").instructions),
+        ('instructions = "请用简体中文回答"', "zh-CN", "请用简体中文回答"),
+        ('instructions = "Sell books."\nlanguage = "zh-TW"', "zh-TW", "Sell books."),
+    ],
+)
+def test_an_assistant_speaks_the_language_it_is_instructed_in(
+    write: Write, table: str, tongue: str, instructions: str
+) -> None:
+    assistant = load(write(f"{DEMO}{API}[assistants.default]\n{table}"), {}).assistants["default"]
+    assert (assistant.tongue, assistant.instructions) == (tongue, instructions)
+
+
+def test_settings_cannot_be_changed() -> None:
+    made = load(environ={**LINE, "OPENAI_API_KEY": "sk-1"})
+    with pytest.raises(ValidationError):
+        made.server.port = 1
+
+
+# The example
+
+
+def used(text: str) -> str:
+    """The example with every setting taken into use."""
+    return re.sub(r"^#(?=[\w\[])", "", text, flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("edit", [str, used])
+def test_the_example_loads(write: Write, edit: Callable[[str], str]) -> None:
+    text = edit(EXAMPLE.read_text("utf-8"))
+    made = load(write(text), dict.fromkeys(re.findall(r"\${(\w+)}", text), "x"))
+    assert made.assistants["default"].tongue == "zh-TW"
+
+
+def test_the_example_shows_every_setting() -> None:
+    tables = [kind for kind in vars(config).values() if isinstance(kind, type) and issubclass(kind, BaseModel)]
+    names = {name for kind in tables if kind is not Settings for name in kind.model_fields}
+    assert names - set(re.findall(r"^(\w+) = ", used(EXAMPLE.read_text("utf-8")), re.MULTILINE)) == set()
+
+
+# Secrets
+
+SPOILS = [
+    "",
+    "[wrong]",
+    "[server]\nport = 'x'",
+    "[models.more]\nprovider = 'openai'\nmodel = 3\napi_key = '${MODEL}'",
+    "[models.more]\nprovider = '${MODEL}'",
+    "[models.more]\nprovider = 'demo'\nfallback = ['${MODEL}']\ntemperature = '${MODEL}'\nbase_url = '${MODEL}'",
+    "[models]\nmore = '${MODEL}'",
+    "[assistants.more]\nmodel = '${MODEL}'\nlanguage = '${MODEL}'\nbusy = '${MODEL}'",
+    "[channels.more]\ntype = '${TOKEN}'\npath = '${TOKEN}'\nurl_token = '${URL}'",
+    "[channels.more]\ntype = 'line'\nsecret = '${TOKEN} '\ntoken = ['${TOKEN}']\nassistant = '${TOKEN}'",
+    "[channels]\nmore = ['${TOKEN}']",
+]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(data=st.data(), spoil=st.sampled_from(SPOILS))
+def test_no_secret_is_ever_shown(write: Write, data: Any, spoil: str) -> None:
+    tails = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), max_size=8) | st.just("")
+    names = ("SECRET", "TOKEN", "URL", "MODEL", "API", "DATABASE", "BASE")
+    environ = {name: f"hush-{name}{data.draw(tails)}" for name in names}
+    path = write(
+        f"""
+        [models.default]
+        provider = "openai"
+        model = "m"
+        api_key = "${{MODEL}}"
+        base_url = "https://user:${{BASE}}@models.example"
+        [channels.line]
+        secret = "${{SECRET}}"
+        token = "${{TOKEN}}"
+        url_token = "${{URL}}"
+        [api]
+        keys = ["${{API}}"]
+        {spoil}
+        """
+    )
+    try:
+        shown = repr(load(path, environ | {"CHATFERRY_DATABASE": f"postgresql://u:{environ['DATABASE']}@db/chat"}))
+    except ConfigError as error:
+        shown = str(error) + repr(error) + repr(error.__context__) + "".join(traceback.format_exception(error))
+    assert "hush-" not in shown
