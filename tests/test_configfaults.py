@@ -1,0 +1,231 @@
+"""What an operator is told when the configuration cannot be used, and what is never told."""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from chatferry.config import load
+from chatferry.errors import ConfigError
+
+DEMO = '[models.default]\nprovider = "demo"\n'
+API = '[api]\nkeys = ["k"]\n'
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory, so that no file of the developer's is read."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def write(text: str) -> Path:
+    path = Path("chatferry.toml")
+    path.write_text(text, "utf-8")
+    return path
+
+
+def faults(environ: dict[str, str] | None = None) -> list[str]:
+    """What `load` complains of, line by line, the mends among them."""
+    with pytest.raises(ConfigError) as caught:
+        load(environ=environ or {})
+    return str(caught.value).split("\n")
+
+
+# Faults
+
+
+def test_every_fault_is_told_at_once_in_the_order_of_the_file() -> None:
+    write('''\
+[server]
+prot = 80
+body_limit = "much"
+database = "mysql://root:hunter2@db/chat"
+source = 1
+
+[models]
+plain = "gpt"
+
+[models.one]
+provider = "openai"
+fallback = [
+    "two",
+    "tow",
+]
+
+[models."two"]
+provider = "demo"
+model = """
+[channels.line]
+token = 3
+"""
+pace = -1
+
+[models.three]
+provider = "gemnii"
+
+[models.four]
+provider = "gemini"
+model = "m"
+
+[assistants]
+main.model = "x"
+main.busy = "quue"
+
+[channels.line]
+secret = "${SECRET}"
+token = "full width"
+groups = "everybody"
+assistant = "mian"
+
+[channels.support]
+secret = "s"
+''')
+    assert faults({"PORT": "x"}) == [
+        "environment  PORT: must be a whole number",
+        "chatferry.toml:2  server.prot: is not a setting",
+        "    mend: did you mean `port`?",
+        "chatferry.toml:3  server.body_limit: must be a whole number",
+        "chatferry.toml:4  server.database: names no database we know",
+        "    mend: sqlite:///chatferry.db or postgresql://user:password@host/name",
+        "chatferry.toml:5  server.source: is not a setting",
+        "    mend: one of `body_limit`, `concurrency`, `database`, `drain`, `host`, `log`, `port`, `public_url`",
+        "chatferry.toml:8  models.plain: must be a table",
+        "chatferry.toml:10  models.one.api_key: is required",
+        "    mend: api_key = ... in [models.one]",
+        "chatferry.toml:10  models.one.model: is required",
+        "    mend: model = ... in [models.one]",
+        "chatferry.toml:12  models.one.fallback.1: names nothing that exists",
+        "    mend: did you mean `two`?",
+        "chatferry.toml:23  models.two.pace: must be greater than or equal to 0",
+        "chatferry.toml:26  models.three.provider: must be 'openai', 'gemini' or 'demo'",
+        "chatferry.toml:28  models.four.api_key: is required",
+        "    mend: api_key = ... in [models.four]",
+        "chatferry.toml:33  assistants.main.model: names nothing that exists",
+        "    mend: one of `four`, `one`, `three`, `two`",
+        "chatferry.toml:34  assistants.main.busy: must be 'queue', 'merge' or 'interrupt'",
+        "chatferry.toml:37  channels.line.secret: SECRET is not set",
+        "    mend: SECRET=... in .env or the environment",
+        "chatferry.toml:38  channels.line.token: must be of ASCII letters, digits and signs, without blanks",
+        "chatferry.toml:39  channels.line.groups: must be 'mention', 'all' or 'off'",
+        "chatferry.toml:40  channels.line.assistant: names nothing that exists",
+        "    mend: did you mean `main`?",
+        "chatferry.toml:42  channels.support.assistant: names nothing that exists",
+        "    mend: one of `main`",
+        "chatferry.toml:42  channels.support.type: must be 'line'",
+        "chatferry.toml:42  channels.support.token: is required",
+        "    mend: token = ... in [channels.support]",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[server]\nport 80", "chatferry.toml:2  this is not TOML: Expected '='"),
+        ('\n\na = """open', "chatferry.toml:3  this is not TOML: Unterminated string"),
+        ("a = " + "9" * 5000, "chatferry.toml  this is not TOML: Exceeds the limit"),
+    ],
+)
+def test_what_is_no_toml_is_told_with_its_line(text: str, told: str) -> None:
+    write(text)
+    assert faults()[0].startswith(told)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("modles = 1", "modles: is not a setting"),
+        ('source = "x"', "source: is not a setting"),
+        ("models = 3", "models: must be a table"),
+        ("server = 3", "server: must be a table"),
+        ("api = 'x'", "api: must be a table"),
+        ("api = {keys = 'x'}", "api.keys: must be a list"),
+        ("api = {keys = []}", "api.keys: must not be empty"),
+        ("api = {keys = ['a', '']}", "api.keys.1: must not be empty"),
+        ("api = {}", "api.keys: is required"),
+        ("server.drain = inf", "server.drain: must be a finite number"),
+        ("models.a = {provider = 'demo', max_tokens = -1}", "models.a.max_tokens: must be greater than or equal to 1"),
+        ("models.a = {provider = 'demo', base_url = 'https://a/?b=c'}", "models.a.base_url: must be an address"),
+        ("assistants.a = {instructions = 3}", "assistants.a.instructions: must be text in quotes"),
+        ("channels.api = {type = 'line'}", "channels.api: cannot be the name of a channel"),
+        ("channels.'a:b' = {type = 'line'}", "channels.a:b: cannot be the name of a channel"),
+        ("channels.line = {path = '/a/{b}'}", "channels.line.path: must be a path like /hooks/line"),
+    ],
+)
+def test_a_wrong_table_or_value_is_told(text: str, told: str) -> None:
+    write(text)
+    assert any(line.startswith(f"chatferry.toml:1  {told}") for line in faults())
+
+
+def test_two_channels_cannot_share_a_path() -> None:
+    line = 'type = "line"\nsecret = "s"\ntoken = "t"\n'
+    write(f'{DEMO}[channels.line]\n{line}[channels.shop]\n{line}path = "/hooks/line"')
+    assert faults() == [
+        "chatferry.toml:11  channels.shop.path: is the path of channels.line too",
+        '    mend: path = "/hooks/shop"',
+    ]
+
+
+def test_fallbacks_that_go_in_circles_are_faults_each() -> None:
+    links = {"default": "b", "b": "c", "c": "default", "self": "self", "leaf": "b"}
+    write(API + "".join(f'[models.{a}]\nprovider = "demo"\nfallback = ["{b}"]\n' for a, b in links.items()))
+    assert faults() == [
+        "chatferry.toml:5  models.default.fallback: goes round in a circle: default -> b -> c -> default",
+        "    mend: leave one of them out",
+        "chatferry.toml:14  models.self.fallback: goes round in a circle: self -> self",
+        "    mend: leave one of them out",
+    ]
+
+
+def test_fallbacks_may_share_a_last_resort() -> None:
+    links = {"default": '"b", "c"', "b": '"c"', "c": ""}
+    write(API + "".join(f'[models.{a}]\nprovider = "demo"\nfallback = [{b}]\n' for a, b in links.items()))
+    assert load(environ={}).models["default"].fallback == ("b", "c")
+
+
+# What else may stand in the file, right or wrong, with secrets in all the wrong places.
+SPOILS = [
+    "",
+    "[wrong]",
+    "[server]\nport = 'x'",
+    "[models.more]\nprovider = 'openai'\nmodel = 3\napi_key = '${MODEL}'",
+    "[models.more]\nprovider = '${MODEL}'",
+    "[models.more]\nprovider = 'demo'\nfallback = ['${MODEL}']\ntemperature = '${MODEL}'\nbase_url = '${MODEL}'",
+    "[models]\nmore = '${MODEL}'",
+    "[assistants.more]\nmodel = '${MODEL}'\nlanguage = '${MODEL}'\nbusy = '${MODEL}'",
+    "[channels.more]\ntype = '${TOKEN}'\npath = '${TOKEN}'\nurl_token = '${URL}'",
+    "[channels.more]\ntype = 'line'\nsecret = '${TOKEN} '\ntoken = ['${TOKEN}']\nassistant = '${TOKEN}'",
+    "[channels]\nmore = ['${TOKEN}']",
+]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(tail=st.just("") | st.text(max_size=8), spoil=st.sampled_from(SPOILS))
+def test_no_secret_is_ever_shown(tail: str, spoil: str) -> None:
+    names = ("SECRET", "TOKEN", "URL", "MODEL", "API", "DATABASE", "BASE")
+    environ = {name: f"hush-{name}{tail}" for name in names}
+    path = write(
+        f"""
+        [models.default]
+        provider = "openai"
+        model = "m"
+        api_key = "${{MODEL}}"
+        base_url = "https://user:${{BASE}}@models.example"
+        [channels.line]
+        secret = "${{SECRET}}"
+        token = "${{TOKEN}}"
+        url_token = "${{URL}}"
+        [api]
+        keys = ["${{API}}"]
+        {spoil}
+        """
+    )
+    try:
+        shown = repr(load(path, environ | {"CHATFERRY_DATABASE": f"postgresql://u:{environ['DATABASE']}@db/chat"}))
+    except ConfigError as error:
+        shown = str(error) + repr(error) + repr(error.__context__) + "".join(traceback.format_exception(error))
+    assert "hush-" not in shown
