@@ -19,9 +19,6 @@ class Assistant:
     words: Words
 
     @property
-    def instructions(self) -> str:
-        return self.settings.instructions or self.words.instructions
-
-    @property
     def greeting(self) -> str:
-        return self.settings.greeting or self.words.greeting
+        """What whoever meets us is told; empty: nothing."""
+        return self.words.greeting if self.settings.greeting is None else self.settings.greeting

@@ -12,10 +12,13 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
+import structlog
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from chatferry.errors import Unavailable
+
+log = structlog.get_logger(__name__)
 
 Apply = Callable[[sa.Connection, Sequence[Any]], Sequence[Any]]
 """Writes a batch of operations and returns a result for each; an exception among the results goes to its caller."""
@@ -36,14 +39,14 @@ class GroupCommit:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Write while the context is open."""
-        async with asyncio.TaskGroup() as group:
-            self._open = True
-            group.create_task(self._run(), name="group commit")
-            try:
-                yield
-            finally:
-                self._open = False
-                self._wake.set()
+        self._open = True
+        writer = asyncio.create_task(self._run(), name="group commit")
+        try:
+            yield
+        finally:
+            self._open = False
+            self._wake.set()
+            await writer
 
     async def submit(self, operation: Any) -> Any:
         """The operation's result, once it is on the disk.
@@ -78,6 +81,9 @@ class GroupCommit:
                 # One operation that the database refuses must not fail its neighbours.
                 for single in batch:
                     await self._write([single])
+        except Exception as bug:  # the top of the task: the writer must outlive one bad batch
+            log.exception("bug in a write", operations=len(batch))
+            self._tell(batch, [Unavailable(f"{type(bug).__name__} in the ledger")] * len(batch))
         else:
             self._tell(batch, results)
 

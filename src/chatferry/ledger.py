@@ -19,10 +19,9 @@ from chatferry.clock import Clock
 from chatferry.commit import GroupCommit, unavailable
 from chatferry.database import Database
 from chatferry.model import APOLOGY, Grant, Inbound, Message, Piece, Receipt, Turn, Usage
-from chatferry.tables import messages, outbox, turns
+from chatferry.tables import OPEN, messages, outbox, state_is, turns
 from chatferry.writes import Accepted, Change
 
-OPEN = ("due", "doing")
 _PAGE = 50
 
 
@@ -214,10 +213,10 @@ class Ledger:
     # ── looking ──────────────────────────────────────────────────────────────────────────────────────────────
 
     async def waiting(self, turn: Turn) -> list[Turn]:
-        """The turns that are due behind this one in its conversation, oldest first."""
+        """The turns that wait behind this one in its conversation, oldest first."""
         query = (
             sa.select(*writes.TURN)
-            .where(turns.c.conversation == turn.conversation, turns.c.state == "due", turns.c.id > turn.id)
+            .where(turns.c.conversation == turn.conversation, OPEN, turns.c.id > turn.id)
             .order_by(turns.c.id)
         )
         async with self._reading() as connection:
@@ -229,7 +228,7 @@ class Ledger:
             sa.select(outbox.c.id, outbox.c.turn, outbox.c.message, outbox.c.notice, outbox.c.attempt)
             .join(turns, turns.c.id == outbox.c.turn)
             .where(outbox.c.conversation == conversation, outbox.c.sent_at.is_(None))
-            .where(turns.c.state.in_(("doing", "parked")))
+            .where(state_is("doing", "parked"))
             .order_by(outbox.c.id)
         )
         async with self._reading() as connection:
@@ -259,11 +258,13 @@ class Ledger:
         now = self._clock.now()
         other = turns.alias()
         held = sa.exists().where(
-            other.c.conversation == turns.c.conversation, other.c.state == "doing", other.c.leased_until >= now
+            other.c.conversation == turns.c.conversation,
+            other.c.state == sa.literal_column("'doing'"),
+            other.c.leased_until >= now,
         )
         ready = sa.or_(
-            sa.and_(turns.c.state == "due", turns.c.due_at <= now),
-            sa.and_(turns.c.state == "doing", turns.c.leased_until < now),
+            sa.and_(state_is("due"), turns.c.due_at <= now),
+            sa.and_(state_is("doing"), turns.c.leased_until < now),
         )
         query = sa.select(turns.c.conversation).distinct().where(ready, ~held).limit(limit)
         async with self._reading() as connection:
@@ -281,13 +282,12 @@ class Ledger:
                 for row in (await connection.execute(query)).mappings()
             ]
 
-    async def counts(self) -> dict[str, int]:
-        """How many turns are `due`, `doing` and `parked`."""
-        states = ("due", "doing", "parked")
-        query = sa.select(turns.c.state, sa.func.count()).where(turns.c.state.in_(states)).group_by(turns.c.state)
+    async def backlog(self) -> dict[str, int]:
+        """How many turns are `due` and `doing`."""
+        query = sa.select(turns.c.state, sa.func.count()).where(OPEN).group_by(turns.c.state)
         async with self._reading() as connection:
             found: dict[str, int] = dict((await connection.execute(query)).tuples().all())
-        return {state: found.get(state, 0) for state in states}
+        return {state: found.get(state, 0) for state in ("due", "doing")}
 
     # ── by hand ──────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -104,6 +104,8 @@ class Inbound(msgspec.Struct, frozen=True, omit_defaults=True):
     """Which assistant is asked, where the event says so; else the channel's own."""
     context: tuple[Message, ...] | None = None
     """What was said before, where the caller brings it along; None: what the ledger remembers."""
+    system: str = ""
+    """What the caller tells the assistant about itself, beyond its own instructions."""
     options: Options = Options()
 
 

@@ -27,13 +27,11 @@ async def build(assistant: Assistant, inbound: Inbound, history: AsyncIterator[M
     """
     words = assistant.words
     asked = inbound.message or Message("user", ())
+    system = "\n\n".join(filter(None, (assistant.settings.instructions, inbound.system)))
     if inbound.context is not None:
-        own = [message for message in inbound.context if message.role != "system"]
-        system = [message.text for message in inbound.context if message.role == "system"]
-        said = tuple(spoken(message, words) for message in (*own, asked))
-        return Prompt("\n\n".join((assistant.instructions, *system)), said, inbound.options)
-    system_text = assistant.instructions
-    left = assistant.settings.context_tokens - estimate(system_text)
+        said = tuple(spoken(message, words) for message in (*inbound.context, asked))
+        return Prompt(system, said, inbound.options)
+    left = assistant.settings.context_tokens - estimate(system)
     question = shortened(spoken(asked, words), left)
     left -= estimate(question.text)
     recent: list[Message] = []
@@ -43,7 +41,7 @@ async def build(assistant: Assistant, inbound: Inbound, history: AsyncIterator[M
         if left < 0:
             break
         recent.append(heard)
-    return Prompt(system_text, (*reversed(recent), question), inbound.options)
+    return Prompt(system, (*reversed(recent), question), inbound.options)
 
 
 def spoken(message: Message, words: Words) -> Message:

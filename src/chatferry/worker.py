@@ -285,9 +285,11 @@ def _outcome(asked: _Asked, text: str, held: Held) -> Outcome:
     if done is None:
         # Interrupted. What somebody has read of it stands; what nobody has seen was never said.
         return Outcome(says("assistant", text) if text and held.channel.caps.live else None, "stopped")
+    if not text.strip() and done.finish == "filter":
+        # To ask again would not help, so this is an answer, if a poor one.
+        text = words.sorry_filtered
     if not text.strip():
-        sorry = words.sorry_filtered if done.finish == "filter" else words.sorry_empty
-        return Outcome(says("assistant", sorry), APOLOGY, done.usage, done.model, f"no text ({done.finish})")
+        return Outcome(says("assistant", words.sorry_empty), APOLOGY, done.usage, done.model, "the model said nothing")
     if done.finish == "length":
         text = f"{text}\n\n{words.cut_short}"
     return Outcome(says("assistant", text), done.finish, done.usage, done.model)

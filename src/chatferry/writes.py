@@ -14,7 +14,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from chatferry.errors import LeaseLost
 from chatferry.model import APOLOGY, Grant, Inbound, Message, Piece, Receipt, Turn, conversation_key
-from chatferry.tables import messages, outbox, turns
+from chatferry.tables import OPEN, messages, outbox, state_is, turns
 
 INBOUND = msgspec.json.Decoder(Inbound)
 MESSAGE = msgspec.json.Decoder(Message)
@@ -168,7 +168,7 @@ def _row(channel: str, event: Inbound, now: float) -> dict[str, object]:
 def _retract(connection: sa.Connection, conversation: str, ref: str) -> int:
     """Forget a message that its writer took back: in the history, and in a turn that has not ended."""
     connection.execute(sa.delete(messages).where(messages.c.conversation == conversation, messages.c.ref == ref))
-    mine = sa.and_(turns.c.conversation == conversation, turns.c.ref == ref, turns.c.state.in_(("due", "doing")))
+    mine = sa.and_(turns.c.conversation == conversation, turns.c.ref == ref, OPEN)
     row = connection.execute(sa.select(turns.c.id, turns.c.inbound).where(mine)).first()
     if row is None or not ref:
         return 0
@@ -186,12 +186,12 @@ def _claim(connection: sa.Connection, operations: Sequence[Claim]) -> list[Turn 
     now, until = operations[-1].now, operations[-1].until
     oldest = (
         sa.select(sa.func.min(turns.c.id))
-        .where(turns.c.conversation.in_({op.conversation for op in operations}), turns.c.state.in_(("due", "doing")))
+        .where(turns.c.conversation.in_({op.conversation for op in operations}), OPEN)
         .group_by(turns.c.conversation)
     )
     ready = sa.or_(
-        sa.and_(turns.c.state == "due", turns.c.due_at <= now),
-        sa.and_(turns.c.state == "doing", turns.c.leased_until < now),
+        sa.and_(state_is("due"), turns.c.due_at <= now),
+        sa.and_(state_is("doing"), turns.c.leased_until < now),
     )
     update = (
         sa.update(turns)
@@ -211,7 +211,7 @@ def _claim(connection: sa.Connection, operations: Sequence[Claim]) -> list[Turn 
 
 def _held(connection: sa.Connection, ids: set[int]) -> dict[int, int]:
     """The leases under which these turns are running, locked in the order of their ids."""
-    query = sa.select(turns.c.id, turns.c.lease).where(turns.c.id.in_(ids), turns.c.state == "doing")
+    query = sa.select(turns.c.id, turns.c.lease).where(turns.c.id.in_(ids), state_is("doing"))
     found = connection.execute(query.order_by(turns.c.id).with_for_update())
     return dict(found.tuples().all())
 
@@ -238,7 +238,7 @@ def _change(connection: sa.Connection, operations: Sequence[Change]) -> list[Lea
     _remember(connection, ours)
     for op in ours:
         if op.absorb:
-            later = sa.and_(turns.c.id.in_(op.absorb), turns.c.state == "due")
+            later = sa.and_(turns.c.id.in_(op.absorb), state_is("due"))
             connection.execute(sa.update(turns).where(later).values(state="merged", merged_into=op.turn.id))
         if op.attempts:
             counted = sa.update(turns).where(turns.c.id == op.turn.id)
@@ -295,7 +295,7 @@ def _sent(connection: sa.Connection, changes: Sequence[Change]) -> None:
     )
     if parked := {piece.turn for op, piece, _ in sent if piece.turn != op.turn.id}:
         unsent = sa.exists().where(outbox.c.turn == turns.c.id, outbox.c.sent_at.is_(None))
-        complete = sa.update(turns).where(turns.c.id.in_(parked), turns.c.state == "parked", ~unsent)
+        complete = sa.update(turns).where(turns.c.id.in_(parked), state_is("parked"), ~unsent)
         ended = sa.case((turns.c.finish == APOLOGY, "failed"), else_="done")
         connection.execute(complete.values(state=ended, finished_at=max(op.now for op, _, _ in sent)))
 
@@ -321,7 +321,7 @@ def _remember(connection: sa.Connection, changes: Sequence[Change]) -> None:
 
 
 def _adopt(connection: sa.Connection, operations: Sequence[Adopt]) -> list[int]:
-    freed = connection.execute(sa.update(turns).where(turns.c.state == "doing").values(leased_until=0.0))
+    freed = connection.execute(sa.update(turns).where(state_is("doing")).values(leased_until=0.0))
     return [freed.rowcount] * len(operations)
 
 
@@ -330,8 +330,8 @@ def _reopen(connection: sa.Connection, operations: Sequence[Reopen]) -> list[boo
     for op in operations:
         again = {"state": "due", "due_at": op.now, "attempts": 0, "finished_at": None}
         mine = sa.update(turns).where(turns.c.id == op.turn)
-        asked = mine.where(turns.c.state == "failed", turns.c.finish.in_((APOLOGY, "")))
-        sent = mine.where(turns.c.state.in_(("failed", "parked", "gone")))
+        asked = mine.where(state_is("failed"), turns.c.finish.in_((APOLOGY, "")))
+        sent = mine.where(state_is("failed", "parked", "gone"))
         anew = connection.execute(asked.values(again | {"answer": None, "finish": "", "error": ""})).rowcount
         if anew:
             apologies = outbox.c.turn == op.turn, outbox.c.sent_at.is_(None)

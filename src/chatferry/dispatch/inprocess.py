@@ -48,6 +48,11 @@ class InProcess:
         """Conversations that are being worked on or wait for room."""
         return len(self._lanes)
 
+    @property
+    def dispatching(self) -> bool:
+        """Is it running?"""
+        return self._group is not None and not self._stopping
+
     async def wake(self, conversation: str) -> None:
         lane = self._lanes.get(conversation)
         if lane is not None:

@@ -1,0 +1,142 @@
+"""The composition root: the one file that names concrete classes. It imports what the configuration asks for."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import random
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import aiohttp
+import structlog
+
+from chatferry.assistant import Assistant
+from chatferry.channels.base import Channel
+from chatferry.clock import Clock, SystemClock
+from chatferry.config import ModelSettings, Settings
+from chatferry.database import Database
+from chatferry.delivery import Delivery
+from chatferry.dispatch.inprocess import InProcess
+from chatferry.engines.base import Engine
+from chatferry.engines.route import Route
+from chatferry.feed import Feed
+from chatferry.intake import Intake
+from chatferry.ledger import Ledger
+from chatferry.metrics import Metrics
+from chatferry.retry import Circuit
+from chatferry.words import words
+from chatferry.worker import Worker
+
+log = structlog.get_logger(__name__)
+
+CHANNELS = {"line": "chatferry.channels.line:Line"}
+ENGINES = {
+    "openai": "chatferry.engines.openai:OpenAI",
+    "gemini": "chatferry.engines.gemini:Gemini",
+    "demo": "chatferry.engines.demo:Demo",
+}
+
+
+class Gateway:
+    """Everything of one process, wired. Made by `open_gateway`."""
+
+    def __init__(self, settings: Settings, clock: Clock, database: Database, http: aiohttp.ClientSession) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.metrics = Metrics()
+        self.feed = Feed()
+        self.ledger = Ledger(database, clock)
+        self.engines = {name: make_engine(name, model, http, clock) for name, model in settings.models.items()}
+        self.assistants = _assistants(settings, self.engines, clock)
+        self.channels = make_channels(settings, http, clock)
+        self.dispatcher = InProcess(self.ledger.due, clock, concurrency=settings.server.concurrency)
+        self.worker = Worker(
+            self.ledger,
+            Delivery(self.ledger, clock),
+            self.feed,
+            clock,
+            self.metrics,
+            channels=self.channels,
+            assistants=self.assistants,
+            assigned={name: channel.assistant for name, channel in settings.channels.items()} | {"api": "default"},
+        )
+        self.intake = Intake(self.ledger, self.dispatcher, self.metrics, withdrawn=self.worker.stop)
+        self.metrics.running.set_function(lambda: self.worker.running)
+
+    async def work(self, stop: asyncio.Event) -> None:
+        """Answer until `stop`; then what runs has `server.drain` seconds to end, and the rest is for the next start."""
+        async with asyncio.TaskGroup() as group:
+            leases = group.create_task(self.worker.keep_leases(), name="leases")
+            answering = group.create_task(self.dispatcher.run(self.worker.handle), name="dispatch")
+            await _either(stop, answering)
+            self.intake.close()
+            self.dispatcher.stop()
+            log.info("stopping", running=self.worker.running, drain=self.settings.server.drain)
+            await asyncio.wait([answering], timeout=self.settings.server.drain)
+            if not answering.done():
+                log.warning("cut off; the next start goes on", running=self.worker.running)
+                answering.cancel()
+                await asyncio.wait([answering])
+            leases.cancel()
+
+
+@contextlib.asynccontextmanager
+async def open_gateway(settings: Settings, clock: Clock | None = None) -> AsyncIterator[Gateway]:
+    """A gateway on a migrated database, alone on it where it is SQLite; turns cut off by a crash are due again."""
+    database = Database(settings.server.database)
+    try:
+        async with database.exclusive():
+            await database.migrate()
+            async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
+                gateway = Gateway(settings, clock or SystemClock(), database, http)
+                async with gateway.ledger.open():
+                    if database.path is not None and (freed := await gateway.ledger.adopt()):
+                        log.info("going on with turns that were cut off", turns=freed)
+                    yield gateway
+    finally:
+        await database.aclose()
+
+
+def make_engine(name: str, settings: ModelSettings, http: aiohttp.ClientSession, clock: Clock) -> Engine:
+    """The client for one configured model."""
+    engine: Engine = _load(ENGINES[settings.provider])(name, settings, http)
+    return engine
+
+
+def make_channels(settings: Settings, http: aiohttp.ClientSession, clock: Clock) -> Mapping[str, Channel]:
+    """All configured channels by name, the API among them."""
+    channels: dict[str, Channel] = {
+        name: _load(CHANNELS[channel.type])(name, channel, http, clock) for name, channel in settings.channels.items()
+    }
+    if settings.api is not None:
+        from chatferry.channels.api import Api
+
+        channels["api"] = Api(settings.api, frozenset(settings.assistants))
+    return channels
+
+
+def _assistants(settings: Settings, engines: Mapping[str, Engine], clock: Clock) -> dict[str, Assistant]:
+    circuits = {name: Circuit(clock) for name in engines}
+
+    def route(model: str) -> Route:
+        order = (model, *settings.models[model].fallback)
+        return Route([(engines[name], circuits[name]) for name in order], clock, random.random)
+
+    return {
+        name: Assistant(name, assistant, route(assistant.model), words(assistant.tongue))
+        for name, assistant in settings.assistants.items()
+    }
+
+
+def _load(place: str) -> Any:
+    module, name = place.split(":")
+    return getattr(importlib.import_module(module), name)
+
+
+async def _either(stop: asyncio.Event, task: asyncio.Task[None]) -> None:
+    """Wait for the event; a task that ends before it has failed, and its group says so."""
+    stopped = asyncio.ensure_future(stop.wait())
+    await asyncio.wait([stopped, task], return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
