@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Mapping
-from typing import Protocol
+from typing import Protocol, Self
 
 import aiohttp
 
@@ -17,6 +17,8 @@ from chatferry.errors import Fault, Final
 
 _WHOLE = 4 << 20
 """Bytes of an answer that is not streamed."""
+_NO_TIMEOUT = aiohttp.ClientTimeout(total=None)
+"""aiohttp would set a timer anew for every token that comes, which costs more than to decode it."""
 _LINGER = 0.2
 """Seconds that a body may take to end after its answer has."""
 
@@ -55,20 +57,21 @@ class Wire:
         self, url: str, headers: Mapping[str, str], body: bytes, reader: Reader, *, pace: float
     ) -> AsyncGenerator[Event, None]:
         """Post `body` and read the answer. See `Engine.run`; leaving early closes the connection."""
-        async with self._post(url, headers, body, pace) as answer:
+        async with self._post(url, headers, body) as answer:
             if "json" in answer.content_type:
                 if text := reader.read(await self._whole(answer, _WHOLE)):
                     yield Delta(text)
                 reader.closed = True
             content, decoder, begun = answer.content, Decoder(), False
-            while not reader.closed and (chunk := await content.readany()):
-                text = "".join([reader.read(payload) for payload in decoder.feed(chunk)])
-                if text:
-                    yield Delta(text)
-                # The first read often brings no more than a role: the text that follows need not wait.
-                if pace > 0 and (text or begun) and reader.finish is None and not content.is_eof():
-                    await self._rest(answer, pace)
-                begun = True
+            with _Patience(answer, self._timeout) as patience:
+                while not reader.closed and (chunk := await patience.read()):
+                    text = "".join([reader.read(payload) for payload in decoder.feed(chunk)])
+                    if text:
+                        yield Delta(text)
+                    # The first read often brings no more than a role: the text that follows need not wait.
+                    if pace > 0 and (text or begun) and reader.finish is None and not content.is_eof():
+                        await self._rest(answer, pace)
+                    begun = True
             if not reader.closed and (text := "".join([reader.read(payload) for payload in decoder.close()])):
                 yield Delta(text)
             if not content.is_eof():
@@ -77,12 +80,9 @@ class Wire:
 
     @contextlib.asynccontextmanager
     async def _post(
-        self, url: str, headers: Mapping[str, str], body: bytes, pace: float
+        self, url: str, headers: Mapping[str, str], body: bytes
     ) -> AsyncGenerator[aiohttp.ClientResponse, None]:
-        """The answer to a POST, if it is one to read. What the transport raises, here or later, is made a fault.
-
-        The timeout is one of silence: so many seconds to connect, and so many without a single byte.
-        """
+        """The answer to a POST, if it is one to read. What the transport raises, here or later, is made a fault."""
         sent = {
             **headers,
             "Content-Type": "application/json",
@@ -90,16 +90,18 @@ class Wire:
             # A compressed stream costs more than it saves: tokens are flushed one by one.
             "Accept-Encoding": "identity",
         }
-        # While we rest the timer of silence runs on, though it is not the provider who is silent.
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=self._timeout, sock_read=self._timeout + pace)
         try:
-            # A redirect would turn the POST into a GET, or take the key to another host.
-            async with self._http.post(url, data=body, headers=sent, timeout=timeout, allow_redirects=False) as answer:
+            async with asyncio.timeout(self._timeout):
+                # A redirect would turn the POST into a GET, or take the key to another host.
+                answer = await self._http.post(url, data=body, headers=sent, timeout=_NO_TIMEOUT, allow_redirects=False)
+            async with answer:
                 if answer.status >= 300:
                     raise await self._refusal(answer)
                 yield answer
         except aiohttp.InvalidURL as error:
             raise Final(f"{self._name}: base_url cannot be used: {url}") from error
+        except TimeoutError as error:
+            raise faults.Unreached(f"{self._name}: no word for {self._timeout:g} s") from error
         except (aiohttp.ClientError, OSError) as error:
             told = faults.scrub(str(error), self._secret)
             raise faults.Unreached(f"{self._name}: {type(error).__name__}: {told}") from error
@@ -134,8 +136,51 @@ class Wire:
 
     async def _whole(self, answer: aiohttp.ClientResponse, limit: int) -> bytes:
         body = bytearray()
-        while chunk := await answer.content.readany():
-            body += chunk
-            if len(body) > limit:
-                raise Final(f"{self._name}: an answer of more than {limit} bytes")
+        with _Patience(answer, self._timeout) as patience:
+            while chunk := await patience.read():
+                body += chunk
+                if len(body) > limit:
+                    raise Final(f"{self._name}: an answer of more than {limit} bytes")
         return bytes(body)
+
+
+class _Patience:
+    """Reads a body, and raises `TimeoutError` when `limit` seconds bring no byte of it.
+
+    One timer looks after the whole answer. Only the time in `read` counts: that we rest is not the provider's silence.
+    """
+
+    def __init__(self, answer: aiohttp.ClientResponse, limit: float) -> None:
+        self._answer = answer
+        self._content = answer.content
+        self._limit = limit
+        self._loop = asyncio.get_running_loop()
+        self._since: float | None = None
+        self._out = False
+
+    def __enter__(self) -> Self:
+        self._timer = self._loop.call_later(self._limit, self._look)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+
+    async def read(self) -> bytes:
+        """All that has come, or the next that comes; b"" at the end."""
+        self._since = self._loop.time()
+        try:
+            return await self._content.readany()
+        except aiohttp.ClientConnectionError as error:
+            if self._out:
+                raise TimeoutError from error
+            raise
+        finally:
+            self._since = None
+
+    def _look(self) -> None:
+        waited = 0.0 if self._since is None else self._loop.time() - self._since
+        if waited < self._limit:
+            self._timer = self._loop.call_later(self._limit - waited, self._look)
+        else:
+            self._out = True
+            self._answer.close()
