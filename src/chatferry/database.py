@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from chatferry.errors import ConfigError
+from chatferry.errors import ConfigError, InUse
 from chatferry.migrations import HEAD
 
 _DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
@@ -46,7 +46,7 @@ class Database:
         """Be the only process that answers from this SQLite file; no-op elsewhere.
 
         The lock is the operating system's and goes with the process, however it ends.
-        Raises ConfigError where another process has it.
+        Raises InUse where another process has it.
         """
         if self.path is None:
             yield
@@ -57,7 +57,7 @@ class Database:
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            raise ConfigError(
+            raise InUse(
                 f"another chatferry is already answering from {self.path}\n"
                 "  mend: stop it, give this one its own server.database, or use PostgreSQL for several processes"
             ) from None

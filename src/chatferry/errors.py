@@ -2,6 +2,7 @@
 
 ChatferryError
 ├── ConfigError          the operator mends the configuration; says where and how
+│   └── InUse            another process answers from this database
 ├── Rejected             the caller gets this status and this sentence, and nothing is kept
 ├── Unavailable          the ledger cannot take it now: 503, the platform delivers again
 ├── LeaseLost            another worker has this turn: stop, write nothing more
@@ -22,6 +23,10 @@ class ChatferryError(Exception):
 
 class ConfigError(ChatferryError):
     """The configuration cannot be used. The message names every fault, its place and its mend."""
+
+
+class InUse(ConfigError):
+    """Another process answers from this database."""
 
 
 class Rejected(ChatferryError):

@@ -286,7 +286,7 @@ class Ledger:
         """How many turns are `due` and `doing`."""
         query = sa.select(turns.c.state, sa.func.count()).where(OPEN).group_by(turns.c.state)
         async with self._reading() as connection:
-            found: dict[str, int] = dict((await connection.execute(query)).tuples().all())
+            found = {state: count for state, count in await connection.execute(query)}  # noqa: C416 - rows, not pairs
         return {state: found.get(state, 0) for state in ("due", "doing")}
 
     # ── by hand ──────────────────────────────────────────────────────────────────────────────────────────────

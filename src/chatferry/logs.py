@@ -19,7 +19,10 @@ def configure(style: Literal["auto", "json", "console"] = "auto", *, level: int 
         structlog.processors.StackInfoRenderer(),
     ]
     if people:
-        end: list[structlog.typing.Processor] = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        end: list[structlog.typing.Processor] = [
+            # Never the pretty tracebacks: they print the local variables, which are secrets and people's messages.
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
+        ]
     else:
         end = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(ensure_ascii=False)]
     structlog.configure(

@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterator
 import structlog
 import uvicorn
 
+from chatferry.clock import Clock
 from chatferry.config import ServerSettings, Settings
 from chatferry.errors import ConfigError
-from chatferry.gateway import open_gateway
+from chatferry.gateway import Gateway, open_gateway
 from chatferry.web.app import build
 
 log = structlog.get_logger(__name__)
@@ -26,14 +27,20 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def serve(settings: Settings, stop: asyncio.Event, *, ready: Callable[[str], None] | None = None) -> None:
-    """Serve until `stop` is set and what runs has drained. `ready` is called with the address we listen at.
+async def serve(
+    settings: Settings,
+    stop: asyncio.Event,
+    *,
+    clock: Clock | None = None,
+    ready: Callable[[Gateway, str], None] | None = None,
+) -> None:
+    """Serve until `stop` is set and what runs has drained. `ready` is told the address that we listen at.
 
     Raises ConfigError where the port or the database cannot be had.
     """
     listener = _listen(settings.server)
     with listener:
-        async with open_gateway(settings) as gateway:
+        async with open_gateway(settings, clock) as gateway:
             config = uvicorn.Config(
                 build(gateway),
                 log_config=None,
@@ -51,7 +58,7 @@ async def serve(settings: Settings, stop: asyncio.Event, *, ready: Callable[[str
                 channels = {name: channel.path for name, channel in settings.channels.items()}
                 log.info("serving", address=address, hooks=channels, api=settings.api is not None)
                 if ready is not None:
-                    ready(address)
+                    ready(gateway, address)
                 await gateway.work(stop)
                 server.should_exit = True
 

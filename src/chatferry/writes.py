@@ -213,7 +213,7 @@ def _held(connection: sa.Connection, ids: set[int]) -> dict[int, int]:
     """The leases under which these turns are running, locked in the order of their ids."""
     query = sa.select(turns.c.id, turns.c.lease).where(turns.c.id.in_(ids), state_is("doing"))
     found = connection.execute(query.order_by(turns.c.id).with_for_update())
-    return dict(found.tuples().all())
+    return {row.id: row.lease for row in found}
 
 
 def _renew(connection: sa.Connection, operations: Sequence[Renew]) -> list[list[Turn]]:

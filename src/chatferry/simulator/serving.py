@@ -28,9 +28,10 @@ async def serving(app: ASGIApp, *, port: int = 0) -> AsyncIterator[str]:
     sock.setblocking(False)
     config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=1)
     server = _Server(config)
-    async with asyncio.TaskGroup() as group:
-        group.create_task(server.serve(sockets=[sock]), name="simulator")
-        try:
-            yield f"http://127.0.0.1:{sock.getsockname()[1]}"
-        finally:
-            server.should_exit = True
+    with sock:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(server.serve(sockets=[sock]), name="simulator")
+            try:
+                yield f"http://127.0.0.1:{sock.getsockname()[1]}"
+            finally:
+                server.should_exit = True

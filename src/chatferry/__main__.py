@@ -1,0 +1,5 @@
+"""`python -m chatferry`."""
+
+from chatferry.cli import main
+
+main()
