@@ -99,16 +99,11 @@ async def running(
 async def gateway_on(settings: Settings, clock: Clock) -> AsyncIterator[tuple[Gateway, str, asyncio.Event]]:
     """A gateway that serves until the context closes, and then drains."""
     stop = asyncio.Event()
-    up: asyncio.Future[tuple[Gateway, str]] = asyncio.get_running_loop().create_future()
+    up: asyncio.Queue[tuple[Gateway, str]] = asyncio.Queue()
     async with asyncio.TaskGroup() as group:
-        served = group.create_task(
-            serve(settings, stop, clock=clock, ready=lambda gateway, url: up.set_result((gateway, url)))
-        )
-        await asyncio.wait([up, served], return_when=asyncio.FIRST_COMPLETED)
-        if served.done():
-            await served
-        gateway, url = up.result()
+        group.create_task(serve(settings, stop, clock=clock, ready=lambda gateway, url: up.put_nowait((gateway, url))))
         try:
+            gateway, url = await up.get()
             yield gateway, url, stop
         finally:
             stop.set()

@@ -1,0 +1,165 @@
+"""`chatferry demo`: the whole way of a message in one terminal, without an account or a key.
+
+Every line typed is a signed LINE webhook over HTTP into the gateway, and the answer comes back through calls to the
+LINE simulator's API. Only the model is a demonstration; the gateway is the one that `chatferry serve` runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import sys
+import tempfile
+import threading
+from collections.abc import AsyncIterator
+
+from pydantic import SecretStr
+from rich.console import Console
+from rich.markup import escape
+
+from chatferry import logs
+from chatferry.config import AssistantSettings, LineSettings, ModelSettings, ServerSettings, Settings
+from chatferry.gateway import Gateway
+from chatferry.serve import loop_factory, serve
+from chatferry.simulator.line import LineSimulator
+from chatferry.simulator.serving import serving
+
+_USER = "you"
+_PATIENCE = 120.0
+
+
+def run(*, pace: float, wire: bool) -> int:
+    """Chat until the input ends. Returns the exit status."""
+    logs.configure("console", level=logging.WARNING)
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        try:
+            return runner.run(_run(pace, wire))
+        except KeyboardInterrupt:
+            return 0
+
+
+async def _run(pace: float, wire: bool) -> int:
+    console = Console(highlight=False)
+    with tempfile.TemporaryDirectory(prefix="chatferry-demo-") as folder:
+        async with LineSimulator() as line, serving(line) as line_url:
+            settings = _settings(folder, line, line_url, pace)
+            async with _gateway(settings) as (gateway, url):
+                line.webhook = f"{url}/hooks/line"
+                return await _Terminal(console, line, gateway, wire).chat()
+
+
+def _settings(folder: str, line: LineSimulator, line_url: str, pace: float) -> Settings:
+    return Settings(
+        server=ServerSettings(host="127.0.0.1", port=0, database=f"sqlite:///{folder}/demo.db", drain=1.0),
+        models={"default": ModelSettings(provider="demo", pace=pace)},
+        assistants={"default": AssistantSettings()},
+        channels={
+            "line": LineSettings(
+                secret=SecretStr(line.secret),
+                token=SecretStr(line.token),
+                api_base=line_url,
+                data_api_base=line_url,
+                path="/hooks/line",
+            )
+        },
+        source="demo",
+    )
+
+
+@contextlib.asynccontextmanager
+async def _gateway(settings: Settings) -> AsyncIterator[tuple[Gateway, str]]:
+    stop = asyncio.Event()
+    ready: asyncio.Queue[tuple[Gateway, str]] = asyncio.Queue()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(serve(settings, stop, ready=lambda gateway, url: ready.put_nowait((gateway, url))))
+        try:
+            yield await ready.get()
+        finally:
+            stop.set()
+
+
+class _Terminal:
+    """One person at the keyboard."""
+
+    def __init__(self, console: Console, line: LineSimulator, gateway: Gateway, wire: bool) -> None:
+        self._console = console
+        self._line = line
+        self._gateway = gateway
+        self._wire = wire
+        self._typing = sys.stdin.isatty()
+        self._calls = 0
+
+    async def chat(self) -> int:
+        """Say each line of the input, and show what comes back. Returns 0, or 1 when an answer did not come."""
+        self._console.print(
+            "[bold]Chatferry demo[/bold]: each line you type goes as a signed LINE webhook into the gateway,\n"
+            "and the answer comes back through a simulated LINE API. The model is a demonstration, not an AI.\n"
+            "[dim]Try: my name is Anna · what is my name? · 我叫小明 · 私の名前は? · table · code · long"
+            + (" · Ctrl-D ends[/dim]" if self._typing else "[/dim]")
+        )
+        async for words in _lines(prompt="\nyou ▸ " if self._typing else ""):
+            if not words.strip():
+                continue
+            if not self._typing:
+                self._console.print(f"\n[bold cyan]you ▸[/bold cyan] {escape(words)}")
+            try:
+                await self._say(words.strip())
+            except TimeoutError:
+                self._console.print(f"[red]no answer within {_PATIENCE:.0f} s[/red]")
+                return 1
+        return 0
+
+    async def _say(self, words: str) -> None:
+        chat = self._line.chats[self._line.address(_USER)]
+        before = len(chat)
+        buttons = chat[-1].buttons if chat else []
+        if words.isdigit() and 1 <= int(words) <= len(buttons):
+            delivery = await self._line.tap(_USER, buttons[int(words) - 1][1])
+        else:
+            delivery = await self._line.say(_USER, words)
+        self._told(f"→ webhook, signed: {delivery.status} in {delivery.seconds * 1000:.0f} ms, kept on the disk")
+        await self._line.seen(_USER, before + 1, patience=_PATIENCE)
+        while self._gateway.worker.running:
+            await asyncio.sleep(0.01)
+        calls, self._calls = self._line.calls[self._calls :], len(self._line.calls)
+        for call in calls:
+            free = " (free)" if call.path.endswith("/reply") else ""
+            self._told(f"← {call.method} {call.path}: {call.status}{free}")
+        for seen in chat[before:]:
+            self._console.print(f"[bold green]bot ▸[/bold green] {escape(seen.text)}")
+            for number, (label, _) in enumerate(seen.buttons, 1):
+                self._console.print(f"      [reverse] {number} {escape(label)} [/reverse]")
+
+    def _told(self, line: str) -> None:
+        if self._wire:
+            self._console.print(f"[dim]      {escape(line)}[/dim]")
+
+
+async def _lines(prompt: str) -> AsyncIterator[str]:
+    """The lines of standard input. Read in a thread that may be left behind: nothing can interrupt a read."""
+    loop = asyncio.get_running_loop()
+    lines: asyncio.Queue[str | None] = asyncio.Queue()
+    wanted = threading.Semaphore(0)
+
+    def read() -> None:
+        if prompt:
+            with contextlib.suppress(ImportError):
+                import readline  # noqa: F401 - gives `input` its line editing
+        while True:
+            wanted.acquire()
+            try:
+                line: str | None = input(prompt)
+            except EOFError:
+                line = None
+            loop.call_soon_threadsafe(lines.put_nowait, line)
+            if line is None:
+                return
+
+    threading.Thread(target=read, name="keyboard", daemon=True).start()
+    while True:
+        wanted.release()
+        line = await lines.get()
+        if line is None:
+            return
+        yield line
