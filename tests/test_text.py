@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chatferry.text import Measure, length, split
@@ -47,6 +47,7 @@ def test_a_limit_that_holds_no_character_is_refused() -> None:
         split("abcd", 3)
 
 
+@settings(deadline=None)
 @given(texts.map(code_free), st.integers(4, 60), st.sampled_from(MEASURES))
 def test_no_piece_is_too_long_and_only_white_space_goes(text: str, limit: int, measure: Measure) -> None:
     pieces = split(text, limit, measure)
@@ -54,6 +55,7 @@ def test_no_piece_is_too_long_and_only_white_space_goes(text: str, limit: int, m
     assert dense("".join(pieces)) == dense(text)
 
 
+@settings(deadline=None)
 @given(texts, st.integers(4, 200), st.sampled_from(MEASURES))
 def test_with_code_too_the_limit_holds_and_all_words_stay(text: str, limit: int, measure: Measure) -> None:
     pieces = split(text, limit, measure)
