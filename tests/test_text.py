@@ -86,7 +86,7 @@ def test_the_indentation_of_the_next_line_stays() -> None:
 @pytest.mark.parametrize("cluster", ["👨\u200d👩\u200d👧\u200d👦", "👍🏽", "e\u0301", "🇯🇵", "❤\ufe0f", "नि"])
 @pytest.mark.parametrize("measure", MEASURES)
 def test_what_a_reader_sees_as_one_character_stays_whole(cluster: str, measure: Measure) -> None:
-    pieces = split(cluster * 60, 64, measure)
+    pieces = split(cluster * 60, 61, measure)
     assert all(len(piece) % len(cluster) == 0 for piece in pieces)
     assert "".join(pieces) == cluster * 60
 
@@ -109,15 +109,31 @@ def test_a_cut_block_of_code_is_closed_and_opened_in_its_language() -> None:
     assert pieces[-1].endswith("\n```\nDone.")
 
 
+lines_of_code = st.lists(st.text("ab漢🍎 .(", max_size=40), max_size=30).map("\n".join)
+blocks = st.one_of(
+    texts.map(code_free), lines_of_code.map("```py\n{}\n```".format), lines_of_code.map("~~~\n{}\n~~~".format)
+)
+
+
+@settings(deadline=None)
+@given(st.lists(blocks, max_size=5).map("\n".join), st.integers(80, 200), st.sampled_from(MEASURES))
+def test_closing_and_opening_blocks_never_breaks_the_limit(text: str, limit: int, measure: Measure) -> None:
+    pieces = split(text, limit, measure)
+    assert all(0 < length(piece, measure) <= limit for piece in pieces)
+    assert all(piece.count("```") % 2 == 0 for piece in pieces), "a piece leaves a block open"
+
+
 def test_a_block_that_fits_into_the_next_piece_is_not_cut() -> None:
     words = "word " * 20
     block = "```\n" + "x = 1\n" * 8 + "```"
     assert split(words + "\n" + block, 120) == [words.rstrip(), block]
 
 
-def test_no_empty_block_is_shown_where_a_cut_meets_the_closing_line() -> None:
+def test_no_empty_block_is_shown_where_a_cut_meets_the_first_or_the_last_line() -> None:
     for size in range(1, 120):
         pieces = split("```py\n" + "x" * size + "\n" + "y" * 60 + "\n```\nthe end of it all", 100)
+        assert not any(re.search(r"```py\n+```", piece) for piece in pieces), size
+        pieces = split("x" * size + "\n```py\n" + "y" * 200 + "\n```", 100)
         assert not any(re.search(r"```py\n+```", piece) for piece in pieces), size
 
 
