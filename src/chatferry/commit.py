@@ -13,7 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 import structlog
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from chatferry.errors import Unavailable
@@ -74,16 +74,14 @@ class GroupCommit:
                 results = await connection.run_sync(self._apply, [operation for operation, _ in batch])
         except (OperationalError, InterfaceError, OSError) as fault:
             self._tell(batch, [unavailable(fault)] * len(batch))
-        except SQLAlchemyError as fault:
-            if len(batch) == 1:
-                self._tell(batch, [unavailable(fault)])
-            else:
-                # One operation that the database refuses must not fail its neighbours.
+        except Exception as fault:  # noqa: BLE001 - the top of the task: the writer outlives a bad operation
+            if len(batch) > 1:
+                # What the database refuses must not fail its neighbours.
                 for single in batch:
                     await self._write([single])
-        except Exception as bug:  # the top of the task: the writer must outlive one bad batch
-            log.exception("bug in a write", operations=len(batch))
-            self._tell(batch, [Unavailable(f"{type(bug).__name__} in the ledger")] * len(batch))
+            else:
+                log.error("a write was refused", operation=type(batch[0][0]).__name__, error=type(fault).__name__)
+                self._tell(batch, [unavailable(fault)])
         else:
             self._tell(batch, results)
 
@@ -100,6 +98,6 @@ class GroupCommit:
 
 def unavailable(fault: Exception) -> Unavailable:
     """The driver's fault as ours."""
-    # Only the driver's own words: SQLAlchemy's message would print the parameters, which are people's messages.
-    said = str(fault.orig) if isinstance(fault, DBAPIError) else str(fault)
+    # Only the driver's own words: the message of others would print the parameters, which are people's messages.
+    said = str(fault.orig) if isinstance(fault, DBAPIError) else type(fault).__name__
     return Unavailable(f"the database does not answer: {said}")

@@ -120,8 +120,7 @@ class _Terminal:
             delivery = await self._line.say(_USER, words)
         self._told(f"→ webhook, signed: {delivery.status} in {delivery.seconds * 1000:.0f} ms, kept on the disk")
         await self._line.seen(_USER, before + 1, patience=_PATIENCE)
-        while self._gateway.worker.running:
-            await asyncio.sleep(0.01)
+        await self._closed()
         calls, self._calls = self._line.calls[self._calls :], len(self._line.calls)
         for call in calls:
             free = " (free)" if call.path.endswith("/reply") else ""
@@ -130,6 +129,15 @@ class _Terminal:
             self._console.print(f"[bold green]bot ▸[/bold green] {escape(seen.text)}")
             for number, (label, _) in enumerate(seen.buttons, 1):
                 self._console.print(f"      [reverse] {number} {escape(label)} [/reverse]")
+
+    async def _closed(self) -> None:
+        """Wait for the last piece: the turn of what was just said has ended."""
+        (entry,) = await self._gateway.ledger.entries(limit=1)
+        tail = self._gateway.feed.tail(entry.id)
+        (entry,) = await self._gateway.ledger.entries(turn=entry.id)
+        if entry.state in ("due", "doing"):
+            async for _ in tail.follow():
+                pass
 
     def _told(self, line: str) -> None:
         if self._wire:

@@ -19,7 +19,7 @@ from chatferry.clock import Clock
 from chatferry.commit import GroupCommit, unavailable
 from chatferry.database import Database
 from chatferry.model import APOLOGY, Grant, Inbound, Message, Piece, Receipt, Turn, Usage
-from chatferry.tables import OPEN, messages, outbox, state_is, turns
+from chatferry.tables import OPEN, OPEN_STATES, messages, outbox, state_is, turns
 from chatferry.writes import Accepted, Change
 
 _PAGE = 50
@@ -257,16 +257,15 @@ class Ledger:
         """Conversations that have something to do now and nobody who does it."""
         now = self._clock.now()
         other = turns.alias()
-        held = sa.exists().where(
-            other.c.conversation == turns.c.conversation,
-            other.c.state == sa.literal_column("'doing'"),
-            other.c.leased_until >= now,
-        )
+        before = sa.or_(other.c.state == sa.literal_column("'doing'"), other.c.id < turns.c.id)
+        waits = sa.exists().where(
+            other.c.conversation == turns.c.conversation, other.c.state.in_(OPEN_STATES), before
+        )  # fmt: skip
         ready = sa.or_(
-            sa.and_(state_is("due"), turns.c.due_at <= now),
+            sa.and_(state_is("due"), turns.c.due_at <= now, ~waits),
             sa.and_(state_is("doing"), turns.c.leased_until < now),
         )
-        query = sa.select(turns.c.conversation).distinct().where(ready, ~held).limit(limit)
+        query = sa.select(turns.c.conversation).distinct().where(ready).limit(limit)
         async with self._reading() as connection:
             return list((await connection.execute(query)).scalars())
 

@@ -57,13 +57,18 @@ turns = sa.Table(
 )
 
 
+def _literals(*names: str) -> list[sa.ColumnClause[str]]:
+    return [sa.literal_column(f"'{name}'") for name in names]
+
+
 def state_is(*names: str) -> sa.ColumnElement[bool]:
     """The turn's state, written out: a bound parameter would hide from the planner that a partial index fits."""
-    literals = [sa.literal_column(f"'{name}'") for name in names]
+    literals = _literals(*names)
     return turns.c.state == literals[0] if len(literals) == 1 else turns.c.state.in_(literals)
 
 
-OPEN = state_is("due", "doing")
+OPEN_STATES = _literals("due", "doing")
+OPEN = turns.c.state.in_(OPEN_STATES)
 
 
 def _partial(name: str, *columns: sa.Column[Any], where: sa.ColumnElement[bool], unique: bool = False) -> None:

@@ -184,8 +184,10 @@ def _retract(connection: sa.Connection, conversation: str, ref: str) -> int:
 
 def _claim(connection: sa.Connection, operations: Sequence[Claim]) -> list[Turn | None]:
     now, until = operations[-1].now, operations[-1].until
+    # The one that is running comes first, even where an older turn was made due again behind it.
+    running = sa.func.min(sa.case((state_is("doing"), turns.c.id)))
     oldest = (
-        sa.select(sa.func.min(turns.c.id))
+        sa.select(sa.func.coalesce(running, sa.func.min(turns.c.id)))
         .where(turns.c.conversation.in_({op.conversation for op in operations}), OPEN)
         .group_by(turns.c.conversation)
     )
@@ -330,7 +332,7 @@ def _reopen(connection: sa.Connection, operations: Sequence[Reopen]) -> list[boo
     for op in operations:
         again = {"state": "due", "due_at": op.now, "attempts": 0, "finished_at": None}
         mine = sa.update(turns).where(turns.c.id == op.turn)
-        asked = mine.where(state_is("failed"), turns.c.finish.in_((APOLOGY, "")))
+        asked = mine.where(state_is("failed"), turns.c.finish == APOLOGY)
         sent = mine.where(state_is("failed", "parked", "gone"))
         anew = connection.execute(asked.values(again | {"answer": None, "finish": "", "error": ""})).rowcount
         if anew:

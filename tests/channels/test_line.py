@@ -266,7 +266,7 @@ def test_settings_become_capabilities() -> None:
     caps = channel().caps
     assert (caps.batch, caps.limit, caps.measure, caps.typing, caps.collect) == (5, 5000, "utf16", 20.0, True)
     asked = [channel(late=late).caps for late in ("push", "button", "auto")]
-    assert [(caps.unprompted, caps.notice) for caps in asked] == [("always", 0.0), ("never", 5.0), ("ask", 5.0)]
+    assert [(caps.unprompted, caps.notice) for caps in asked] == [("ask", 5.0), ("never", 5.0), ("ask", 5.0)]
     waits = [channel(waiting=waiting).caps for waiting in ("loading", "message", "none")]
     assert [(caps.typing, caps.waiting) for caps in waits] == [(20.0, False), (0.0, True), (0.0, False)]
 

@@ -10,7 +10,7 @@ import base64
 import hmac
 import re
 from collections.abc import AsyncIterator, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
@@ -38,10 +38,10 @@ LABEL = 20
 LOADING_SECONDS = 20
 QUOTA_SECONDS = 300.0
 """How long a look at the quota is believed."""
+NOTICE_SECONDS = 5.0
+"""How long before its end a reply token is spent on a button, where nothing may be pushed: at 45 s of its 50."""
 LARGEST_FILE = 20 * 1024 * 1024
 """Bytes. More than any model takes as one image."""
-
-_UNPROMPTED: dict[str, Literal["always", "never", "ask"]] = {"push": "always", "button": "never", "auto": "ask"}
 
 
 class Line:
@@ -55,9 +55,9 @@ class Line:
             measure="utf16",
             typing=float(LOADING_SECONDS) if settings.waiting == "loading" else 0.0,
             waiting=settings.waiting == "message",
-            unprompted=_UNPROMPTED[settings.late],
+            unprompted="never" if settings.late == "button" else "ask",
             collect=True,
-            notice=0.0 if settings.late == "push" else 5.0,
+            notice=NOTICE_SECONDS,
         )
         self._settings = settings
         self._clock = clock
@@ -121,9 +121,14 @@ class Line:
         raise failed
 
     async def may_push(self) -> bool:
-        """Is there quota left? True if LINE does not say: then the push itself finds out."""
+        """Is there quota left? True if LINE does not say: then the push itself finds out.
+
+        With `late = "push"` the quota is not asked for; a push that LINE refused for it still closes this way.
+        """
         now = self._clock.now()
         if now - self._looked >= QUOTA_SECONDS:
+            if self._settings.late == "push":
+                return True
             try:
                 limit, used = await quota(self._api)
             except Fault:

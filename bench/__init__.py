@@ -1,0 +1,1 @@
+"""Measurements: a command each, figures in RESULTS.md."""
