@@ -52,7 +52,7 @@ class Route:
                 shown = shown or void
                 attempts += 1
                 wait = next_try(last, attempts, random=self._random)
-                if wait is None:
+                if wait is None or circuit.closed_for() > 0:
                     break
                 await self._clock.sleep(wait)
         raise last or self._all_down()
