@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 import msgspec
 
 from chatferry.engines.base import Delta, Restart
 from chatferry.model import Message, Usage
+
+CUT = "cut"
+"""The `finish` of an outcome that is none: this process ends, and the next one goes on with the turn."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -47,20 +50,26 @@ class Tail:
 
     def restart(self) -> None:
         """What came so far is void."""
-        self._parts = []
-        self._round += 1
-        self._ring()
+        if self._parts:
+            self._parts = []
+            self._round += 1
+            self._ring()
 
     def end(self, outcome: Outcome) -> None:
         """The turn is closed and in the ledger."""
         self._end = outcome
         self._ring()
 
+    @property
+    def ended(self) -> bool:
+        """Nothing more will be added."""
+        return self._end is not None
+
     def _ring(self) -> None:
         self._changed.set()
         self._changed.clear()
 
-    async def follow(self) -> AsyncIterator[Delta | Restart | Outcome]:
+    async def follow(self) -> AsyncGenerator[Delta | Restart | Outcome, None]:
         """From the first word on, however late one comes; the outcome is last. A slow reader gets larger deltas."""
         read, round_ = 0, self._round
         while True:
@@ -83,10 +92,20 @@ class Feed:
 
     def __init__(self) -> None:
         self._tails: weakref.WeakValueDictionary[int, Tail] = weakref.WeakValueDictionary()
+        self._closed = False
 
     def tail(self, turn: int) -> Tail:
-        """The turn's tail. Hold on to it: it goes with its last holder."""
+        """The turn's tail. Hold on to it: it goes with its last holder. A turn that is done again gets a new one."""
         tail = self._tails.get(turn)
-        if tail is None:
+        if tail is None or tail.ended:
             tail = self._tails[turn] = Tail()
+            if self._closed:
+                tail.end(Outcome(None, CUT))
         return tail
+
+    def close(self) -> None:
+        """This process adds nothing more: whoever still watches is told so."""
+        self._closed = True
+        for tail in list(self._tails.values()):
+            if not tail.ended:
+                tail.end(Outcome(None, CUT))

@@ -79,6 +79,7 @@ class Gateway:
                 log.warning("cut off; the next start goes on", running=self.worker.running)
                 answering.cancel()
                 await asyncio.wait([answering])
+            self.feed.close()
             leases.cancel()
 
 

@@ -38,8 +38,6 @@ class Intake:
 
         Raises Rejected (nothing to keep), or Unavailable (nothing kept: the platform shall deliver again).
         """
-        if self._closed:
-            raise Unavailable("shutting down")
         try:
             taken = channel.take(hook)
         except Rejected as refusal:
@@ -49,9 +47,11 @@ class Intake:
         return taken, await self.accept(channel.name, taken)
 
     async def accept(self, channel: str, taken: Taken) -> list[Accepted]:
-        """Keep what was taken, and wake its conversations."""
+        """Keep what was taken, and wake its conversations. Raises Unavailable, and then nothing was kept."""
         if not taken.events:
             return []
+        if self._closed:
+            raise Unavailable("shutting down")
         accepted = await self._ledger.accept(channel, taken.events)
         for event, owed in zip(taken.events, accepted, strict=True):
             if event.kind == "retract":

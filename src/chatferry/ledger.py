@@ -40,6 +40,7 @@ class Entry(msgspec.Struct, frozen=True):
     answered_at: float | None
     finished_at: float | None
     due_at: float
+    ref: str
     model: str
     finish: str
     prompt_tokens: int

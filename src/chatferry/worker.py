@@ -210,6 +210,7 @@ class Worker:
 
     async def _stream(self, held: Held, question: Prompt, tail: Tail, asked: _Asked) -> None:
         pace = 0.0 if held.channel.caps.live else _PACE
+        tail.restart()  # an earlier try may have left its words with a watcher
         try:
             async with contextlib.aclosing(held.assistant.engine.run(question, pace=pace)) as events:
                 async for event in events:
@@ -247,6 +248,7 @@ class Worker:
             await self._ledger.finish(turn, state="failed", error=error)
         except (LeaseLost, Unavailable) as fault:
             log.error("turn not closed", turn=turn.id, error=str(fault))
+        self._feed.tail(turn.id).end(Outcome(None, APOLOGY, error=error))
 
     async def _later(self, turn: Turn, fault: TryLater | Ambiguous) -> None:
         again = fault if isinstance(fault, TryLater) else TryLater(str(fault))
@@ -290,7 +292,8 @@ def _outcome(asked: _Asked, text: str, held: Held) -> Outcome:
         text = words.sorry_filtered
     if not text.strip():
         return Outcome(says("assistant", words.sorry_empty), APOLOGY, done.usage, done.model, "the model said nothing")
-    if done.finish == "length":
+    if done.finish == "length" and held.channel.caps.batch:
+        # Where nothing is sent the answer is fetched with its `finish`, by a program.
         text = f"{text}\n\n{words.cut_short}"
     return Outcome(says("assistant", text), done.finish, done.usage, done.model)
 

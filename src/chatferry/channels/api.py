@@ -19,6 +19,8 @@ from chatferry.config import ApiSettings
 from chatferry.errors import Final, Rejected
 from chatferry.model import File, Finding, Grant, Inbound, Message, Options, Part, Receipt, Role, Text
 
+_Count = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
+
 
 class _Content(msgspec.Struct):
     type: str = ""
@@ -37,11 +39,12 @@ class _StreamOptions(msgspec.Struct):
 class _Request(msgspec.Struct):
     messages: Annotated[list[_Said], msgspec.Meta(min_length=1, max_length=2000)]
     model: str = ""
-    session_id: Annotated[str, msgspec.Meta(max_length=200)] | None = None
+    # It becomes part of the conversation's key, and not every database takes control characters in a text.
+    session_id: Annotated[str, msgspec.Meta(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*\Z")] | None = None
     stream: bool | None = None
     stream_options: _StreamOptions | None = None
-    max_tokens: Annotated[int, msgspec.Meta(ge=1)] | None = None
-    max_completion_tokens: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    max_tokens: _Count | None = None
+    max_completion_tokens: _Count | None = None
     temperature: Annotated[float, msgspec.Meta(ge=0, le=2)] | None = None
     top_p: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
     stop: str | Annotated[list[str], msgspec.Meta(max_length=4)] | None = None
@@ -52,8 +55,6 @@ class Call(msgspec.Struct, frozen=True):
     """A request that was read: the event that it is, and how its caller wants to have the answer."""
 
     inbound: Inbound
-    model: str
-    """The name that the caller used, to be given back."""
     stream: bool = False
     include_usage: bool = False
     fleeting: bool = False
@@ -62,6 +63,12 @@ class Call(msgspec.Struct, frozen=True):
 
 _request = msgspec.json.Decoder(_Request)
 _ROLES: Mapping[str, Role] = {"user": "user", "assistant": "assistant", "system": "system", "developer": "system"}
+# Named to the model, not fetched: an address in a request is nothing to be trusted with.
+_FILES: Mapping[str, File] = {
+    "image_url": File("image", ""),
+    "input_audio": File("audio", ""),
+    "file": File("file", ""),
+}
 
 
 class Api:
@@ -71,67 +78,64 @@ class Api:
     caps = Capabilities(batch=0, markdown=True, live=True)
 
     def __init__(self, settings: ApiSettings, assistants: frozenset[str]) -> None:
-        self._keys = [key.get_secret_value().encode() for key in settings.keys]
+        self._keys = [_digest(key.get_secret_value().encode()) for key in settings.keys]
         self._assistants = assistants
 
     def take(self, hook: Hook) -> Taken:
-        """The event of one request. `call` tells more about it."""
-        return Taken((self.call(hook).inbound,))
-
-    def call(self, hook: Hook) -> Call:
-        """Authenticate, then read. Raises Rejected with 400, 401, 404 or 422."""
-        return self.read(hook.body, self.caller(hook.headers), hook.headers.get("idempotency-key", ""), hook.at)
+        """The event of one request; `caller` and `read` are its two halves."""
+        caller = self.caller(hook.headers)
+        return Taken((self.read(hook.body, caller, hook.headers.get("idempotency-key", ""), hook.at).inbound,))
 
     def caller(self, headers: Mapping[str, str], *, key: str = "") -> str:
-        """Who is asking: a short name of the key, fit for logs. Raises Rejected(401)."""
+        """Who is asking: a short name of the key, fit for logs. `key` counts where no header brings one.
+
+        Raises Rejected(401).
+        """
         scheme, _, bearer = headers.get("authorization", "").partition(" ")
-        given = (bearer.strip() if scheme.lower() == "bearer" else key).encode()
-        # All keys are compared, whatever comes first, so that time tells nothing.
-        if not given or not sum([hmac.compare_digest(given, known) for known in self._keys]):
+        given = _digest((bearer.strip() if scheme.lower() == "bearer" else key).encode())
+        # All keys are compared, by digests of one length, so that time tells nothing.
+        if not sum([hmac.compare_digest(given, known) for known in self._keys]):
             raise Rejected(
                 401,
                 "missing or wrong API key: send `Authorization: Bearer KEY`",
                 code="invalid_api_key",
                 headers={"WWW-Authenticate": "Bearer"},
             )
-        return hashlib.sha256(given).hexdigest()[:12]
+        return given[:12]
 
     def read(self, body: bytes, caller: str, idempotency_key: str = "", at: float = 0.0) -> Call:
-        """What a body asks for. Unknown fields are ignored."""
-        try:
-            request = _request.decode(body)
-        except msgspec.ValidationError as fault:
-            raise Rejected(422, str(fault), code="invalid_value") from None
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            raise Rejected(400, "the body is not valid JSON", code="invalid_json") from None
+        """What a body asks for; unknown fields are ignored. Raises Rejected with 400, 404 or 422, and nothing else."""
+        request = _decoded(body)
         assistant = request.model or "default"
         if assistant not in self._assistants:
             known = ", ".join(sorted(self._assistants))
-            raise Rejected(404, f"there is no model {assistant[:80]!r}; known: {known}", code="model_not_found")
+            raise Rejected(404, f"there is no such model; known: {known}", code="model_not_found")
         if request.n not in (None, 1):
-            raise Rejected(422, "`n` can only be 1", code="invalid_value")
-        if len(idempotency_key) > 200:
-            raise Rejected(422, "`Idempotency-Key` is longer than 200 characters", code="invalid_value")
+            raise _invalid("`n` can only be 1")
+        if len(idempotency_key) > 200 or not (idempotency_key.isascii() and idempotency_key.isprintable()):
+            raise _invalid("`Idempotency-Key` must be up to 200 printable ASCII characters")
         said = [_message(said) for said in request.messages]
         system = "\n\n".join(message.text for message in said if message.role == "system")
         talk = [message for message in said if message.role != "system"]
         if not talk or talk[-1].role != "user":
-            raise Rejected(422, "the last of `messages` must be from the user", code="invalid_value")
+            raise _invalid("the last of `messages` must be from the user")
+        message, context = (_news(talk), None) if request.session_id else (talk[-1], tuple(talk[:-1]))
+        if not message.text.strip() and not any(isinstance(part, File) for part in message.parts):
+            raise _invalid("the last of `messages` is empty")
         event = f"{caller}/{idempotency_key}" if idempotency_key else uuid.uuid4().hex
         inbound = Inbound(
             event=event,
             conversation=f"{caller}/{request.session_id}" if request.session_id else f"once/{event}",
-            message=_news(talk) if request.session_id else talk[-1],
+            message=message,
             sender=caller,
-            at=at,
             assistant=assistant,
-            context=None if request.session_id else tuple(talk[:-1]),
+            context=context,
             system=system,
             options=_options(request),
         )
         return Call(
-            inbound,
-            model=assistant,
+            # The same question has the same `ref`, however its answer is to be shown.
+            msgspec.structs.replace(inbound, ref=_digest(msgspec.json.encode(inbound)), at=at),
             stream=bool(request.stream),
             include_usage=request.stream_options is not None and request.stream_options.include_usage,
             fleeting=not idempotency_key and not request.session_id,
@@ -155,17 +159,38 @@ class Api:
         yield Finding(True, "channel api", f"{len(self._keys)} key(s), {len(self._assistants)} assistant(s)")
 
 
+def _decoded(body: bytes) -> _Request:
+    try:
+        return _request.decode(body)
+    except msgspec.ValidationError as fault:
+        raise _invalid(str(fault)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise Rejected(400, "the body is not valid JSON", code="invalid_json") from None
+
+
+def _invalid(reason: str) -> Rejected:
+    return Rejected(422, reason, code="invalid_value")
+
+
+def _digest(value: bytes) -> str:
+    return hashlib.sha256(value).hexdigest()
+
+
 def _message(said: _Said) -> Message:
     role = _ROLES.get(said.role)
     if role is None:
-        raise Rejected(422, f"`role` must be one of {', '.join(_ROLES)}", code="invalid_value")
+        raise _invalid(f"`role` must be one of {', '.join(_ROLES)}")
     if isinstance(said.content, str):
         return Message(role, (Text(said.content),))
-    parts: list[Part] = []
-    for content in said.content or ():
-        # Pictures are named to the model, not fetched: an address in a request is nothing to be trusted with.
-        parts.append(Text(content.text) if content.type == "text" else File("image", ""))
-    return Message(role, tuple(parts))
+    return Message(role, tuple(_part(content) for content in said.content or ()))
+
+
+def _part(content: _Content) -> Part:
+    if content.type == "text":
+        return Text(content.text)
+    if content.type not in _FILES:
+        raise _invalid(f"the `type` of a part must be one of text, {', '.join(_FILES)}")
+    return _FILES[content.type]
 
 
 def _news(talk: Sequence[Message]) -> Message:
@@ -184,5 +209,5 @@ def _options(request: _Request) -> Options:
         max_tokens=request.max_completion_tokens or request.max_tokens,
         temperature=request.temperature,
         top_p=request.top_p,
-        stop=tuple(stop),
+        stop=tuple(filter(None, stop)),
     )

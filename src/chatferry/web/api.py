@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import functools
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
 
 import msgspec
+import structlog
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
@@ -15,14 +18,20 @@ from chatferry.channels.api import Api, Call
 from chatferry.channels.base import Taken
 from chatferry.engines.base import Delta, Restart
 from chatferry.errors import Rejected, Unavailable
-from chatferry.feed import Outcome, Tail
+from chatferry.feed import Outcome
 from chatferry.gateway import Gateway
 from chatferry.model import Usage
 from chatferry.web import shapes
-from chatferry.web.app import RETRY_AFTER, hook_of, read_body
+from chatferry.web.app import RETRY_AFTER, read_body
 from chatferry.web.limits import Limits
 from chatferry.web.shapes import Shape
-from chatferry.web.stream import EventStream
+from chatferry.web.stream import Events, EventStream
+
+log = structlog.get_logger(__name__)
+
+_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+_AHEAD = 16
+"""Questions that may wait on one WebSocket while another is being answered."""
 
 
 def routes(gateway: Gateway) -> list[BaseRoute]:
@@ -31,6 +40,8 @@ def routes(gateway: Gateway) -> list[BaseRoute]:
     return [
         Route("/v1/chat/completions", service.completions, methods=["POST"]),
         Route("/v1/models", service.models),
+        Route("/v1/models/{name}", service.model),
+        Route("/v1/{anything:path}", service.unknown, methods=_METHODS),
         WebSocketRoute("/v1/stream", service.talk),
     ]
 
@@ -48,130 +59,178 @@ class _Service:
         try:
             self._api.caller(request.headers)
         except Rejected as refusal:
-            return shapes.refused(refusal)
-        names = self._gateway.assistants
-        data = [{"id": name, "object": "model", "created": 0, "owned_by": "chatferry"} for name in names]
-        return JSONResponse({"object": "list", "data": data})
+            return self._refused(refusal)
+        return JSONResponse({"object": "list", "data": [shapes.model(name) for name in self._gateway.assistants]})
+
+    async def model(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        try:
+            self._api.caller(request.headers)
+            if name not in self._gateway.assistants:
+                raise Rejected(404, "there is no such model", code="model_not_found")
+        except Rejected as refusal:
+            return self._refused(refusal)
+        return JSONResponse(shapes.model(name))
+
+    async def unknown(self, request: Request) -> Response:
+        known = "POST /v1/chat/completions, GET /v1/models and the WebSocket /v1/stream"
+        return self._refused(Rejected(404, f"nothing is here; there is {known}", code="unknown_url"))
 
     async def completions(self, request: Request) -> Response:
         gateway = self._gateway
         try:
             # Nobody's body is read without a key.
-            self._limits.count(self._api.caller(request.headers))
+            caller = self._api.caller(request.headers)
+            self._limits.count(caller)
             body = await read_body(request, gateway.settings.server.body_limit)
-            call = self._api.call(hook_of(request, body, gateway.clock.now()))
-            turn, tail, outcome = await self._begin(call)
+            key = request.headers.get("idempotency-key", "")
+            call = self._api.read(body, caller, key, gateway.clock.now())
+            turn, events = await self._begin(call)
         except Rejected as refusal:
-            return shapes.refused(refusal)
-        except Unavailable:
-            return shapes.error(503, "cannot be kept now; try again", "unavailable", RETRY_AFTER)
+            return self._refused(refusal)
         shape = Shape(turn, call, int(gateway.clock.now()))
+        left = functools.partial(self._left, turn, call)
         if call.stream:
-            return EventStream(shape, _events(tail, outcome), gateway.clock, left=lambda: self._left(shape))
-        waiting = asyncio.ensure_future(_last(_events(tail, outcome)))
+            return EventStream(shape, events, gateway.clock, left=left)
+        waiting = asyncio.ensure_future(_last(events))
         leaving = asyncio.ensure_future(_gone(request))
         try:
             await asyncio.wait([waiting, leaving], return_when=asyncio.FIRST_COMPLETED)
             if waiting.done():
                 return shape.whole(waiting.result())
-            self._left(shape)
+            await left()
             return Response(status_code=499)
         finally:
             waiting.cancel()
             leaving.cancel()
 
     async def talk(self, socket: WebSocket) -> None:
-        """One question a frame, one after the other; the connection stays for the next."""
+        """Questions are answered one after the other; the connection stays for the next."""
         await socket.accept()
-        frames = asyncio.ensure_future(_frame(socket))
-        try:
+        frames: asyncio.Queue[str] = asyncio.Queue(_AHEAD)
+        async with asyncio.TaskGroup() as group:
+            answering = group.create_task(self._converse(socket, frames))
+            try:
+                # Frames are read at all times, for that is how we learn that the caller left.
+                while True:
+                    frames.put_nowait(await _frame(socket))
+            except WebSocketDisconnect:
+                pass
+            except asyncio.QueueFull:
+                await socket.close(1008, f"more than {_AHEAD} questions wait")
+            finally:
+                answering.cancel()
+
+    async def _converse(self, socket: WebSocket, frames: asyncio.Queue[str]) -> None:
+        key = ""
+        with suppress(WebSocketDisconnect):
             while True:
-                frame = await frames
-                frames = asyncio.ensure_future(_frame(socket))
-                answering = asyncio.ensure_future(self._question(socket, frame))
+                frame = await frames.get()
                 try:
-                    await asyncio.wait([answering, frames], return_when=asyncio.FIRST_COMPLETED)
-                    if frames.done() and frames.exception() is not None:
-                        return
-                    await answering
-                finally:
-                    answering.cancel()
-        except WebSocketDisconnect:
-            return
-        finally:
-            frames.cancel()
+                    # Browsers cannot set headers on a WebSocket, so the key may come in a frame, once.
+                    given = _key_in(frame) or key
+                    caller = self._api.caller(socket.headers, key=given)
+                    key = given
+                    self._limits.count(caller)
+                    call = self._api.read(frame.encode(), caller, at=self._gateway.clock.now())
+                    turn, events = await self._begin(call)
+                except Rejected as refusal:
+                    self._note(refusal)
+                    await _tell(socket, shapes.error_body(refusal))
+                    continue
+                try:
+                    await _relay(socket, call, events)
+                except (asyncio.CancelledError, WebSocketDisconnect):
+                    await self._left(turn, call)
+                    raise
 
-    async def _question(self, socket: WebSocket, frame: str) -> None:
-        gateway = self._gateway
+    async def _begin(self, call: Call) -> tuple[int, Events]:
+        """Keep the request: its turn, and what comes of it from the first word on, or long since came.
 
-        async def tell(body: object) -> None:
-            await socket.send_text(shapes.dumps(body).decode())
-
+        A request that had failed is made anew. Raises Rejected with 422 or 503.
+        """
+        gateway, inbound = self._gateway, call.inbound
         try:
-            if len(frame) > gateway.settings.server.body_limit:
-                raise Rejected(413, "the frame is too large", code="body_too_large")
-            # Browsers cannot set headers on a WebSocket, so the key may come in the frame.
-            caller = self._api.caller(socket.headers, key=_key_in(frame))
-            self._limits.count(caller)
-            call = self._api.read(frame.encode(), caller, at=gateway.clock.now())
-            turn, tail, outcome = await self._begin(call)
-        except Rejected as refusal:
-            await tell(shapes.error_body(refusal.status, refusal.reason, refusal.code))
-            return
+            (accepted,) = await gateway.intake.accept("api", Taken((inbound,)))
+            # Held before the ledger is read, so that no end falls between the two.
+            tail = gateway.feed.tail(accepted.turn)
+            if accepted.new:
+                return accepted.turn, tail.follow()
+            (entry,) = await gateway.ledger.entries(turn=accepted.turn)
+            if entry.ref != inbound.ref:
+                raise Rejected(
+                    422, "this `Idempotency-Key` was used for another request", code="idempotency_key_reused"
+                )
+            if entry.state == "failed":
+                await gateway.ledger.reopen(entry.id)
+                await gateway.dispatcher.wake(entry.conversation)
+            elif entry.state not in ("due", "doing"):
+                usage = Usage(entry.prompt_tokens, entry.completion_tokens)
+                return entry.id, _made(Outcome(entry.answer, entry.finish, usage, entry.model, entry.error))
         except Unavailable:
-            await tell(shapes.error_body(503, "cannot be kept now; try again", "unavailable"))
+            raise Rejected(503, "cannot be kept now; try again", code="unavailable", headers=RETRY_AFTER) from None
+        return accepted.turn, tail.follow()
+
+    async def _left(self, turn: int, call: Call) -> None:
+        """The caller went away. Where nobody could fetch the answer any more, the question is taken back."""
+        if not call.fleeting:
             return
         try:
-            async for event in _events(tail, outcome):
-                if isinstance(event, Outcome):
-                    await tell(_end_frame(event, whole=not call.stream))
-                elif call.stream:
-                    await tell({"delta": event.text} if isinstance(event, Delta) else {"restart": True})
-        except (asyncio.CancelledError, WebSocketDisconnect):
-            self._left(Shape(turn, call, 0))
-            raise
+            await self._gateway.intake.accept("api", Taken((msgspec.structs.replace(call.inbound, kind="retract"),)))
+        except Unavailable:
+            self._gateway.worker.stop(turn)
 
-    async def _begin(self, call: Call) -> tuple[int, Tail, Outcome | None]:
-        """Keep the request. The outcome is there at once where the same request was answered before."""
-        gateway = self._gateway
-        (accepted,) = await gateway.intake.accept("api", Taken((call.inbound,)))
-        tail = gateway.feed.tail(accepted.turn)
-        if accepted.new:
-            return accepted.turn, tail, None
-        (entry,) = await gateway.ledger.entries(turn=accepted.turn)
-        if entry.state == "failed" and await gateway.ledger.reopen(entry.id):
-            await gateway.dispatcher.wake(entry.conversation)
-        elif entry.state not in ("due", "doing"):
-            usage = Usage(entry.prompt_tokens, entry.completion_tokens)
-            return entry.id, tail, Outcome(entry.answer, entry.finish, usage, entry.model, entry.error)
-        return accepted.turn, tail, None
+    def _refused(self, refusal: Rejected) -> Response:
+        self._note(refusal)
+        return shapes.error(refusal)
 
-    def _left(self, shape: Shape) -> None:
-        """The caller went away. Where nobody could fetch the answer any more, the model is stopped."""
-        if shape.call.fleeting:
-            self._gateway.worker.stop(shape.turn)
+    def _note(self, refusal: Rejected) -> None:
+        self._gateway.metrics.rejected.labels("api", str(refusal.status)).inc()
+        log.info("rejected", channel="api", status=refusal.status, reason=refusal.reason)
 
 
-async def _events(tail: Tail, outcome: Outcome | None) -> AsyncIterator[Delta | Restart | Outcome]:
-    """The turn from its first word, whether it is being made or was made long ago."""
-    if outcome is None:
-        async for event in tail.follow():
-            yield event
-    else:
-        yield Delta(shapes.text_of(outcome))
-        yield outcome
+async def _made(outcome: Outcome) -> AsyncGenerator[Outcome, None]:
+    yield outcome
 
 
-async def _last(events: AsyncIterator[Delta | Restart | Outcome]) -> Outcome:
-    async for event in events:
-        if isinstance(event, Outcome):
-            return event
+async def _last(events: Events) -> Outcome:
+    async with aclosing(events):
+        async for event in events:
+            if isinstance(event, Outcome):
+                return event
     raise RuntimeError("a turn's events ended without its outcome")
 
 
 async def _gone(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
+
+
+async def _relay(socket: WebSocket, call: Call, events: Events) -> None:
+    """The frames of one answer."""
+    spoken = False
+    async with aclosing(events):
+        async for event in events:
+            if isinstance(event, Delta):
+                if call.stream:
+                    spoken = True
+                    await _tell(socket, {"delta": event.text})
+            elif isinstance(event, Restart):
+                if spoken:
+                    spoken = False
+                    await _tell(socket, {"restart": True})
+            elif failure := shapes.failure(event):
+                await _tell(socket, shapes.error_body(failure))
+            else:
+                text = shapes.text_of(event)
+                if call.stream and text and not spoken:
+                    await _tell(socket, {"delta": text})
+                end = {"done": True, "finish_reason": shapes.finish_of(event), "usage": shapes.usage_of(event.usage)}
+                await _tell(socket, end if call.stream else {"content": text, **end})
+
+
+async def _tell(socket: WebSocket, body: object) -> None:
+    await socket.send_text(shapes.dumps(body).decode())
 
 
 async def _frame(socket: WebSocket) -> str:
@@ -190,13 +249,5 @@ class _Keyed(msgspec.Struct):
 def _key_in(frame: str) -> str:
     try:
         return msgspec.json.decode(frame, type=_Keyed).api_key
-    except (msgspec.DecodeError, UnicodeError):
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
         return ""
-
-
-def _end_frame(outcome: Outcome, *, whole: bool) -> dict[str, object]:
-    text = shapes.text_of(outcome)
-    if shapes.failed(outcome):
-        return shapes.error_body(502, text, "model_failed")
-    end = {"done": True, "finish_reason": shapes.finish_of(outcome), "usage": shapes.usage_of(outcome.usage)}
-    return {"content": text, **end} if whole else end

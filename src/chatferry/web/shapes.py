@@ -9,39 +9,40 @@ from starlette.responses import JSONResponse, Response
 
 from chatferry.channels.api import Call
 from chatferry.errors import Rejected
-from chatferry.feed import Outcome
+from chatferry.feed import CUT, Outcome
 from chatferry.model import APOLOGY, Usage
+from chatferry.web.app import RETRY_AFTER
 
-_FINISHES = {"stop": "stop", "length": "length", "filter": "content_filter", "stopped": "stop"}
+_FINISHES = {"length": "length", "filter": "content_filter"}
 _TYPES = {401: "authentication_error", 429: "rate_limit_error"}
 
 dumps = msgspec.json.encode
 
 
-def error_body(status: int, message: str, code: str) -> dict[str, object]:
+def error_body(refusal: Rejected) -> dict[str, object]:
     """OpenAI's error object."""
-    kind = _TYPES.get(status) or ("invalid_request_error" if status < 500 else "server_error")
-    return {"error": {"message": message, "type": kind, "param": None, "code": code or None}}
+    kind = _TYPES.get(refusal.status) or ("invalid_request_error" if refusal.status < 500 else "server_error")
+    return {"error": {"message": refusal.reason, "type": kind, "param": None, "code": refusal.code or None}}
 
 
-def error(status: int, message: str, code: str, headers: Mapping[str, str] | None = None) -> Response:
+def error(refusal: Rejected) -> Response:
     """An error as a response."""
-    return JSONResponse(error_body(status, message, code), status, headers)
+    return JSONResponse(error_body(refusal), refusal.status, refusal.headers)
 
 
-def refused(refusal: Rejected) -> Response:
-    """A refusal as a response."""
-    return error(refusal.status, refusal.reason, refusal.code, refusal.headers)
+def failure(outcome: Outcome) -> Rejected | None:
+    """Why there is no answer, where there is none."""
+    if outcome.finish == CUT:
+        again = "this server stops; ask again with the same Idempotency-Key for the answer"
+        return Rejected(503, again, code="unavailable", headers=RETRY_AFTER)
+    if outcome.finish == APOLOGY or outcome.error:
+        return Rejected(502, text_of(outcome) or "there is no answer; try again", code="model_failed")
+    return None
 
 
 def text_of(outcome: Outcome) -> str:
     """What was said."""
     return outcome.answer.text if outcome.answer is not None else ""
-
-
-def failed(outcome: Outcome) -> bool:
-    """There is no answer, only our word that there is none."""
-    return outcome.finish == APOLOGY
 
 
 def finish_of(outcome: Outcome) -> str:
@@ -55,22 +56,24 @@ def usage_of(usage: Usage | None) -> dict[str, int]:
     return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
 
 
+def model(name: str) -> dict[str, object]:
+    """An assistant, which is what our callers call a model."""
+    return {"id": name, "object": "model", "created": 0, "owned_by": "chatferry"}
+
+
 class Shape:
     """The frame of one answer: what all its chunks have in common is encoded once."""
 
     def __init__(self, turn: int, call: Call, created: int) -> None:
-        self.turn = turn
-        self.call = call
-        self._head = {"id": f"chatcmpl-{turn}", "created": created, "model": call.model}
-        head = dumps({**self._head, "object": "chat.completion.chunk"})[:-1]
-        self._before = b"data: " + head + b',"choices":[{"index":0,"delta":{"content":'
-        self._after = b'},"finish_reason":null}]}\n\n'
-        self._chunk_head = head
+        self._call = call
+        self._head = {"id": f"chatcmpl-{turn}", "created": created, "model": call.inbound.assistant}
+        self._chunk = b"data: " + dumps({**self._head, "object": "chat.completion.chunk"})[:-1] + b',"choices":'
+        self._before = self._chunk + b'[{"index":0,"delta":{"content":'
 
     def whole(self, outcome: Outcome) -> Response:
         """The answer in one piece."""
-        if failed(outcome):
-            return error(502, text_of(outcome), "model_failed")
+        if refusal := failure(outcome):
+            return error(refusal)
         message = {"role": "assistant", "content": text_of(outcome), "refusal": None}
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish_of(outcome)}
         body = {**self._head, "object": "chat.completion", "choices": [choice], "usage": usage_of(outcome.usage)}
@@ -82,22 +85,21 @@ class Shape:
 
     def delta(self, text: str) -> bytes:
         """A chunk of text. This is the hot path: one small encoding for each."""
-        return self._before + dumps(text) + self._after
+        return self._before + dumps(text) + b'},"finish_reason":null}]}\n\n'
 
     def last(self, outcome: Outcome) -> bytes:
         """What ends the stream: the reason, the usage where it was asked for, or the error."""
-        if failed(outcome):
-            return self.broken(text_of(outcome), "model_failed")
+        if refusal := failure(outcome):
+            return self.broken(refusal)
         end = self._event({}, finish_of(outcome))
-        if self.call.include_usage:
-            end += b"data: " + self._chunk_head + b',"choices":[],"usage":' + dumps(usage_of(outcome.usage)) + b"}\n\n"
+        if self._call.include_usage:
+            end += self._chunk + b'[],"usage":' + dumps(usage_of(outcome.usage)) + b"}\n\n"
         return end + b"data: [DONE]\n\n"
 
     @staticmethod
-    def broken(message: str, code: str) -> bytes:
+    def broken(refusal: Rejected) -> bytes:
         """The stream cannot go on."""
-        return b"data: " + dumps(error_body(502, message, code)) + b"\n\n"
+        return b"data: " + dumps(error_body(refusal)) + b"\n\n"
 
     def _event(self, delta: Mapping[str, object], finish: str | None) -> bytes:
-        choice = dumps([{"index": 0, "delta": delta, "finish_reason": finish}])
-        return b"data: " + self._chunk_head + b',"choices":' + choice + b"}\n\n"
+        return self._chunk + dumps([{"index": 0, "delta": delta, "finish_reason": finish}]) + b"}\n\n"

@@ -3,31 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from chatferry.clock import Clock
 from chatferry.engines.base import Delta, Restart
+from chatferry.errors import Rejected
 from chatferry.feed import Outcome
-from chatferry.web.shapes import Shape
+from chatferry.web.shapes import Shape, failure, text_of
 
 _SILENCE = 15.0
 """Seconds after which a quiet stream says that it lives: proxies cut what is silent."""
 
+Events = AsyncGenerator[Delta | Restart | Outcome, None]
+"""A turn from its first word; its outcome is last."""
+
 
 class EventStream(Response):
-    """Relays the events of a turn until its outcome. `left` is called when the reader goes before that."""
+    """Relays a turn until its outcome. `left` is called when the reader goes, or must be sent away, before that."""
 
-    def __init__(
-        self,
-        shape: Shape,
-        events: AsyncIterator[Delta | Restart | Outcome],
-        clock: Clock,
-        *,
-        left: Callable[[], None],
-    ) -> None:
+    def __init__(self, shape: Shape, events: Events, clock: Clock, *, left: Callable[[], Awaitable[None]]) -> None:
         super().__init__(
             media_type="text/event-stream", headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         )
@@ -37,7 +35,7 @@ class EventStream(Response):
         self._events = events
         self._clock = clock
         self._left = left
-        self._sent = 0
+        self._spoke = clock.now()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
@@ -46,39 +44,44 @@ class EventStream(Response):
         alive = asyncio.ensure_future(self._keep_alive(send))
         try:
             await asyncio.wait([relay, gone], return_when=asyncio.FIRST_COMPLETED)
-            if not relay.done():
-                self._left()
-                return
-            relay.result()
+            if not relay.done() or not relay.result():
+                await self._left()
         finally:
             for task in (relay, gone, alive):
                 task.cancel()
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _relay(self, send: Send) -> None:
+    async def _relay(self, send: Send) -> bool:
+        """False: the stream had to end before the turn."""
         shape, spoken = self._shape, False
         await self._write(send, shape.first())
-        async for event in self._events:
-            if isinstance(event, Delta):
-                spoken = True
-                await self._write(send, shape.delta(event.text))
-            elif isinstance(event, Outcome):
-                await self._write(send, shape.last(event))
-            elif spoken:
-                # What was sent cannot be taken back. The turn goes on; the same Idempotency-Key fetches its answer.
-                await self._write(send, shape.broken("the answer was begun anew; ask again", "stream_restarted"))
-                return
+        async with aclosing(self._events) as events:
+            async for event in events:
+                if isinstance(event, Delta):
+                    spoken = True
+                    await self._write(send, shape.delta(event.text))
+                elif isinstance(event, Outcome):
+                    if not spoken and failure(event) is None:
+                        await self._write(send, shape.delta(text_of(event)))
+                    await self._write(send, shape.last(event))
+                elif spoken:
+                    # What was sent cannot be taken back.
+                    again = "the answer was begun anew; ask again, with the same Idempotency-Key if there was one"
+                    await self._write(send, shape.broken(Rejected(502, again, code="stream_restarted")))
+                    return False
+        return True
 
     async def _write(self, send: Send, body: bytes) -> None:
-        self._sent += 1
+        self._spoke = self._clock.now()
         await send({"type": "http.response.body", "body": body, "more_body": True})
 
     async def _keep_alive(self, send: Send) -> None:
         while True:
-            before = self._sent
-            await self._clock.sleep(_SILENCE)
-            if self._sent == before:
+            quiet = self._clock.now() - self._spoke
+            if quiet >= _SILENCE:
                 await self._write(send, b": still here\n\n")
+            else:
+                await self._clock.sleep(_SILENCE - quiet)
 
 
 async def _disconnect(receive: Receive) -> None:
