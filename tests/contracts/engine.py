@@ -16,7 +16,17 @@ from chatferry.engines.base import Delta, Done, Engine, Event
 from chatferry.errors import Fault, Final, TryLater
 from chatferry.simulator.model import Break, Odd, Refuse
 from chatferry.testing import ManualClock
-from tests.engines.support import KEY, HastyClock, Provider, WatchedClock, WatchedConnector, asking, gather, whole
+from tests.engines.support import (
+    KEY,
+    HastyClock,
+    Provider,
+    WatchedClock,
+    WatchedConnector,
+    asking,
+    gather,
+    settle,
+    whole,
+)
 
 
 class EngineContract(ABC):
@@ -180,6 +190,20 @@ class WireContract(EngineContract):
         assert await second == Delta(" one two three four")
         assert isinstance(await anext(events), Done)
         assert clock.slept == [0.25]
+
+    async def test_the_first_text_is_not_kept_waiting_by_what_comes_before_it(
+        self, provider: Provider, http: aiohttp.ClientSession
+    ) -> None:
+        clock = WatchedClock()
+        provider.sim.plans.append(Break("hang", after=0))
+        events = self.make(provider.url, http, clock).run(asking("hello"), pace=0.25)
+        first = asyncio.ensure_future(anext(events))
+        await provider.sim.hanging.wait()
+        await settle()
+        provider.sim.release.set()
+        assert isinstance(await first, Delta)
+        assert clock.slept == []
+        await events.aclose()
 
     async def test_a_burst_larger_than_any_buffer_comes_through_whole_at_any_pace(
         self, provider: Provider, http: aiohttp.ClientSession

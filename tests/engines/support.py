@@ -45,6 +45,12 @@ async def gather(seen: list[Event], events: AsyncIterator[Event]) -> None:
         seen.append(event)
 
 
+async def settle() -> None:
+    """Let everybody on the loop do what they can without time passing."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
 @dataclass(frozen=True)
 class Provider:
     """Where the simulated provider is, and how to tell it what to do."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, ClassVar
 
 import aiohttp
@@ -16,7 +17,7 @@ from chatferry.model import File, Message, Options, Text, Usage
 from chatferry.simulator.model import Odd, Raw, Refuse
 from chatferry.testing import ManualClock
 from tests.contracts.engine import WireContract
-from tests.engines.support import Provider, asking, settings, whole
+from tests.engines.support import Provider, WatchedConnector, asking, settings, settle, whole
 
 
 class TestOpenAI(WireContract):
@@ -85,6 +86,19 @@ async def test_a_server_that_keeps_the_body_open_after_done_does_not_keep_us(
     assert (await whole(engine.run(asking("hello"))))[0] == "echo: hello"
     await provider.sim.idle()
     assert provider.sim.cancelled == 1
+
+
+async def test_a_body_that_ends_a_little_after_done_leaves_its_connection_to_the_next(
+    engine: OpenAI, provider: Provider, connector: WatchedConnector
+) -> None:
+    provider.sim.plans.append(Odd(lingers=True))
+    answer = asyncio.ensure_future(whole(engine.run(asking("hello"))))
+    await provider.sim.hanging.wait()
+    await settle()
+    provider.sim.release.set()
+    await answer
+    await whole(engine.run(asking("hello")))
+    assert len(set(connector.transports)) == 1
 
 
 async def test_an_option_that_the_server_does_not_know_is_not_sent_again(engine: OpenAI, provider: Provider) -> None:
