@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
-from chatferry.database import Database
+from chatferry.database import Database, migrate, open_database
 from chatferry.errors import InUse, LeaseLost, Unavailable
 from chatferry.ledger import Ledger
 from chatferry.model import APOLOGY, Grant, Inbound, Message, Receipt, Turn, says
@@ -25,8 +27,8 @@ def clock() -> ManualClock:
 
 @pytest.fixture
 async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    database = Database(f"sqlite:///{tmp_path}/ledger.db")
-    await database.migrate()
+    database = open_database(f"sqlite:///{tmp_path}/ledger.db")
+    await migrate(database)
     yield database
     await database.aclose()
 
@@ -117,9 +119,9 @@ async def test_only_one_of_many_claims_gets_the_turn(ledger: Ledger) -> None:
 async def test_the_database_itself_refuses_a_second_running_turn(ledger: Ledger, database: Database) -> None:
     await ledger.accept("line", [asks("e1"), asks("e2")])
     await claimed(ledger)
-    async with database.write.connect() as connection:
-        with pytest.raises(sa.exc.IntegrityError):
-            await connection.execute(sa.text("UPDATE turns SET state = 'doing' WHERE event = 'e2'"))
+    both = sa.text("UPDATE turns SET state = 'doing' WHERE event = 'e2'")
+    with pytest.raises(sa.exc.IntegrityError):
+        await database.write(lambda connection: connection.execute(both))
 
 
 async def test_a_turn_whose_lease_has_run_out_is_taken_over_and_its_old_holder_writes_nothing(
@@ -350,15 +352,17 @@ async def test_history_comes_newest_first_over_several_pages(ledger: Ledger) -> 
 
 async def test_no_query_of_the_hot_path_reads_more_as_the_ledger_grows(database: Database, ledger: Ledger) -> None:
     """Every statement that a turn costs finds its rows by an index; none of them scans a table or sorts it."""
-    seen: list[str] = []
-    asked: list[Sequence[object]] = []
+    seen: list[tuple[str, Any]] = []
 
-    def note(_c: object, _u: object, statement: str, parameters: Sequence[object], *_: object) -> None:
-        seen.append(statement)
-        asked.append(parameters)
+    def note(_c: object, _u: object, statement: str, parameters: Any, *_: object) -> None:
+        one = parameters[0] if isinstance(parameters, list) else parameters
+        seen.append((statement, one))
 
-    for engine in (database.read, database.write):
-        sa.event.listen(engine.sync_engine, "before_cursor_execute", note)
+    def listen(connection: sa.Connection) -> None:
+        sa.event.listen(connection.engine, "before_cursor_execute", note)
+
+    await database.read(listen)
+    await database.write(listen)
     await ledger.accept("line", [asks("e1"), asks("e2", kind="collect")])
     await ledger.accept("line", [asks("e1"), asks_back("e0")])
     await ledger.due()
@@ -374,20 +378,21 @@ async def test_no_query_of_the_hot_path_reads_more_as_the_ledger_grows(database:
     await heard(ledger)
     await ledger.entries()
     assert len(seen) > 20
-    async with database.write.connect() as connection:
-        for statement, parameters in zip(seen.copy(), asked.copy(), strict=True):
-            if statement.startswith("BEGIN"):
-                continue
-            one = parameters[0] if isinstance(parameters, list) else parameters
-            plan = await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", one)
-            for step in plan.scalars("detail"):
-                scans = step.startswith("SCAN ") and "USING INDEX" not in step and "CONSTANT ROW" not in step
-                assert not scans, f"{step}: {statement}"
-                assert "TEMP B-TREE FOR ORDER" not in step, f"{step}: {statement}"
+    for statement, parameters in seen.copy():
+        if statement.startswith("BEGIN"):
+            continue
+        for step in await database.read(partial(_plan, statement, parameters)):
+            scans = step.startswith("SCAN ") and "USING INDEX" not in step and "CONSTANT ROW" not in step
+            assert not scans, f"{step}: {statement}"
+            assert "TEMP B-TREE FOR ORDER" not in step, f"{step}: {statement}"
+
+
+def _plan(statement: str, parameters: Any, connection: sa.Connection) -> list[str]:
+    return list(connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).scalars("detail"))
 
 
 async def test_a_second_process_on_the_same_file_is_refused(tmp_path: Path) -> None:
-    first, second = (Database(f"sqlite:///{tmp_path}/x.db") for _ in range(2))
+    first, second = (open_database(f"sqlite:///{tmp_path}/x.db") for _ in range(2))
     async with first.exclusive():
         with pytest.raises(InUse, match="already answering"):
             async with second.exclusive():
@@ -414,8 +419,7 @@ async def test_migrations_make_the_tables_that_the_code_knows(database: Database
         found: Sequence[object] = compare_metadata(MigrationContext.configure(connection), metadata)
         return found
 
-    async with database.write.connect() as connection:
-        assert await connection.run_sync(differences) == []
+    assert await database.read(differences) == []
     assert ScriptDirectory.from_config(config()).get_current_head() == HEAD
 
 

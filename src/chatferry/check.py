@@ -11,7 +11,7 @@ from rich.text import Text
 
 from chatferry.clock import SystemClock
 from chatferry.config import Settings
-from chatferry.database import Database
+from chatferry.database import migrate, open_database
 from chatferry.errors import ChatferryError, ConfigError
 from chatferry.gateway import make_channels, make_engine
 from chatferry.ledger import Ledger
@@ -59,9 +59,9 @@ async def findings(settings: Settings) -> AsyncIterator[Finding]:
 
 
 async def _database(settings: Settings) -> Finding:
-    database = Database(settings.server.database)
+    database = open_database(settings.server.database)
     try:
-        await database.migrate()
+        await migrate(database)
         backlog = await Ledger(database, SystemClock()).backlog()
     except ConfigError:
         raise

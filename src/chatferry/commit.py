@@ -14,8 +14,8 @@ from typing import Any
 import sqlalchemy as sa
 import structlog
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
-from sqlalchemy.ext.asyncio import AsyncEngine
 
+from chatferry.database import Database
 from chatferry.errors import Unavailable
 
 log = structlog.get_logger(__name__)
@@ -27,10 +27,10 @@ _BATCH = 500
 
 
 class GroupCommit:
-    """One writer for one engine. Use as a context: leaving it writes what still waits."""
+    """One writer for one database. Use as a context: leaving it writes what still waits."""
 
-    def __init__(self, engine: AsyncEngine, apply: Apply) -> None:
-        self._engine = engine
+    def __init__(self, database: Database, apply: Apply) -> None:
+        self._database = database
         self._apply = apply
         self._waiting: list[tuple[Any, asyncio.Future[Any]]] = []
         self._wake = asyncio.Event()
@@ -70,8 +70,8 @@ class GroupCommit:
 
     async def _write(self, batch: Sequence[tuple[Any, asyncio.Future[Any]]]) -> None:
         try:
-            async with self._engine.begin() as connection:
-                results = await connection.run_sync(self._apply, [operation for operation, _ in batch])
+            operations = [operation for operation, _ in batch]
+            results = await self._database.write(lambda connection: self._apply(connection, operations))
         except (OperationalError, InterfaceError, OSError) as fault:
             self._tell(batch, [unavailable(fault)] * len(batch))
         except Exception as fault:  # noqa: BLE001 - the top of the task: the writer outlives a bad operation

@@ -1,85 +1,68 @@
-"""A database URL in, engines out: the one place that knows that SQLite and PostgreSQL differ."""
+"""A database URL in, transactions out: the one place that knows that SQLite and PostgreSQL differ.
+
+Work on the database is a plain function of a SQLAlchemy connection. PostgreSQL runs it over asyncpg; SQLite, which is
+local and quick, in a thread. A whole transaction costs one hop to that thread: through an async driver each statement
+costs several, and they come to three quarters of the CPU of a small transaction (docs/decisions/0002).
+"""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import create_async_engine
 
 from chatferry.errors import ConfigError, InUse
 from chatferry.migrations import HEAD
 
-_DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
+T = TypeVar("T")
+Work = Callable[[sa.Connection], T]
 
 
-class Database:
-    """Two engines on one database: `write` for the ledger's single writer, `read` for everything else."""
+class Database(Protocol):
+    """Where the ledger lives. What goes wrong inside is raised as it comes: SQLAlchemyError or OSError."""
 
-    def __init__(self, url: str) -> None:
-        parsed = sa.make_url(url)
-        backend = parsed.get_backend_name()
-        if backend not in _DRIVERS:
-            raise ConfigError(f"server.database: {backend!r} is not supported; use sqlite:///FILE or postgresql://...")
-        parsed = parsed.set(drivername=_DRIVERS[backend])
-        self.path = Path(parsed.database or "") if backend == "sqlite" else None
-        if self.path is not None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.write = create_async_engine(parsed, pool_size=1, max_overflow=0)
-            self.read = create_async_engine(parsed, pool_size=2, max_overflow=0)
-            sa.event.listen(self.write.sync_engine, "connect", _sqlite_writer)
-            sa.event.listen(self.write.sync_engine, "begin", _begin_immediate)
-            sa.event.listen(self.read.sync_engine, "connect", _sqlite_reader)
-        else:
-            try:
-                self.write = self.read = create_async_engine(parsed, pool_pre_ping=True)
-            except ModuleNotFoundError as missing:
-                raise ConfigError(
-                    f"server.database: PostgreSQL needs {missing.name}\n  mend: pip install 'chatferry[postgres]'"
-                ) from missing
+    async def write(self, work: Work[T]) -> T:
+        """Do this in one transaction; when it returns, it is on the disk."""
+        ...
 
-    @contextlib.asynccontextmanager
-    async def exclusive(self) -> AsyncIterator[None]:
-        """Be the only process that answers from this SQLite file; no-op elsewhere.
+    async def read(self, work: Work[T]) -> T:
+        """Look at what is committed."""
+        ...
 
-        The lock is the operating system's and goes with the process, however it ends.
-        Raises InUse where another process has it.
+    def exclusive(self) -> contextlib.AbstractAsyncContextManager[bool]:
+        """Be the only process that answers from here, where only one may: yields whether we are now known to be alone.
+
+        Raises InUse where another process is.
         """
-        if self.path is None:
-            yield
-            return
-        from filelock import FileLock, Timeout
+        ...
 
-        lock = FileLock(f"{self.path}.lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise InUse(
-                f"another chatferry is already answering from {self.path}\n"
-                "  mend: stop it, give this one its own server.database, or use PostgreSQL for several processes"
-            ) from None
-        try:
-            yield
-        finally:
-            lock.release()
+    async def aclose(self) -> None: ...
 
-    async def migrate(self) -> None:
-        """Create or upgrade the schema. Costs one query when it is up to date."""
-        async with self.write.connect() as connection:
-            if await connection.run_sync(_version) == HEAD:
-                return
-        # Alembic takes a quarter of a second to import: only a start that needs it pays.
-        from chatferry.migrations.upgrade import upgrade
 
-        async with self.write.begin() as connection:
-            await connection.run_sync(upgrade)
+def open_database(url: str) -> Database:
+    """The database at `sqlite:///FILE` or `postgresql://...`. Raises ConfigError."""
+    parsed = sa.make_url(url)
+    match parsed.get_backend_name():
+        case "sqlite":
+            return Sqlite(Path(parsed.database or ""))
+        case "postgresql":
+            return Postgres(parsed)
+    raise ConfigError("server.database: use sqlite:///FILE or postgresql://...")
 
-    async def aclose(self) -> None:
-        await self.write.dispose()
-        await self.read.dispose()
+
+async def migrate(database: Database) -> None:
+    """Create or upgrade the schema. Costs one look when it is up to date."""
+    if await database.read(_version) == HEAD:
+        return
+    # Alembic takes a quarter of a second to import: only a start that needs it pays.
+    from chatferry.migrations.upgrade import upgrade
+
+    await database.write(upgrade)
 
 
 def _version(connection: sa.Connection) -> str | None:
@@ -88,23 +71,97 @@ def _version(connection: sa.Connection) -> str | None:
     return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
 
 
-def _pragmas(connection: Any, *pragmas: str) -> None:
-    # Python's sqlite3 would otherwise decide by itself where a transaction begins.
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    for pragma in ("busy_timeout = 5000", *pragmas):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
+class Sqlite:
+    """A file, one thread that writes and two that read."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
+        self._writer = _engine(path, 1, "journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON")
+        sa.event.listen(self._writer, "begin", _begin_immediate)
+        self._reader = _engine(path, 2, "query_only = ON")
+        self._writing = ThreadPoolExecutor(1, "ledger-write")
+        self._reading = ThreadPoolExecutor(2, "ledger-read")
+
+    async def write(self, work: Work[T]) -> T:
+        def transaction() -> T:
+            with self._writer.begin() as connection:
+                return work(connection)
+
+        return await asyncio.get_running_loop().run_in_executor(self._writing, transaction)
+
+    async def read(self, work: Work[T]) -> T:
+        def look() -> T:
+            with self._reader.connect() as connection:
+                return work(connection)
+
+        return await asyncio.get_running_loop().run_in_executor(self._reading, look)
+
+    @contextlib.asynccontextmanager
+    async def exclusive(self) -> AsyncIterator[bool]:
+        from filelock import FileLock, Timeout
+
+        # The lock is the operating system's: it goes with the process, however that ends.
+        lock = FileLock(f"{self._path}.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise InUse(
+                f"another chatferry is already answering from {self._path}\n"
+                "  mend: stop it, give this one its own server.database, or use PostgreSQL for several processes"
+            ) from None
+        try:
+            yield True
+        finally:
+            lock.release()
+
+    async def aclose(self) -> None:
+        for pool, engine in ((self._writing, self._writer), (self._reading, self._reader)):
+            await asyncio.get_running_loop().run_in_executor(pool, engine.dispose)
+            pool.shutdown()
 
 
-def _sqlite_writer(connection: Any, _: object) -> None:
-    # FULL: a commit is on the disk before the platform gets its 200. Grouped commits make it cheap.
-    _pragmas(connection, "journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON")
+def _engine(path: Path, connections: int, *pragmas: str) -> sa.Engine:
+    engine = sa.create_engine(f"sqlite:///{path}", pool_size=connections, max_overflow=0)
 
+    @sa.event.listens_for(engine, "connect")
+    def prepare(connection: Any, _: object) -> None:
+        # Python's sqlite3 would otherwise decide by itself where a transaction begins.
+        connection.isolation_level = None
+        for pragma in ("busy_timeout = 5000", *pragmas):
+            connection.execute(f"PRAGMA {pragma}")
 
-def _sqlite_reader(connection: Any, _: object) -> None:
-    _pragmas(connection, "query_only = ON")
+    return engine
 
 
 def _begin_immediate(connection: sa.Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+class Postgres:
+    """A server, for as many processes as there are."""
+
+    def __init__(self, url: sa.URL) -> None:
+        from sqlalchemy.ext.asyncio import create_async_engine
+
+        try:
+            self._engine = create_async_engine(url.set(drivername="postgresql+asyncpg"), pool_pre_ping=True)
+        except ModuleNotFoundError as missing:
+            raise ConfigError(
+                f"server.database: PostgreSQL needs {missing.name}\n  mend: pip install 'chatferry[postgres]'"
+            ) from missing
+
+    async def write(self, work: Work[T]) -> T:
+        async with self._engine.begin() as connection:
+            return await connection.run_sync(work)
+
+    async def read(self, work: Work[T]) -> T:
+        async with self._engine.connect() as connection:
+            return await connection.run_sync(work)
+
+    @contextlib.asynccontextmanager
+    async def exclusive(self) -> AsyncIterator[bool]:
+        yield False
+
+    async def aclose(self) -> None:
+        await self._engine.dispose()

@@ -16,7 +16,7 @@ from chatferry.assistant import Assistant
 from chatferry.channels.base import Channel
 from chatferry.clock import Clock, SystemClock
 from chatferry.config import ModelSettings, Settings
-from chatferry.database import Database
+from chatferry.database import Database, migrate, open_database
 from chatferry.delivery import Delivery
 from chatferry.dispatch.inprocess import InProcess
 from chatferry.engines.base import Engine
@@ -86,14 +86,14 @@ class Gateway:
 @contextlib.asynccontextmanager
 async def open_gateway(settings: Settings, clock: Clock | None = None) -> AsyncIterator[Gateway]:
     """A gateway on a migrated database, alone on it where it is SQLite; turns cut off by a crash are due again."""
-    database = Database(settings.server.database)
+    database = open_database(settings.server.database)
     try:
-        async with database.exclusive():
-            await database.migrate()
+        async with database.exclusive() as alone:
+            await migrate(database)
             async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
                 gateway = Gateway(settings, clock or SystemClock(), database, http)
                 async with gateway.ledger.open():
-                    if database.path is not None and (freed := await gateway.ledger.adopt()):
+                    if alone and (freed := await gateway.ledger.adopt()):
                         log.info("going on with turns that were cut off", turns=freed)
                     yield gateway
     finally:

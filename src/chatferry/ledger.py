@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chatferry import writes
 from chatferry.clock import Clock
@@ -56,11 +56,11 @@ class Ledger:
         self._database = database
         self._clock = clock
         self._lease = lease
-        self._commit = GroupCommit(database.write, writes.apply)
+        self._commit = GroupCommit(database, writes.apply)
 
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncIterator[Ledger]:
-        """Write while the context is open. The schema must be there (`Database.migrate`)."""
+        """Write while the context is open. The schema must be there (`database.migrate`)."""
         async with self._commit.running():
             yield self
 
@@ -202,15 +202,6 @@ class Ledger:
         )  # fmt: skip
         await self._commit.submit(change)
 
-    @contextlib.asynccontextmanager
-    async def _reading(self) -> AsyncIterator[AsyncConnection]:
-        """A connection to read from. A database that fails is Unavailable, as it is for writes."""
-        try:
-            async with self._database.read.connect() as connection:
-                yield connection
-        except (SQLAlchemyError, OSError) as fault:
-            raise unavailable(fault) from fault
-
     # ── looking ──────────────────────────────────────────────────────────────────────────────────────────────
 
     async def waiting(self, turn: Turn) -> list[Turn]:
@@ -220,8 +211,7 @@ class Ledger:
             .where(turns.c.conversation == turn.conversation, OPEN, turns.c.id > turn.id)
             .order_by(turns.c.id)
         )
-        async with self._reading() as connection:
-            return [writes.turn_of(row) for row in await connection.execute(query)]
+        return [writes.turn_of(row) for row in await self._rows(query)]
 
     async def pending(self, conversation: str) -> list[Piece]:
         """The pieces of a conversation that must still go out, in their order: of its running and its parked turns."""
@@ -232,12 +222,16 @@ class Ledger:
             .where(state_is("doing", "parked"))
             .order_by(outbox.c.id)
         )
-        async with self._reading() as connection:
-            return [
-                Piece(row.id, row.turn, writes.MESSAGE.decode(row.message), row.notice,
-                      writes.GRANT.decode(row.attempt) if row.attempt else None)
-                for row in await connection.execute(query)
-            ]  # fmt: skip
+        return [
+            Piece(
+                row.id,
+                row.turn,
+                writes.MESSAGE.decode(row.message),
+                row.notice,
+                writes.GRANT.decode(row.attempt) if row.attempt else None,
+            )
+            for row in await self._rows(query)
+        ]
 
     async def history(self, conversation: str) -> AsyncIterator[Message]:
         """What was said, newest first, read a page at a time: whoever has enough stops asking."""
@@ -246,8 +240,7 @@ class Ledger:
             query = sa.select(messages.c.id, messages.c.body).where(messages.c.conversation == conversation)
             if before is not None:
                 query = query.where(messages.c.id < before)
-            async with self._reading() as connection:
-                page = (await connection.execute(query.order_by(messages.c.id.desc()).limit(_PAGE))).all()
+            page = await self._rows(query.order_by(messages.c.id.desc()).limit(_PAGE))
             for row in page:
                 yield writes.MESSAGE.decode(row.body)
             if len(page) < _PAGE:
@@ -267,8 +260,7 @@ class Ledger:
             sa.and_(state_is("doing"), turns.c.leased_until < now),
         )
         query = sa.select(turns.c.conversation).distinct().where(ready).limit(limit)
-        async with self._reading() as connection:
-            return list((await connection.execute(query)).scalars())
+        return [row.conversation for row in await self._rows(query)]
 
     async def entries(self, *, limit: int = 20, after: int = 0, turn: int | None = None) -> list[Entry]:
         """The latest turns, newest first; only those past turn `after`, or only `turn`."""
@@ -276,18 +268,23 @@ class Ledger:
         query = sa.select(*fields).where(turns.c.id > after).order_by(turns.c.id.desc()).limit(limit)
         if turn is not None:
             query = query.where(turns.c.id == turn)
-        async with self._reading() as connection:
-            return [
-                Entry(**{**row, "answer": writes.MESSAGE.decode(row["answer"]) if row["answer"] else None})
-                for row in (await connection.execute(query)).mappings()
-            ]
+        return [
+            Entry(**{**row._mapping, "answer": writes.MESSAGE.decode(row.answer) if row.answer else None})
+            for row in await self._rows(query)
+        ]
 
     async def backlog(self) -> dict[str, int]:
         """How many turns are `due` and `doing`."""
-        query = sa.select(turns.c.state, sa.func.count()).where(OPEN).group_by(turns.c.state)
-        async with self._reading() as connection:
-            found = {state: count for state, count in await connection.execute(query)}  # noqa: C416 - rows, not pairs
+        query = sa.select(turns.c.state, sa.func.count().label("turns")).where(OPEN).group_by(turns.c.state)
+        found = {row.state: row.turns for row in await self._rows(query)}
         return {state: found.get(state, 0) for state in ("due", "doing")}
+
+    async def _rows(self, query: sa.Select[Any]) -> Sequence[sa.Row[Any]]:
+        """What a query finds. A database that fails is Unavailable, as it is for writes."""
+        try:
+            return await self._database.read(lambda connection: connection.execute(query).all())
+        except (SQLAlchemyError, OSError) as fault:
+            raise unavailable(fault) from fault
 
     # ── by hand ──────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -19,7 +19,7 @@ from rich.text import Text
 
 from chatferry.clock import SystemClock
 from chatferry.config import Settings
-from chatferry.database import Database
+from chatferry.database import migrate, open_database
 from chatferry.errors import ConfigError, InUse
 from chatferry.gateway import open_gateway
 from chatferry.ledger import Entry, Ledger
@@ -33,9 +33,9 @@ _PATIENCE = 60.0
 
 @contextlib.asynccontextmanager
 async def _ledger(settings: Settings) -> AsyncIterator[Ledger]:
-    database = Database(settings.server.database)
+    database = open_database(settings.server.database)
     try:
-        await database.migrate()
+        await migrate(database)
         async with Ledger(database, SystemClock()).open() as ledger:
             yield ledger
     finally:
