@@ -45,6 +45,8 @@ class Held:
         """Set when something else came in this conversation."""
         self.made = asyncio.Event()
         """Set when the model is done, well or not."""
+        self.passed: Grant | None = None
+        """A grant that may end unused, because the answer can be pushed."""
         self.asking: asyncio.Task[None] | None = None
         """The model call, while it runs."""
         self._task = asyncio.current_task()
@@ -96,7 +98,7 @@ class Delivery:
         """One look: the answer is made, something else came, or the grant is about to end."""
         caps, grant = held.channel.caps, held.turn.grant
         signals: list[Coroutine[Any, Any, object]] = [held.made.wait(), held.nudged.wait()]
-        if caps.notice and grant is not None and not await self._may_push(held.channel):
+        if caps.notice and grant is not None and grant != held.passed:
             signals.append(self._clock.sleep(grant.until - caps.notice - self._clock.now()))
         tasks = [asyncio.ensure_future(signal) for signal in signals]
         try:
@@ -109,6 +111,8 @@ class Delivery:
         if held.nudged.is_set():
             held.nudged.clear()
             await self._take_news(held)
+        elif grant is not None and await self._may_push(held.channel):
+            held.passed = grant
         elif grant is not None:
             words = held.assistant.words
             await self._notice(held, grant, says("assistant", words.on_its_way, Button(words.fetch, COLLECT)))

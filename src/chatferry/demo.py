@@ -93,10 +93,11 @@ class _Terminal:
     async def chat(self) -> int:
         """Say each line of the input, and show what comes back. Returns 0, or 1 when an answer did not come."""
         self._console.print(
-            "[bold]Chatferry demo[/bold]: each line you type goes as a signed LINE webhook into the gateway,\n"
-            "and the answer comes back through a simulated LINE API. The model is a demonstration, not an AI.\n"
-            "[dim]Try: my name is Anna · what is my name? · 我叫小明 · 私の名前は? · table · code · long"
-            + (" · Ctrl-D ends[/dim]" if self._typing else "[/dim]")
+            "[bold]Chatferry demo[/bold]: what you type travels as a signed LINE webhook into the gateway;\n"
+            "the answer comes back through LINE's API, simulated. The model is a script, not an AI.\n"
+            "[dim]Try: my name is Anna · what is my name? · 我叫小明 · table · code · long"
+            + (" · Ctrl-D ends[/dim]" if self._typing else "[/dim]"),
+            soft_wrap=True,
         )
         async for words in _lines(prompt="\nyou ▸ " if self._typing else ""):
             if not words.strip():
@@ -126,7 +127,7 @@ class _Terminal:
             free = " (free)" if call.path.endswith("/reply") else ""
             self._told(f"← {call.method} {call.path}: {call.status}{free}")
         for seen in chat[before:]:
-            self._console.print(f"[bold green]bot ▸[/bold green] {escape(seen.text)}")
+            self._console.print(f"[bold green]bot ▸[/bold green] {escape(seen.text)}", soft_wrap=True)
             for number, (label, _) in enumerate(seen.buttons, 1):
                 self._console.print(f"      [reverse] {number} {escape(label)} [/reverse]")
 
