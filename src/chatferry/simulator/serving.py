@@ -12,6 +12,15 @@ from starlette.types import ASGIApp
 
 
 class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.stop = asyncio.Event()
+
+    async def main_loop(self) -> None:
+        """Wait to be stopped. Uvicorn's own loop looks ten times a second, which a suite of small tests would feel."""
+        await self.on_tick(0)
+        await self.stop.wait()
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Leave signals to the program that we run in."""
@@ -34,4 +43,4 @@ async def serving(app: ASGIApp, *, port: int = 0) -> AsyncIterator[str]:
             try:
                 yield f"http://127.0.0.1:{sock.getsockname()[1]}"
             finally:
-                server.should_exit = True
+                server.stop.set()
