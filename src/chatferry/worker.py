@@ -291,7 +291,9 @@ def _outcome(asked: _Asked, text: str, held: Held) -> Outcome:
         # To ask again would not help, so this is an answer, if a poor one.
         text = words.sorry_filtered
     if not text.strip():
-        return Outcome(says("assistant", words.sorry_empty), APOLOGY, done.usage, done.model, "the model said nothing")
+        spent = "; its max_tokens were spent on thinking: raise them" if done.finish == "length" else ""
+        error = f"the model said nothing{spent}"
+        return Outcome(says("assistant", words.sorry_empty), APOLOGY, done.usage, done.model, error)
     if done.finish == "length" and held.channel.caps.batch:
         # Where nothing is sent the answer is fetched with its `finish`, by a program.
         text = f"{text}\n\n{words.cut_short}"
