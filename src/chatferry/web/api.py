@@ -89,7 +89,7 @@ class _Service:
         except Rejected as refusal:
             return self._refused(refusal)
         shape = Shape(turn, call, int(gateway.clock.now()))
-        left = functools.partial(self._left, turn, call)
+        left = functools.partial(self._left, call)
         if call.stream:
             return EventStream(shape, events, gateway.clock, left=left)
         waiting = asyncio.ensure_future(_last(events))
@@ -108,8 +108,9 @@ class _Service:
         """Questions are answered one after the other; the connection stays for the next."""
         await socket.accept()
         frames: asyncio.Queue[str] = asyncio.Queue(_AHEAD)
+        unanswered: list[Call] = []
         async with asyncio.TaskGroup() as group:
-            answering = group.create_task(self._converse(socket, frames))
+            answering = group.create_task(self._converse(socket, frames, unanswered))
             try:
                 # Frames are read at all times, for that is how we learn that the caller left.
                 while True:
@@ -120,8 +121,11 @@ class _Service:
                 await socket.close(1008, f"more than {_AHEAD} questions wait")
             finally:
                 answering.cancel()
+        for call in unanswered:
+            await self._left(call)
 
-    async def _converse(self, socket: WebSocket, frames: asyncio.Queue[str]) -> None:
+    async def _converse(self, socket: WebSocket, frames: asyncio.Queue[str], unanswered: list[Call]) -> None:
+        """Answer frame after frame. What is in the making is in `unanswered`, from before it is kept."""
         key = ""
         with suppress(WebSocketDisconnect):
             while True:
@@ -133,16 +137,14 @@ class _Service:
                     key = given
                     self._limits.count(caller)
                     call = self._api.read(frame.encode(), caller, at=self._gateway.clock.now())
-                    turn, events = await self._begin(call)
+                    unanswered.append(call)
+                    _, events = await self._begin(call)
                 except Rejected as refusal:
                     self._note(refusal)
                     await _tell(socket, shapes.error_body(refusal))
-                    continue
-                try:
+                else:
                     await _relay(socket, call, events)
-                except (asyncio.CancelledError, WebSocketDisconnect):
-                    await self._left(turn, call)
-                    raise
+                unanswered.clear()
 
     async def _begin(self, call: Call) -> tuple[int, Events]:
         """Keep the request: its turn, and what comes of it from the first word on, or long since came.
@@ -171,14 +173,13 @@ class _Service:
             raise Rejected(503, "cannot be kept now; try again", code="unavailable", headers=RETRY_AFTER) from None
         return accepted.turn, tail.follow()
 
-    async def _left(self, turn: int, call: Call) -> None:
+    async def _left(self, call: Call) -> None:
         """The caller went away. Where nobody could fetch the answer any more, the question is taken back."""
-        if not call.fleeting:
-            return
-        try:
-            await self._gateway.intake.accept("api", Taken((msgspec.structs.replace(call.inbound, kind="retract"),)))
-        except Unavailable:
-            self._gateway.worker.stop(turn)
+        if call.fleeting:
+            # While we drain nothing is taken, and what runs comes to its end.
+            with suppress(Unavailable):
+                back = msgspec.structs.replace(call.inbound, kind="retract")
+                await self._gateway.intake.accept("api", Taken((back,)))
 
     def _refused(self, refusal: Rejected) -> Response:
         self._note(refusal)
