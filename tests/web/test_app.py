@@ -1,0 +1,102 @@
+"""What operators, and the machines that watch for them, look at."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from chatferry.simulator.model import Break
+from tests.scenarios.asking import HEADERS, ask, client
+from tests.stack import KEY, Stack, running
+
+
+@pytest.fixture
+async def stack(tmp_path: Path) -> AsyncIterator[Stack]:
+    async with running(tmp_path) as stack:
+        yield stack
+
+
+async def get(stack: Stack, path: str) -> tuple[int, str]:
+    async with aiohttp.ClientSession() as http, http.get(f"{stack.url}{path}") as answer:
+        return answer.status, await answer.text()
+
+
+async def readiness(stack: Stack) -> tuple[int, Any]:
+    async with aiohttp.ClientSession() as http, http.get(f"{stack.url}/readyz") as answer:
+        return answer.status, await answer.json()
+
+
+async def test_a_process_that_runs_says_so(stack: Stack) -> None:
+    assert await get(stack, "/healthz") == (200, '{"status":"ok"}')
+    assert await readiness(stack) == (200, {"status": "ready", "due": 0, "doing": 0})
+
+
+async def test_a_process_that_drains_is_alive_but_not_ready(stack: Stack) -> None:
+    stack.model.plans.append(Break("hang", after=0))
+    async with client(stack) as api:
+        asking = asyncio.create_task(ask(api, "hello"))
+        await stack.model.hanging.wait()
+        assert await readiness(stack) == (200, {"status": "ready", "due": 0, "doing": 1})
+        stack.stop.set()
+        ready = 200
+        while ready == 200:
+            ready, told = await readiness(stack)
+        assert (ready, told) == (503, {"status": "not dispatching"})
+        assert (await get(stack, "/healthz"))[0] == 200
+        stack.model.release.set()
+        await asking
+
+
+async def test_the_metrics_count_what_was_taken_answered_and_refused_and_name_nobody(stack: Stack) -> None:
+    async with client(stack) as api:
+        await ask(api, "a private matter", session="private-session", once="private-key")
+        await ask(api, "a private matter", session="private-session", once="private-key")
+    async with aiohttp.ClientSession(headers=HEADERS) as http:
+        async with http.post(f"{stack.url}/v1/chat/completions", data=b"{") as answer:
+            assert answer.status == 400
+    await stack.line.say("private-person", "a private matter")
+    await stack.line.seen("private-person", 1)
+    _, shown = await get(stack, "/metrics")
+    counted = {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(shown)
+        for sample in family.samples
+    }
+    assert counted["chatferry_accepted_total", "api"] == 1
+    assert counted["chatferry_repeated_total", "api"] == 1
+    assert counted["chatferry_turns_total", "api", "done"] == 1
+    assert counted["chatferry_turn_seconds_count", "api"] == 1
+    assert counted["chatferry_rejected_total", "api", "400"] == 1
+    assert counted["chatferry_accepted_total", "line"] == 1
+    assert counted["chatferry_running",] == 0
+    assert "private" not in shown
+    assert KEY not in shown
+
+
+async def test_a_body_that_breaks_off_harms_nobody(stack: Stack) -> None:
+    host, port = stack.url.removeprefix("http://").split(":")
+    _, writer = await asyncio.open_connection(host, int(port))
+    told = (
+        f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\nContent-Length: 50\r\n\r\n{{"
+    )
+    writer.write(told.encode())
+    await writer.drain()
+    writer.close()
+    await writer.wait_closed()
+    status = 400.0
+    refused = stack.gateway.metrics.rejected.labels("api", "400")
+    while not (status := refused._value.get()):
+        await readiness(stack)
+    assert status == 1
+
+
+async def test_a_hook_answers_a_browser_in_words(stack: Stack) -> None:
+    status, told = await get(stack, "/hooks/line")
+    assert status == 405
+    assert "webhook" in told
