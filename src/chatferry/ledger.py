@@ -259,7 +259,7 @@ class Ledger:
             sa.and_(state_is("due"), turns.c.due_at <= now, ~waits),
             sa.and_(state_is("doing"), turns.c.leased_until < now),
         )
-        query = sa.select(turns.c.conversation).distinct().where(ready).limit(limit)
+        query = sa.select(turns.c.conversation).where(ready).limit(limit)
         return [row.conversation for row in await self._rows(query)]
 
     async def entries(self, *, limit: int = 20, after: int = 0, turn: int | None = None) -> list[Entry]:

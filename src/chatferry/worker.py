@@ -192,7 +192,7 @@ class Worker:
         try:
             async with asyncio.TaskGroup() as group:
                 attended = caps.waiting or caps.notice or held.assistant.settings.busy == "interrupt"
-                company = group.create_task(self._delivery.attend(held)) if attended else None
+                company = group.create_task(self._delivery.attend(held)) if caps.batch and attended else None
                 typing = group.create_task(self._delivery.type(held)) if caps.typing else None
                 held.asking = group.create_task(self._stream(held, question, tail, asked))
                 await asyncio.wait([held.asking])

@@ -167,10 +167,12 @@ def _row(channel: str, event: Inbound, now: float) -> dict[str, object]:
 
 def _retract(connection: sa.Connection, conversation: str, ref: str) -> int:
     """Forget a message that its writer took back: in the history, and in a turn that has not ended."""
+    if not ref:
+        return 0
     connection.execute(sa.delete(messages).where(messages.c.conversation == conversation, messages.c.ref == ref))
     mine = sa.and_(turns.c.conversation == conversation, turns.c.ref == ref, OPEN)
     row = connection.execute(sa.select(turns.c.id, turns.c.inbound).where(mine)).first()
-    if row is None or not ref:
+    if row is None:
         return 0
     emptied = msgspec.structs.replace(INBOUND.decode(row.inbound), message=None)
     connection.execute(
