@@ -3,10 +3,10 @@
 While the model works, `attend` keeps the person company (typing, "please wait", "fetch it here"). When the answer
 is stored, `settle` sends it. What differs between platforms is asked of `channel.caps` and of nothing else.
 
-A send without a grant carries a key and may be repeated. A send by a grant carries none, but a grant is good for one
-call only, so it is its own key: it is noted before the call, and if we don't know how the call ended (a broken
-connection, a crash) the same call is made again. If the platform takes it, it had not been sent; if it says that the
-grant is spent while the grant is young enough to be alive, it had.
+Every send is noted before the call, and if we don't know how the call ended (a broken connection, a crash) the same
+call is made again before anything else is sent. A send without a grant carries a key, by which the platform knows it
+again. A send by a grant carries none, but a grant is good for one call only, so it is its own key: if the platform
+takes it, it had not been sent; if it says that the grant is spent while the grant is young enough to be alive, it had.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ log = structlog.get_logger(__name__)
 _KEYS = uuid.UUID("6f0b9a3e-57f4-4f0a-9d3c-2f6a1f4f8d11")
 _ASK_AGAIN = (0.5, 2.0)
 """Seconds before a call that may have been done is made again in the same breath."""
+_NO_GRANT = 0.0
+"""The end of a "grant" that only notes a push that was begun; its token is the push's key."""
 
 
 class Held:
@@ -65,6 +67,8 @@ class Held:
 def pieces_of(answer: Message, caps: Capabilities) -> list[Message]:
     """The messages in which an answer goes out: made plain where the platform shows no Markdown, cut to its limit."""
     shown = answer.text if caps.markdown else plain(answer.text)
+    if not shown.strip():  # nothing but Markdown, say an empty heading
+        shown = answer.text
     return [says("assistant", piece) for piece in text.split(shown, caps.limit, caps.measure)]
 
 
@@ -140,6 +144,12 @@ class Delivery:
         notices = [piece for piece in unsent if piece.notice and piece.attempt == grant]
         try:
             receipts = await self._call(held, notices, grant)
+        except TryLater as fault:
+            # It did not happen, so the grant is still there for the answer.
+            log.warning("notice not sent", turn=held.turn.id, error=str(fault))
+            held.turn = await self._ledger.unsent(held.turn, notices, grant)
+            held.passed = grant
+            return
         except Fault as fault:
             # Tried once and then done with: a late "please wait" helps nobody.
             log.warning("notice not sent", turn=held.turn.id, error=str(fault))
@@ -161,7 +171,7 @@ class Delivery:
                 if held.turn.inbound.kind == "collect" and not said:
                     await self._nothing_waits(held)
                 return await self._ledger.finish(held.turn, said)
-            attempt = pieces[0].attempt
+            attempt = next((piece.attempt for piece in pieces if piece.attempt is not None), None)
             if attempt is not None:
                 await self._resolve(held, [piece for piece in pieces if piece.attempt == attempt], attempt)
                 continue
@@ -211,13 +221,17 @@ class Delivery:
         return list(zip(batch, receipts, strict=True))
 
     async def _by_push(self, held: Held, pieces: Sequence[Piece]) -> list[tuple[Piece, Receipt]]:
-        # The same pieces have the same key in every try, before and after a crash.
         key = str(uuid.uuid5(_KEYS, " ".join(str(piece.id) for piece in pieces)))
+        held.turn = await self._ledger.sending(held.turn, pieces, Grant(key, _NO_GRANT))
+        return await self._push(held, pieces, key)
+
+    async def _push(self, held: Held, pieces: Sequence[Piece], key: str) -> list[tuple[Piece, Receipt]]:
         messages = [piece.message for piece in pieces]
         try:
             receipts = await held.channel.send(held.turn.inbound.conversation, messages, key=key, grant=None)
         except NoLeave as fault:
             log.info("push refused", turn=held.turn.id, error=str(fault))
+            held.turn = await self._ledger.unsent(held.turn, pieces)
             return []
         return list(zip(pieces, receipts, strict=True))
 
@@ -233,6 +247,11 @@ class Delivery:
                     raise
                 unsure = True
                 await self._clock.sleep(pause)
+            except TryLater as fault:
+                if unsure:
+                    # This call was refused; an earlier one may have been carried out all the same.
+                    raise Ambiguous(str(fault)) from fault
+                raise
             except NoLeave:
                 if unsure and self._open(grant) is not None:
                     return [Receipt()] * len(pieces)
@@ -244,6 +263,10 @@ class Delivery:
         if all(piece.notice for piece in pieces):
             # Now that the answer is there the notice is void; if it did not go out, its grant is still good.
             held.turn = await self._ledger.unsent(held.turn, pieces, self._open(attempt))
+            return
+        if attempt.until == _NO_GRANT:
+            if sent := await self._push(held, pieces, attempt.token):
+                await self._ledger.sent(held.turn, sent)
             return
         try:
             receipts = await self._call(held, pieces, attempt)
