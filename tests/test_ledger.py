@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import sqlalchemy as sa
@@ -42,7 +42,7 @@ async def ledger(database: Database, clock: ManualClock) -> AsyncIterator[Ledger
 def asks(
     event: str, text: str = "hi", *, who: str = "ann", kind: str = "message", grant: Grant | None = GRANT
 ) -> Inbound:
-    said = None if kind in ("collect", "retract") else says("user", text)
+    said = None if kind == "collect" else says("user", text)
     return Inbound(event, who, kind, said, ref=f"m-{event}", grant=grant)
 
 

@@ -22,7 +22,7 @@ from chatferry.feed import Outcome
 from chatferry.gateway import Gateway
 from chatferry.model import Usage
 from chatferry.web import shapes
-from chatferry.web.app import RETRY_AFTER, read_body
+from chatferry.web.http import RETRY_AFTER, read_body
 from chatferry.web.limits import Limits
 from chatferry.web.shapes import Shape
 from chatferry.web.stream import Events, EventStream

@@ -6,15 +6,14 @@ from collections.abc import Awaitable, Callable
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from chatferry.channels.base import Channel, Hook
 from chatferry.errors import Rejected, Unavailable
 from chatferry.gateway import Gateway
-
-RETRY_AFTER = {"Retry-After": "5"}
+from chatferry.web.http import RETRY_AFTER, read_body
 
 
 def build(gateway: Gateway) -> Starlette:
@@ -34,22 +33,6 @@ def build(gateway: Gateway) -> Starlette:
 
         routes += api.routes(gateway)
     return Starlette(routes=routes)
-
-
-async def read_body(request: Request, limit: int) -> bytes:
-    """The whole body, or Rejected(413) as soon as it is known to be longer than `limit` bytes."""
-    declared = request.headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > limit:
-        raise Rejected(413, f"the body is larger than {limit} bytes", code="body_too_large")
-    body = bytearray()
-    try:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > limit:
-                raise Rejected(413, f"the body is larger than {limit} bytes", code="body_too_large")
-    except ClientDisconnect:
-        raise Rejected(400, "the body broke off", code="body_incomplete") from None
-    return bytes(body)
 
 
 def hook_of(request: Request, body: bytes, now: float) -> Hook:

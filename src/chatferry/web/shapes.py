@@ -11,7 +11,7 @@ from chatferry.channels.api import Call
 from chatferry.errors import Rejected
 from chatferry.feed import CUT, Outcome
 from chatferry.model import APOLOGY, Usage
-from chatferry.web.app import RETRY_AFTER
+from chatferry.web.http import RETRY_AFTER
 
 _FINISHES = {"length": "length", "filter": "content_filter"}
 _TYPES = {401: "authentication_error", 429: "rate_limit_error"}

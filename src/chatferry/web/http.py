@@ -1,0 +1,26 @@
+"""What all routes need of HTTP."""
+
+from __future__ import annotations
+
+from starlette.requests import ClientDisconnect, Request
+
+from chatferry.errors import Rejected
+
+RETRY_AFTER = {"Retry-After": "5"}
+"""For every 503: nothing was kept, and in a few seconds there may be somebody to keep it."""
+
+
+async def read_body(request: Request, limit: int) -> bytes:
+    """The whole body, or Rejected(413) as soon as it is known to be longer than `limit` bytes."""
+    declared = request.headers.get("content-length", "")
+    if declared.isdigit() and int(declared) > limit:
+        raise Rejected(413, f"the body is larger than {limit} bytes", code="body_too_large")
+    body = bytearray()
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > limit:
+                raise Rejected(413, f"the body is larger than {limit} bytes", code="body_too_large")
+    except ClientDisconnect:
+        raise Rejected(400, "the body broke off", code="body_incomplete") from None
+    return bytes(body)
