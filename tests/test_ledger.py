@@ -40,7 +40,12 @@ async def ledger(database: Database, clock: ManualClock) -> AsyncIterator[Ledger
 
 
 def asks(
-    event: str, text: str = "hi", *, who: str = "ann", kind: str = "message", grant: Grant | None = GRANT
+    event: str,
+    text: str = "hi",
+    *,
+    who: str = "ann",
+    kind: Literal["message", "collect"] = "message",
+    grant: Grant | None = GRANT,
 ) -> Inbound:
     said = None if kind == "collect" else says("user", text)
     return Inbound(event, who, kind, said, ref=f"m-{event}", grant=grant)
