@@ -79,7 +79,9 @@ class InProcess:
                 while lane.again and not self._stopping:
                     lane.again = False
                     lane.nudged.clear()
-                    lane.again |= await handle(conversation, lane.nudged)
+                    # Not `|=`, which would read `again` before the call and so forget a wake during it.
+                    if await handle(conversation, lane.nudged):
+                        lane.again = True
         finally:
             del self._lanes[conversation]
 
