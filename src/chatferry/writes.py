@@ -325,7 +325,9 @@ def _remember(connection: sa.Connection, changes: Sequence[Change]) -> None:
 
 
 def _adopt(connection: sa.Connection, operations: Sequence[Adopt]) -> list[int]:
-    freed = connection.execute(sa.update(turns).where(state_is("doing")).values(leased_until=0.0))
+    # To be cut off is no failed try; and what was freed before and not claimed since was cut off once.
+    tries = sa.case((turns.c.leased_until > 0.0, turns.c.attempts - 1), else_=turns.c.attempts)
+    freed = connection.execute(sa.update(turns).where(state_is("doing")).values(leased_until=0.0, attempts=tries))
     return [freed.rowcount] * len(operations)
 
 
