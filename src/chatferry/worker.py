@@ -234,9 +234,11 @@ class Worker:
 
     async def _close(self, held: Held, state: str, error: str) -> None:
         turn = held.turn
-        outcome = Outcome(turn.answer, error=error)
+        # Where the answer is an apology, the model's fault is as much of the story as the platform's.
+        error = "; ".join(filter(None, (turn.error, error)))
+        outcome = Outcome(turn.answer, turn.finish, error=error)
         try:
-            await self._ledger.finish(turn, _said(turn, Outcome(turn.answer)), state=state, error=error)
+            await self._ledger.finish(turn, _said(turn, outcome), state=state, error=error)
         except (LeaseLost, Unavailable) as fault:
             log.error("turn not closed", turn=turn.id, error=str(fault))
         self._feed.tail(turn.id).end(outcome)
