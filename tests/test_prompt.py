@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 from chatferry import prompt
 from chatferry.assistant import Assistant
 from chatferry.config import AssistantSettings
+from chatferry.engines.base import Prompt
 from chatferry.model import File, Inbound, Message, Options, Text, says
 from chatferry.testing import ScriptedEngine
 from chatferry.words import words
 
 SHORT = "You are Ferry."
-TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=400)
+TEXT = st.text(st.characters(codec="utf-8"), max_size=400)
 LONG = st.builds(lambda text, times: text * times, TEXT, st.integers(1, 40))
 PAST = st.lists(st.builds(says, st.sampled_from(["user", "assistant"]), LONG), max_size=30)
 
@@ -47,7 +48,7 @@ def past(said: Sequence[Message]) -> AsyncIterator[Message]:
     return aiter(Past(said))
 
 
-def cost(asked: prompt.Prompt) -> int:
+def cost(asked: Prompt) -> int:
     return prompt.estimate(asked.system) + sum(prompt.estimate(message.text) for message in asked.messages)
 
 
