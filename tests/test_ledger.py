@@ -334,8 +334,8 @@ async def test_a_turn_that_answers_for_others_has_their_words_and_the_newest_gra
     await ledger.accept("line", [asks("e1", "one"), asks("e2", "two"), asks("e3", "three", grant=newest)])
     turn = await claimed(ledger)
     merged = await ledger.absorb(turn, await ledger.waiting(turn))
-    assert merged.inbound.message is not None
-    assert merged.inbound.message.text == "one\n\ntwo\n\nthree"
+    assert merged.inbound.said is not None
+    assert merged.inbound.said.text == "one\n\ntwo\n\nthree"
     assert merged.grant == newest
     assert await states(ledger) == ["doing", "merged", "merged"]
     await ledger.adopt()

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import aiohttp
 from rich.console import Console
 from rich.text import Text
+from sqlalchemy.exc import SQLAlchemyError
 
 from chatferry.clock import SystemClock
-from chatferry.config import Settings
-from chatferry.database import migrate, open_database
-from chatferry.errors import ChatferryError, ConfigError
+from chatferry.commit import unavailable
+from chatferry.config import ServerSettings, Settings
+from chatferry.database import open_database
+from chatferry.errors import ChatferryError
 from chatferry.gateway import make_channels, make_engine
 from chatferry.ledger import Ledger
 from chatferry.model import Finding
@@ -20,32 +24,42 @@ from chatferry.model import Finding
 
 def run(settings: Settings, console: Console | None = None) -> int:
     """Print a line for each finding, with its mend. Returns 0 when all is well, else 1."""
-    return asyncio.run(_run(settings, console or Console()))
+    return asyncio.run(_run(settings, console or Console(highlight=False)))
 
 
 async def _run(settings: Settings, console: Console) -> int:
+    secrets = settings.secrets()
+
+    def say(text: str, style: str) -> None:
+        # What a platform or provider says may quote anything.
+        for secret in secrets:
+            text = text.replace(secret, "***")
+        console.print(Text(text, style=style), soft_wrap=True)
+
     faults = 0
-    console.print(Text(f"configuration: {settings.source}", style="dim"))
+    say(f"configuration: {settings.source}", "dim")
     async for finding in findings(settings):
-        mark = Text("✓ ", style="green") if finding.ok else Text("✗ ", style="bold red")
-        console.print(mark + Text(f"{finding.subject}: ", style="bold") + Text(finding.detail), soft_wrap=True)
+        mark, style = ("ok   ", "green") if finding.ok else ("FAULT", "bold red")
+        if finding.ok and finding.mend:
+            mark, style = "note ", "yellow"
+        say(f"{mark} {finding.subject}: {finding.detail}", style)
         if finding.mend:
-            console.print(Text(f"  mend: {finding.mend}", style="yellow"), soft_wrap=True)
+            say(f"      mend: {finding.mend}", "")
         faults += not finding.ok
-    console.print(Text("all is well" if not faults else f"{faults} fault(s)", style="green" if not faults else "red"))
+    say("all is well" if not faults else f"{faults} fault{'s' if faults > 1 else ''}", "bold")
     return 1 if faults else 0
 
 
 async def findings(settings: Settings) -> AsyncIterator[Finding]:
-    """The database, then every model, then every channel."""
-    yield await _database(settings)
+    """The database, then every model, then every channel. Nothing is changed or left behind."""
+    yield await _database(settings.server)
     public = settings.server.public_url
     if public is None and settings.channels:
         yield Finding(
             True,
             "public address",
-            "not set, so it is not known whether platforms reach this gateway",
-            'server.public_url = "https://..." in the configuration, or CHATFERRY_PUBLIC_URL=https://...',
+            "not set, so it is not known whether platforms call the right one",
+            'CHATFERRY_PUBLIC_URL=https://..., or public_url = "https://..." in [server]',
         )
     clock = SystemClock()
     async with aiohttp.ClientSession() as http:
@@ -53,20 +67,56 @@ async def findings(settings: Settings) -> AsyncIterator[Finding]:
             async for finding in make_engine(name, model, http, clock).check():
                 yield finding
         for name, channel in make_channels(settings, http, clock).items():
-            path = settings.channels[name].path if name in settings.channels else None
-            async for finding in channel.check(f"{public}{path}" if public and path else None):
-                yield finding
+            async for finding in channel.check(_hook_url(settings, name)):
+                yield Finding(finding.ok, _named(name, finding.subject), finding.detail, finding.mend)
 
 
-async def _database(settings: Settings) -> Finding:
-    database = open_database(settings.server.database)
+def _named(channel: str, subject: str) -> str:
+    return subject if channel in subject.split() else f"{channel} {subject}"
+
+
+def _hook_url(settings: Settings, name: str) -> str | None:
+    """What the platform is to call, as far as we know our address."""
+    channel, public = settings.channels.get(name), settings.server.public_url
+    if channel is None or public is None:
+        return None
+    token = f"?token={channel.url_token.get_secret_value()}" if channel.url_token else ""
+    return f"{public}{channel.path}{token}"
+
+
+async def _database(server: ServerSettings) -> Finding:
+    subject = f"database {server.file}" if server.file else "database"
     try:
-        await migrate(database)
-        backlog = await Ledger(database, SystemClock()).backlog()
-    except ConfigError:
-        raise
+        if server.file is not None and not server.file.exists():
+            _try_to_write(server.file.absolute().parent)
+            return Finding(True, subject, "is made by the first start")
+        return Finding(True, subject, await _look_into(server.database))
+    except SQLAlchemyError as fault:
+        detail = str(unavailable(fault))
     except (ChatferryError, OSError) as fault:
-        return Finding(False, "database", str(fault), "check server.database and the permissions of its folder")
+        detail = fault.strerror if isinstance(fault, OSError) and fault.strerror else str(fault)
+    if server.file is None:
+        return Finding(False, subject, detail, "check server.database: is the server up, are name and password right?")
+    return Finding(False, subject, detail, "check server.database and that we may write to this file and its folder")
+
+
+async def _look_into(url: str) -> str:
+    """Beside a gateway that runs: a transaction in which nothing is written, and a look."""
+    database = open_database(url)
+    try:
+        await database.write(lambda connection: connection.closed)
+        try:
+            backlog = await Ledger(database, SystemClock()).backlog()
+        except ChatferryError:
+            return "writable; the next start sets it up"
     finally:
         await database.aclose()
-    return Finding(True, "database", f"{backlog['due']} turn(s) wait, {backlog['doing']} run")
+    return f"{backlog['due']} turns wait, {backlog['doing']} run"
+
+
+def _try_to_write(folder: Path) -> None:
+    """Raises OSError where no file can be made in a folder, or, as long as there is none, in the one above it."""
+    while not folder.exists():
+        folder = folder.parent
+    with tempfile.TemporaryFile(dir=folder):
+        pass

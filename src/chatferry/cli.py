@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import io
+import logging
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from chatferry import __version__
 from chatferry.errors import ChatferryError, ConfigError
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+if TYPE_CHECKING:
+    from chatferry.config import Settings
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Carries messages between chat apps and language models. `chatferry demo` shows it without any account.",
+)
 turns_app = typer.Typer(invoke_without_command=True, help="The latest turns; `turns retry ID` does one again.")
 app.add_typer(turns_app, name="turns")
 
@@ -23,6 +33,9 @@ ConfigOption = Annotated[
 
 def main() -> None:
     """Entry point: our own errors are told in their own words, without a traceback."""
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that cannot show a letter is no reason to fail
     try:
         app()
     except ChatferryError as fault:
@@ -45,8 +58,28 @@ def serve(
     settings = load(config)
     given = {"host": host, "port": port, "drain": drain}
     server = settings.server.model_copy(update={name: value for name, value in given.items() if value is not None})
-    logs.configure(server.log)
-    run(settings.model_copy(update={"server": server}))
+    settings = settings.model_copy(update={"server": server})
+    logs.configure(server.log, hide=settings.secrets())
+    if logs.for_people(server.log):
+        sys.stderr.write(welcome(settings))
+    run(settings)
+
+
+def welcome(settings: Settings) -> str:
+    """What a person wants to know first: what answers, and what to put into the platforms' consoles."""
+    public = settings.server.public_url
+    lines = [f"Chatferry {__version__}, configured by {settings.source}"]
+    for name, assistant in settings.assistants.items():
+        model = settings.models[assistant.model]
+        lines.append(f"  assistant {name}: {model.model or model.provider} ({model.provider})")
+    for name, channel in settings.channels.items():
+        token = "?token=..." if channel.url_token else ""
+        lines.append(f"  channel {name}: webhook URL {public or 'https://YOUR-ADDRESS'}{channel.path}{token}")
+    if settings.api is not None:
+        lines.append(f"  api: base URL {public or f'http://localhost:{settings.server.port}'}/v1")
+    if public is None and settings.channels:
+        lines.append("  hint: set CHATFERRY_PUBLIC_URL=https://... (server.public_url) to the address from outside")
+    return "\n".join(lines) + "\n"
 
 
 @app.command()
@@ -63,10 +96,13 @@ def demo(
 @app.command()
 def check(config: ConfigOption = None) -> None:
     """Try every channel, every model and the database, and say what to do about each fault."""
+    from chatferry import logs
     from chatferry.check import run
     from chatferry.config import load
 
-    raise SystemExit(run(load(config)))
+    settings = load(config)
+    logs.configure(level=logging.CRITICAL)  # the findings say it all
+    raise SystemExit(run(settings))
 
 
 @app.command()
@@ -78,11 +114,14 @@ def push(
     key: Annotated[str, typer.Option(help="The same key is sent once, however often the command runs.")] = "",
 ) -> None:
     """Send a message that nobody asked for."""
+    from chatferry import logs
     from chatferry.config import load
     from chatferry.operate import push
 
+    settings = load(config)
+    logs.configure(level=logging.CRITICAL)  # what became of it is told by the command
     said = sys.stdin.read() if text == "-" else text
-    raise SystemExit(push(load(config), channel, conversation, said, key))
+    raise SystemExit(push(settings, channel, conversation, said, key))
 
 
 @turns_app.callback()
@@ -93,19 +132,24 @@ def turns(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as turns come and end.")] = False,
 ) -> None:
     if context.invoked_subcommand is None:
-        from chatferry.config import load
+        from chatferry.config import load_server
         from chatferry.operate import show_turns
 
-        show_turns(load(config), limit=limit, follow=follow)
+        show_turns(load_server(config), limit=limit, follow=follow)
 
 
 @turns_app.command("retry")
-def turns_retry(turn: Annotated[int, typer.Argument(help="The turn's number.")], config: ConfigOption = None) -> None:
+def turns_retry(
+    context: typer.Context,
+    turn: Annotated[int, typer.Argument(help="The turn's number.")],
+    config: ConfigOption = None,
+) -> None:
     """Do a turn again that failed, waits to be collected, or found nobody there."""
-    from chatferry.config import load
+    from chatferry.config import load_server
     from chatferry.operate import retry
 
-    raise SystemExit(retry(load(config), turn))
+    above = context.parent.params["config"] if context.parent else None  # `turns --config FILE retry ID`
+    raise SystemExit(retry(load_server(config or above), turn))
 
 
 @app.command()

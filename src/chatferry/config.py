@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -24,7 +25,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from chatferry.configfile import Draft, read, set_it, suggest, variables
+from chatferry.configfile import Draft, Key, read, set_it, suggest, variables
 from chatferry.configrules import check, fill
 from chatferry.words import Language, language_of, words
 
@@ -55,8 +56,13 @@ def _path(value: str) -> str:
 
 
 def _database(value: str) -> str:
+    mend = "sqlite:///chatferry.db or postgresql://user:password@host/name"
     if not re.match(r"sqlite:///.|postgresql://.", value):
-        raise _wrong("names no database we know", "sqlite:///chatferry.db or postgresql://user:password@host/name")
+        raise _wrong("names no database we know", mend)
+    try:
+        _ = urlsplit(value).port
+    except ValueError:
+        raise _wrong("is no address; signs such as @ : / # in a password are written %40 %3A %2F %23", mend) from None
     return value
 
 
@@ -82,6 +88,11 @@ class ServerSettings(_Table):
     """Bytes that a request may have."""
     log: Literal["auto", "json", "console"] = "auto"
     """auto: for people on a terminal, JSON elsewhere."""
+
+    @property
+    def file(self) -> Path | None:
+        """The file of the database; None where it is a server."""
+        return Path(self.database.removeprefix("sqlite:///")) if self.database.startswith("sqlite:") else None
 
 
 class ModelSettings(_Table):
@@ -181,6 +192,20 @@ class Settings(_Table):
     source: str
     """Where they come from, for messages: the file's path, or `environment`."""
 
+    def secrets(self) -> set[str]:
+        """What must not be shown. Without those that are so short that they are parts of common words."""
+        bases = (model.base_url for model in self.models.values())
+        passwords = {urlsplit(url).password or "" for url in (self.server.database, *bases)}
+        return {secret for secret in {*_secrets(self), *passwords} if len(secret) >= 8}
+
+
+def _secrets(node: Any) -> Iterator[str]:
+    if isinstance(node, SecretStr):
+        yield node.get_secret_value()
+    elif isinstance(node, BaseModel | dict | tuple):
+        for child in node if isinstance(node, tuple) else dict(node).values():
+            yield from _secrets(child)
+
 
 def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
     """Read the configuration: `path`, else `CHATFERRY_CONFIG`, else ./chatferry.toml, else the environment alone.
@@ -188,17 +213,34 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
     `.env` beside the file (or here) is read with it; what the environment itself says wins. Neither is changed.
     Raises `ConfigError`, which tells every fault at once, with its place and what mends it, and shows no value.
     """
+    draft = _drafted(path, environ)
+    check(draft)
+    settings = _validated(draft)
+    if settings is None or not draft.sound:
+        raise draft.error()
+    return settings
+
+
+def load_server(path: Path | None = None, environ: Mapping[str, str] | None = None) -> ServerSettings:
+    """Read [server] as `load` does, for who only looks at the database: nothing else has to be right, no secret set."""
+    draft = _drafted(path, environ).only("server")
+    try:
+        settings = ServerSettings.model_validate(draft.tree.get("server", {}))
+    except ValidationError as invalid:
+        _complain(draft, invalid, ("server",))
+    if not draft.sound:
+        raise draft.error()
+    return settings
+
+
+def _drafted(path: Path | None, environ: Mapping[str, str] | None) -> Draft:
     environ = os.environ if environ is None else environ
     path = path or _found(environ)
     draft = Draft(str(path), read(path)) if path else Draft("environment")
     known = variables(path.parent if path else Path(), environ)
     draft.interpolate(known)
     fill(draft, known)
-    check(draft)
-    settings = _validated(draft)
-    if settings is None or not draft.sound:
-        raise draft.error()
-    return settings
+    return draft
 
 
 def _found(environ: Mapping[str, str]) -> Path | None:
@@ -215,10 +257,14 @@ def _validated(draft: Draft) -> Settings | None:
     try:
         return Settings.model_validate(draft.tree | {"source": draft.source})
     except ValidationError as invalid:
-        for error in invalid.errors(include_url=False, include_input=False):
-            if error["type"] != "default_factory_not_called":  # follows from another fault
-                _pin(draft, error)
+        _complain(draft, invalid)
     return None
+
+
+def _complain(draft: Draft, invalid: ValidationError, table: Key = ()) -> None:
+    for error in invalid.errors(include_url=False, include_input=False):
+        if error["type"] != "default_factory_not_called":  # follows from another fault
+            _pin(draft, error, (*table, *error["loc"]))
 
 
 _PROBLEMS = {
@@ -233,9 +279,9 @@ _PROBLEMS = {
 }
 
 
-def _pin(draft: Draft, error: ErrorDetails) -> None:
+def _pin(draft: Draft, error: ErrorDetails, key: Key) -> None:
     """Say in our words what pydantic found. Its own never show the value in the kinds that occur here."""
-    key, kind, mend = error["loc"], error["type"], error.get("ctx", {}).get("mend", "")
+    kind, mend = error["type"], error.get("ctx", {}).get("mend", "")
     problem = _PROBLEMS.get(kind, error["msg"].replace("Input should", "must"))
     if kind == "extra_forbidden":
         known = _names(Settings.model_fields[str(key[0])].annotation if len(key) > 1 else Settings) - {"source"}

@@ -21,6 +21,12 @@ T = TypeVar("T")
 Key = tuple[str | int, ...]
 """The way to a setting: `("models", "default", "api_key")`."""
 
+_TOKEN = re.compile(
+    r"""\"{3}(?:\\.|[^\\])*?\"{3,5} | '{3}.*?'{3,5} | "(?:\\.|[^"\\])*" | '[^']*' | \#[^\n]* | [\[\]{}\n]""",
+    re.DOTALL | re.VERBOSE,
+)
+"""What may hide the end of a statement, or is it: strings, comments, brackets, line breaks."""
+
 _REFERENCE = re.compile(r"(?P<escape>\$\$\{)|\$\{(?P<name>[A-Za-z_]\w*)(?::-(?P<default>[^}]*))?\}|(?P<broken>\$\{)")
 
 
@@ -116,6 +122,11 @@ class Draft:
             if name in environ or setting not in node:
                 self._origins[key] = name
 
+    def only(self, section: str) -> Draft:
+        """This draft with the faults of one section, as if the others had none."""
+        self._faults = {key: fault for key, fault in self._faults.items() if key[0] == section}
+        return self
+
     def origin(self, key: Key) -> str:
         """The variable that a setting was taken from, or would be; else empty."""
         return _nearest(self._origins, key, "")
@@ -161,24 +172,27 @@ def _nearest(known: Mapping[Key, T], key: Key, default: T) -> T:
 
 
 def _lines(text: str) -> dict[Key, int]:
-    """The line on which each table and key begins.
-
-    The text is cut into its statements by the parser itself: a statement ends where what was gathered can be read.
-    """
+    """The line on which each table and key begins, in a text that is TOML."""
     found: dict[Key, int] = {}
     table: Key = ()
-    gathered, begin = "", 1
-    for number, line in enumerate(text.split("\n"), 1):
-        gathered += line + "\n"
-        try:
-            keys = list(_keys(tomllib.loads(gathered)))
-        except ValueError:
-            continue
-        header = gathered.lstrip().startswith("[")
-        found = {(() if header else table) + key: begin for key in keys} | found
+    for begin, statement in _statements(text):
+        keys = list(_keys(tomllib.loads(statement)))
+        header = statement.lstrip().startswith("[")
+        for key in keys:
+            found.setdefault((() if header else table) + key, begin)
         table = keys[-1] if header else table
-        gathered, begin = "", number + 1
     return found
+
+
+def _statements(text: str) -> Iterator[tuple[int, str]]:
+    """The text in pieces that can be read alone, each with its first line: no bracket or string is open at an end."""
+    begin, line, depth = 0, 1, 0
+    for token in _TOKEN.finditer(text + "\n"):
+        if token[0] == "\n" and not depth:
+            yield line, text[begin : token.start()]
+            line += text.count("\n", begin, token.start()) + 1
+            begin = token.end()
+        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(token[0], 0)
 
 
 def _keys(node: Any, key: Key = ()) -> Iterator[Key]:

@@ -12,7 +12,7 @@ import logging
 import sys
 import tempfile
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 from pydantic import SecretStr
 from rich.console import Console
@@ -32,7 +32,7 @@ _PATIENCE = 120.0
 def run(*, pace: float, wire: bool) -> int:
     """Chat until the input ends. Returns the exit status."""
     logs.configure("console", level=logging.WARNING)
-    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+    with _tidy_terminal(), asyncio.Runner(loop_factory=loop_factory()) as runner:
         try:
             return runner.run(_run(pace, wire))
         except KeyboardInterrupt:
@@ -105,7 +105,8 @@ class _Terminal:
             if not self._typing:
                 self._console.print(f"\n[bold cyan]you ▸[/bold cyan] {escape(words)}")
             try:
-                await self._say(words.strip())
+                async with asyncio.timeout(_PATIENCE):
+                    await self._say(words.strip())
             except TimeoutError:
                 self._console.print(f"[red]no answer within {_PATIENCE:.0f} s[/red]")
                 return 1
@@ -120,7 +121,6 @@ class _Terminal:
         else:
             delivery = await self._line.say(_USER, words)
         self._told(f"→ webhook, signed: {delivery.status} in {delivery.seconds * 1000:.0f} ms, kept on the disk")
-        await self._line.seen(_USER, before + 1, patience=_PATIENCE)
         await self._closed()
         calls, self._calls = self._line.calls[self._calls :], len(self._line.calls)
         for call in calls:
@@ -132,17 +132,32 @@ class _Terminal:
                 self._console.print(f"      [reverse] {number} {escape(label)} [/reverse]")
 
     async def _closed(self) -> None:
-        """Wait for the last piece: the turn of what was just said has ended."""
-        (entry,) = await self._gateway.ledger.entries(limit=1)
-        tail = self._gateway.feed.tail(entry.id)
-        (entry,) = await self._gateway.ledger.entries(turn=entry.id)
-        if entry.state in ("due", "doing"):
-            async for _ in tail.follow():
-                pass
+        """Wait until the turn of what was just said has ended, and with it the last piece is there."""
+        for latest in await self._gateway.ledger.entries(limit=1):
+            tail = self._gateway.feed.tail(latest.id)
+            (entry,) = await self._gateway.ledger.entries(turn=latest.id)
+            if entry.state in ("due", "doing"):
+                async for _ in tail.follow():
+                    pass
 
     def _told(self, line: str) -> None:
         if self._wire:
             self._console.print(f"[dim]      {escape(line)}[/dim]")
+
+
+@contextlib.contextmanager
+def _tidy_terminal() -> Iterator[None]:
+    """Leave the terminal as it was: whoever ends us by Ctrl-C interrupts a line that is being edited, without echo."""
+    if sys.platform == "win32" or not sys.stdin.isatty():
+        yield
+        return
+    import termios
+
+    before = termios.tcgetattr(sys.stdin)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
 
 
 async def _lines(prompt: str) -> AsyncIterator[str]:
@@ -159,7 +174,7 @@ async def _lines(prompt: str) -> AsyncIterator[str]:
             wanted.acquire()
             try:
                 line: str | None = input(prompt)
-            except EOFError:
+            except (EOFError, OSError):  # OSError: the terminal is gone
                 line = None
             loop.call_soon_threadsafe(lines.put_nowait, line)
             if line is None:

@@ -303,10 +303,9 @@ class Ledger:
 
 
 def _merge(turn: Turn, other: Turn) -> Turn:
-    """One turn with the words of both, in order, and the later grant."""
-    mine, theirs = turn.inbound, other.inbound
-    grant = other.grant or turn.grant
-    if mine.message is None or theirs.message is None or theirs.kind != "message":
-        return msgspec.structs.replace(turn, grant=grant)
-    message = msgspec.structs.replace(mine.message, parts=mine.message.parts + theirs.message.parts)
-    return msgspec.structs.replace(turn, inbound=msgspec.structs.replace(mine, message=message), grant=grant)
+    """One turn with the words of both, in order, and the later grant. A tap brings its grant alone."""
+    inbound, added = turn.inbound, other.inbound
+    if added.kind == "message":
+        alone = msgspec.structs.replace(added, also=(), grant=None)
+        inbound = msgspec.structs.replace(inbound, also=(*inbound.also, alone, *added.also))
+    return msgspec.structs.replace(turn, inbound=inbound, grant=other.grant or turn.grant)

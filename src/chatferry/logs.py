@@ -4,31 +4,57 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Iterable
 from typing import Literal
 
 import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+Style = Literal["auto", "json", "console"]
 
 
-def configure(style: Literal["auto", "json", "console"] = "auto", *, level: int = logging.INFO) -> None:
-    """Send our logs, and the warnings of libraries, to standard error."""
-    people = style == "console" or (style == "auto" and sys.stderr.isatty())
-    shared: list[structlog.typing.Processor] = [
+def for_people(style: Style) -> bool:
+    """Does a person read what we write to standard error?"""
+    return style == "console" or (style == "auto" and sys.stderr.isatty())
+
+
+def configure(style: Style = "auto", *, level: int = logging.INFO, hide: Iterable[str] = ()) -> None:
+    """Send our logs, and the warnings of libraries, to standard error; what is to be hidden shows as `***`."""
+    people = for_people(style)
+    shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="%H:%M:%S" if people else "iso", utc=not people),
         structlog.processors.StackInfoRenderer(),
     ]
     if people:
-        end: list[structlog.typing.Processor] = [
+        end: list[Processor] = [
             # Never the pretty tracebacks: they print the local variables, which are secrets and people's messages.
             structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
         ]
     else:
         end = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(ensure_ascii=False)]
+    end.append(_Curtain(hide))
     structlog.configure(
         processors=[*shared, *end],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    libraries = logging.StreamHandler(sys.stderr)
+    form = structlog.stdlib.ProcessorFormatter
+    libraries.setFormatter(form(foreign_pre_chain=shared, processors=[form.remove_processors_meta, *end]))
+    logging.basicConfig(handlers=[libraries], level=max(level, logging.WARNING), force=True)
+
+
+class _Curtain:
+    """The last step before a line is written: an exception's text may quote anything."""
+
+    def __init__(self, hide: Iterable[str]) -> None:
+        self._hide = tuple(hide)
+
+    def __call__(self, _: WrappedLogger, __: str, line: EventDict | str) -> str:
+        text = str(line)
+        for secret in self._hide:
+            text = text.replace(secret, "***")
+        return text

@@ -107,6 +107,21 @@ class Inbound(msgspec.Struct, frozen=True, omit_defaults=True):
     system: str = ""
     """What the caller tells the assistant about itself, beyond its own instructions."""
     options: Options = Options()
+    also: tuple[Inbound, ...] = ()
+    """Later messages of the conversation that are answered together with this one."""
+
+    @property
+    def said(self) -> Message | None:
+        """All that is to be answered, as one message; None where it was taken back, or never was one."""
+        messages = [one.message for one in (self, *self.also) if one.message is not None]
+        if not messages:
+            return None
+        return msgspec.structs.replace(messages[0], parts=tuple(part for said in messages for part in said.parts))
+
+    def without(self, ref: str) -> Inbound:
+        """The same, with the message `ref` forgotten."""
+        also = tuple(one for one in self.also if one.ref != ref)
+        return msgspec.structs.replace(self, also=also, message=None if self.ref == ref else self.message)
 
 
 class Receipt(msgspec.Struct, frozen=True):

@@ -10,30 +10,31 @@ import asyncio
 import contextlib
 import time
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import datetime
+from typing import NamedTuple
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from chatferry.clock import SystemClock
-from chatferry.config import Settings
+from chatferry.config import ServerSettings, Settings
 from chatferry.database import migrate, open_database
 from chatferry.errors import ConfigError, InUse
 from chatferry.gateway import open_gateway
 from chatferry.ledger import Entry, Ledger
-from chatferry.model import Inbound, says
+from chatferry.model import Inbound, conversation_key, says
 
-_CLOSED = ("done", "failed", "gone", "parked", "merged", "withdrawn")
-_STYLES = {"done": "green", "failed": "bold red", "gone": "dim", "parked": "yellow", "doing": "cyan"}
+_STYLES = {"failed": "red", "gone": "dim", "parked": "yellow", "doing": "cyan"}
+_WATCHED = 500
+"""How many of the latest turns `--follow` looks at."""
 _PATIENCE = 60.0
 """Seconds that `push` waits to see its message go out."""
 
 
 @contextlib.asynccontextmanager
-async def _ledger(settings: Settings) -> AsyncIterator[Ledger]:
-    database = open_database(settings.server.database)
+async def _ledger(server: ServerSettings) -> AsyncIterator[Ledger]:
+    database = open_database(server.database)
     try:
         await migrate(database)
         async with Ledger(database, SystemClock()).open() as ledger:
@@ -45,73 +46,123 @@ async def _ledger(settings: Settings) -> AsyncIterator[Ledger]:
 # ── turns ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def show_turns(settings: Settings, *, limit: int, follow: bool) -> None:
+class _Column(NamedTuple):
+    heading: str
+    width: int
+    right: bool = False
+    spare: bool = False
+    """Left out where the terminal is narrow."""
+
+
+_COLUMNS = (
+    _Column("turn", 5, right=True),
+    _Column("accepted", 14),
+    _Column("state", 6),
+    _Column("waited", 7, right=True, spare=True),
+    _Column("took", 7, right=True),
+    _Column("tries", 5, right=True, spare=True),
+    _Column("model", 16, spare=True),
+    _Column("conversation", 38),
+)
+_GAP = "  "
+
+
+def show_turns(server: ServerSettings, *, limit: int, follow: bool) -> None:
     """Print the latest turns, oldest first; with `follow` each again when it changes, until interrupted."""
+    if _fresh(server) and not follow:
+        _say_none(server)
+        return
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(_show_turns(settings, limit, follow))
+        asyncio.run(_show_turns(server, limit, follow))
 
 
-async def _show_turns(settings: Settings, limit: int, follow: bool) -> None:
-    console = Console()
-    async with _ledger(settings) as ledger:
-        entries = list(reversed(await ledger.entries(limit=limit)))
-        console.print(table(entries) if entries else Text("no turns yet", style="dim"))
-        shown = {entry.id: entry for entry in entries}
+def _fresh(server: ServerSettings) -> bool:
+    """Nothing was ever kept, and looking must not leave an empty database behind."""
+    return server.file is not None and not server.file.exists()
+
+
+def _say_none(server: ServerSettings) -> None:
+    where = f" in {server.file}" if server.file else ""
+    Console(stderr=True, highlight=False).print(f"no turns yet{where}", soft_wrap=True, markup=False)
+
+
+async def _show_turns(server: ServerSettings, limit: int, follow: bool) -> None:
+    console = Console(highlight=False)
+    wide = not console.is_terminal or console.width >= sum(column.width + len(_GAP) for column in _COLUMNS)
+    async with _ledger(server) as ledger:
+        known = {entry.id: entry for entry in await ledger.entries(limit=max(limit, _WATCHED))}
+        latest = list(known.values())[:limit]
+        if not latest:
+            _say_none(server)
+        if latest or follow:
+            console.print(Text(heading(wide), style="dim"), soft_wrap=True)
+        for entry in reversed(latest):
+            _print(console, entry, wide)
         while follow:
             await asyncio.sleep(0.5)
-            for entry in reversed(await ledger.entries(limit=limit)):
-                if shown.get(entry.id) != entry:
-                    shown[entry.id] = entry
-                    console.print(_line(entry), soft_wrap=True)
+            entries = await ledger.entries(limit=max(limit, _WATCHED))
+            for entry in reversed(entries):
+                if known.get(entry.id) != entry:
+                    _print(console, entry, wide)
+            known = {entry.id: entry for entry in entries}
 
 
-def table(entries: Sequence[Entry]) -> Table:
-    """Turns as a table: state, times and errors."""
-    grid = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for heading in ("turn", "accepted", "state", "waited", "took", "tries", "conversation", "model", "error"):
-        grid.add_column(heading, no_wrap=heading != "error", overflow="ellipsis")
-    for entry in entries:
-        grid.add_row(*_cells(entry))
-    return grid
+def heading(wide: bool) -> str:
+    """The names of the columns."""
+    return _row([column.heading for column in _COLUMNS], wide)
 
 
-def _cells(entry: Entry) -> tuple[Text | str, ...]:
-    return (
+def row(entry: Entry, wide: bool) -> Iterator[str]:
+    """A turn as a line that fits 80 columns unless `wide`; its error, if any, is a second one. Nothing is cut off."""
+    cells = (
         str(entry.id),
         datetime.fromtimestamp(entry.accepted_at).strftime("%m-%d %H:%M:%S"),  # noqa: DTZ006 - the operator's own time
-        Text(entry.state, style=_STYLES.get(entry.state, "")),
+        entry.state,
         _seconds(entry.accepted_at, entry.started_at),
         _seconds(entry.accepted_at, entry.finished_at),
         str(entry.attempts),
-        entry.conversation,
         entry.model,
-        entry.error,
+        entry.conversation,
     )
+    yield _row(cells, wide)
+    if entry.error:
+        yield f"{'':{_COLUMNS[0].width}}{_GAP}{' '.join(entry.error.split())}"
 
 
-def _line(entry: Entry) -> Text:
-    cells = [cell if isinstance(cell, Text) else Text(cell) for cell in _cells(entry) if cell]
-    return Text("  ").join(cells)
+def _row(cells: Sequence[str], wide: bool) -> str:
+    shown = [(cell, column) for cell, column in zip(cells, _COLUMNS, strict=True) if wide or not column.spare]
+    padded = (f"{cell:{'>' if column.right else '<'}{column.width}}" for cell, column in shown)
+    return _GAP.join(padded).rstrip()
+
+
+def _print(console: Console, entry: Entry, wide: bool) -> None:
+    for line in row(entry, wide):
+        console.print(Text(line, style=_STYLES.get(entry.state, "")), soft_wrap=True)
 
 
 def _seconds(begin: float, end: float | None) -> str:
-    return "" if end is None else f"{end - begin:.2f} s"
+    if end is None:
+        return ""
+    return f"{end - begin:.2f} s" if end - begin < 1000 else f"{end - begin:.0f} s"
 
 
-def retry(settings: Settings, turn: int) -> int:
+def retry(server: ServerSettings, turn: int) -> int:
     """Make a closed turn due again. Returns the exit status."""
 
-    async def reopen() -> bool:
-        async with _ledger(settings) as ledger:
-            return await ledger.reopen(turn)
+    async def reopen() -> tuple[bool, list[Entry]]:
+        async with _ledger(server) as ledger:
+            return await ledger.reopen(turn), await ledger.entries(turn=turn)
 
-    reopened = asyncio.run(reopen())
-    console = Console(stderr=not reopened)
+    reopened, found = (False, []) if _fresh(server) else asyncio.run(reopen())
+    console = Console(stderr=not reopened, highlight=False)
     if reopened:
-        console.print(f"turn {turn} is due again: a running gateway takes it at once, else the next start does")
-        return 0
-    console.print(f"turn {turn} is not one that failed, waits to be collected, or found nobody there")
-    return 1
+        told = f"turn {turn} is due again: a running gateway takes it at once, else the next start does"
+    elif found:
+        told = f"turn {turn} is {found[0].state}: only one that failed, is parked or is gone can be done again"
+    else:
+        told = f"there is no turn {turn}"
+    console.print(told, soft_wrap=True, markup=False)
+    return 0 if reopened else 1
 
 
 # ── push ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -127,35 +178,38 @@ def push(settings: Settings, channel: str, conversation: str, text: str, key: st
     event = f"push/{key or uuid.uuid4().hex}"
     inbound = Inbound(event, conversation, "push", says("assistant", text.strip()), at=time.time())
     entry = asyncio.run(_push(settings, channel, inbound))
-    if entry.state == "done":
-        Console().print(f"sent (turn {entry.id})")
-        return 0
-    Console(stderr=True).print(f"not sent yet: turn {entry.id} is {entry.state}. {entry.error}".rstrip())
-    return 1
+    out = entry.state == "done"
+    Console(stderr=not out, highlight=False).print(_became(entry), soft_wrap=True, markup=False)
+    return 0 if out else 1
+
+
+def _became(entry: Entry) -> str:
+    turn = f"(turn {entry.id})"
+    match entry.state:
+        case "done":
+            return f"sent {turn}"
+        case "parked":
+            return (
+                f"kept {turn}: it cannot be pushed now, and goes out, free, when the person writes next. {entry.error}"
+            )
+        case "gone":
+            return f"not sent {turn}: nobody is there. {entry.error}"
+        case "failed":
+            return f"not sent {turn}: {entry.error}\n  mend: then `chatferry turns retry {entry.id}`"
+    return f"not sent yet {turn}; a running gateway, or the next start, goes on trying. {entry.error}"
 
 
 async def _push(settings: Settings, channel: str, inbound: Inbound) -> Entry:
-    # Beside a running gateway the row is enough. Alone, this process is the gateway for as long as it takes.
-    async with _ledger(settings) as ledger:
+    """Beside a running gateway the row is enough. Alone, this process is the gateway for this conversation."""
+    async with _ledger(settings.server) as ledger:
         (accepted,) = await ledger.accept(channel, [inbound])
-    try:
-        async with open_gateway(settings) as gateway:
-            stop = asyncio.Event()
-            async with asyncio.TaskGroup() as group:
-                group.create_task(gateway.work(stop))
-                entry = await _closed(gateway.ledger, accepted.turn)
-                stop.set()
-            return entry
-    except InUse:
-        async with _ledger(settings) as ledger:
-            return await _closed(ledger, accepted.turn)
-
-
-async def _closed(ledger: Ledger, turn: int) -> Entry:
-    """The turn once it has ended, or as it is when patience has."""
-    for _ in range(int(_PATIENCE / 0.1)):
-        (entry,) = await ledger.entries(turn=turn)
-        if entry.state in _CLOSED:
-            break
-        await asyncio.sleep(0.1)
-    return entry
+        end = time.monotonic() + _PATIENCE
+        while True:
+            with contextlib.suppress(InUse):
+                async with open_gateway(settings) as gateway:
+                    while await gateway.worker.handle(conversation_key(channel, inbound.conversation), asyncio.Event()):
+                        pass
+            (entry,) = await ledger.entries(turn=accepted.turn)
+            if entry.state not in ("due", "doing") or time.monotonic() > end:
+                return entry
+            await asyncio.sleep(0.1)

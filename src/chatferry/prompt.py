@@ -26,7 +26,7 @@ async def build(assistant: Assistant, inbound: Inbound, history: AsyncIterator[M
     A context that the caller brought along is taken as it is: the caller knows what it wants to pay for.
     """
     words = assistant.words
-    asked = inbound.message or Message("user", ())
+    asked = inbound.said or Message("user", ())
     system = "\n\n".join(filter(None, (assistant.settings.instructions, inbound.system)))
     if inbound.context is not None:
         said = tuple(spoken(message, words) for message in (*inbound.context, asked))

@@ -78,6 +78,7 @@ def _partial(name: str, *columns: sa.Column[Any], where: sa.ColumnElement[bool],
 # One answer in the making per conversation: the database holds it, not a lock with a timeout.
 _partial("turns_one_doing", turns.c.conversation, where=state_is("doing"), unique=True)
 _partial("turns_open", turns.c.conversation, turns.c.id, where=OPEN)
+sa.Index("turns_ref", turns.c.conversation, turns.c.ref)
 _partial("turns_due", turns.c.due_at, where=state_is("due"))
 _partial("turns_leased", turns.c.leased_until, where=state_is("doing"))
 
@@ -106,11 +107,9 @@ messages = sa.Table(
     sa.Column("turn", _Id, sa.ForeignKey("turns.id"), nullable=False),
     sa.Column("role", sa.Text, nullable=False),
     sa.Column("body", sa.Text, nullable=False),
-    sa.Column("ref", sa.Text, nullable=False),
     sa.Column("said_at", sa.Double, nullable=False),
     # A turn is remembered once, however often its last write is tried.
     sa.UniqueConstraint("turn", "role", name="messages_turn"),
     sqlite_autoincrement=True,
 )
 sa.Index("messages_talk", messages.c.conversation, messages.c.id)
-sa.Index("messages_ref", messages.c.conversation, messages.c.ref)

@@ -155,7 +155,7 @@ class Worker:
         if inbound.kind == "greeting":
             outcome = Outcome(says("assistant", assistant.greeting))
         elif inbound.kind == "push":
-            outcome = Outcome(inbound.message)
+            outcome = Outcome(inbound.said)
         elif inbound.kind == "collect":
             return Outcome(None)
         else:
@@ -307,5 +307,6 @@ def _said(turn: Turn, outcome: Outcome) -> list[Message]:
     inbound, answer = turn.inbound, outcome.answer
     if outcome.finish == APOLOGY or inbound.kind == "collect" or inbound.context is not None:
         return []
-    said = [inbound.message] if inbound.kind == "message" and inbound.message is not None else []
+    asked = inbound.said
+    said = [asked] if inbound.kind == "message" and asked is not None else []
     return [*said, answer] if answer is not None and answer.text else said

@@ -166,19 +166,39 @@ def _row(channel: str, event: Inbound, now: float) -> dict[str, object]:
 
 
 def _retract(connection: sa.Connection, conversation: str, ref: str) -> int:
-    """Forget a message that its writer took back: in the history, and in a turn that has not ended."""
+    """Forget a message that its writer took back, in its turn, in the turn that answers for it, and in the history.
+
+    A turn that has nothing left to answer is withdrawn; one that has, and is not answered yet, is asked anew.
+    """
     if not ref:
         return 0
-    connection.execute(sa.delete(messages).where(messages.c.conversation == conversation, messages.c.ref == ref))
-    mine = sa.and_(turns.c.conversation == conversation, turns.c.ref == ref, OPEN)
-    row = connection.execute(sa.select(turns.c.id, turns.c.inbound).where(mine)).first()
-    if row is None:
+    query = sa.select(turns.c.id, turns.c.state, turns.c.inbound, turns.c.answer, turns.c.merged_into)
+    mine = connection.execute(query.where(turns.c.conversation == conversation, turns.c.ref == ref)).first()
+    if mine is None:
         return 0
-    emptied = msgspec.structs.replace(INBOUND.decode(row.inbound), message=None)
-    connection.execute(
-        sa.update(turns).where(turns.c.id == row.id).values(state="withdrawn", inbound=dump(emptied))
-    )  # fmt: skip
-    return int(row.id)
+    _forget(connection, mine, ref)
+    if mine.merged_into is None:
+        return int(mine.id)
+    answering = connection.execute(query.where(turns.c.id == mine.merged_into)).one()
+    _forget(connection, answering, ref)
+    return int(answering.id)
+
+
+def _forget(connection: sa.Connection, turn: Any, ref: str) -> None:
+    inbound = INBOUND.decode(turn.inbound).without(ref)
+    columns: dict[str, object] = {"inbound": dump(inbound)}
+    if turn.state in ("due", "doing"):
+        if inbound.said is None:
+            columns["state"] = "withdrawn"
+        elif turn.answer is None:
+            # Whoever is asking the model with the old words has thereby lost the turn.
+            columns["state"] = "due"
+    connection.execute(sa.update(turns).where(turns.c.id == turn.id).values(columns))
+    said = sa.and_(messages.c.turn == turn.id, messages.c.role == "user")
+    if inbound.said is None:
+        connection.execute(sa.delete(messages).where(said))
+    else:
+        connection.execute(sa.update(messages).where(said).values(body=dump(inbound.said)))
 
 
 # ── claiming and holding ─────────────────────────────────────────────────────────────────────────────────────────
@@ -311,7 +331,6 @@ def _remember(connection: sa.Connection, changes: Sequence[Change]) -> None:
             "turn": op.turn.id,
             "role": message.role,
             "body": dump(message),
-            "ref": op.turn.inbound.ref if message.role == "user" else "",
             "said_at": op.now,
         }
         for op in changes

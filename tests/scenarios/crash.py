@@ -23,9 +23,9 @@ from typing import Any
 
 import aiohttp
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
-from chatferry.simulator import line_people, line_rules
+from chatferry.simulator import line_people
 from chatferry.simulator.line import LineSimulator
 from chatferry.simulator.line_records import Seen
 from chatferry.simulator.line_rules import Json
@@ -90,20 +90,6 @@ class FarLine(LineSimulator):
     """LINE at a distance, so that a kill meets calls on their way there and answers on their way back."""
 
     chance: random.Random
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._spent: set[str] = set()
-
-    async def _reply(self, request: Request, body: bytes) -> Response:
-        """A token that was used stays used, even where its webhook is delivered once more."""
-        token = json.loads(body)["replyToken"]
-        if token in self._spent:
-            return JSONResponse({"message": line_rules.INVALID_REPLY_TOKEN}, 400)
-        answer = await super()._reply(request, body)
-        if answer.status_code == 200:
-            self._spent.add(token)
-        return answer
 
     async def _answer(self, request: Request, body: bytes) -> Response:
         await asyncio.sleep(self.chance.uniform(0.0, 0.05))

@@ -71,10 +71,6 @@ async def test_what_no_reply_may_answer_is_pushed_once_and_in_order(
     judge(account)
 
 
-@pytest.mark.xfail(
-    reason="line_events counts a redelivered reply token from its arrival: a dead one looks alive, so that a refusal "
-    "after a kill is taken for the proof that the reply is out, and the answer is lost"
-)
 async def test_what_is_delivered_again_after_an_outage_is_answered_though_its_reply_tokens_are_dead(
     tmp_path: Path, kills: int, seed: int, judge: Judge, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -30,9 +30,6 @@ from tests.stack import Stack, running
 SECRET = "my-password-is-swordfish"
 
 
-ONLY_OPEN = pytest.mark.xfail(strict=True, reason="writes._retract empties only the turn that is open, by its one ref")
-
-
 def message(stack: Stack, text: str, *, user: str = "ann", **more: object) -> Json:
     event = people.event("message", people.source(user, None), stack.line.clock(), message=people.text(text))
     return event | more
@@ -105,7 +102,6 @@ async def test_a_message_taken_back_after_its_answer_is_gone_from_the_history(tm
         assert asked(stack.model) == ["noted", "hello"]
 
 
-@ONLY_OPEN
 async def test_a_message_taken_back_after_its_answer_is_gone_from_the_database(tmp_path: Path) -> None:
     async with running(tmp_path) as stack:
         stack.model.reply = lambda text: "noted"
@@ -117,7 +113,6 @@ async def test_a_message_taken_back_after_its_answer_is_gone_from_the_database(t
         assert SECRET not in kept(tmp_path)
 
 
-@ONLY_OPEN
 async def test_a_message_taken_back_after_it_was_merged_is_forgotten_too(tmp_path: Path) -> None:
     async with running(tmp_path, assistant={"busy": "merge"}) as stack:
         stack.model.reply = lambda text: "noted"
@@ -134,7 +129,6 @@ async def test_a_message_taken_back_after_it_was_merged_is_forgotten_too(tmp_pat
         assert SECRET not in kept(tmp_path)
 
 
-@ONLY_OPEN
 async def test_the_first_of_merged_messages_taken_back_leaves_the_second_to_be_answered(tmp_path: Path) -> None:
     async with running(tmp_path, assistant={"busy": "merge"}) as stack:
         stack.model.plans.extend([Break("hang")] * 2)

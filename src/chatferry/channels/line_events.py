@@ -33,12 +33,17 @@ class Source(msgspec.Struct):
         return self.groupId or self.roomId
 
 
+class DeliveryContext(msgspec.Struct):
+    isRedelivery: bool = False
+
+
 class Event(msgspec.Struct):
     type: str = ""
     mode: str | None = None
     timestamp: float = 0
     source: Source | None = None
     webhookEventId: str | None = None
+    deliveryContext: DeliveryContext | None = None
     replyToken: str | None = None
 
 
@@ -224,6 +229,18 @@ def _known(raw: msgspec.Raw, kinds: dict[str, type[_Known]]) -> _Known | None:
     return msgspec.json.decode(raw, type=kind) if kind else None
 
 
+def _grant(event: Event, at: float) -> Grant | None:
+    """The leave that a reply token gives.
+
+    LINE does not say whether the token of a redelivered event lives anew. We take it to be as old as the event: if a
+    dead token were thought alive, its refusal would look like the proof that an earlier try got through.
+    """
+    if not event.replyToken:
+        return None
+    again = event.deliveryContext is not None and event.deliveryContext.isRedelivery
+    return Grant(event.replyToken, (min(at, event.timestamp / 1000) if again else at) + REPLY_SECONDS)
+
+
 def _inbound(event: Event, at: float, groups: Groups) -> Inbound | None:
     source = event.source or Source()
     conversation = source.shared or source.userId
@@ -233,8 +250,7 @@ def _inbound(event: Event, at: float, groups: Groups) -> Inbound | None:
         event=event.webhookEventId or "",
         conversation=conversation,
         sender=source.userId or "",
-        # LINE does not say whether the token of a redelivered event still works: trying costs one call.
-        grant=Grant(event.replyToken, at + REPLY_SECONDS) if event.replyToken else None,
+        grant=_grant(event, at),
         at=event.timestamp / 1000,
     )
     match event:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import secrets
 import time
 from collections import defaultdict, deque
@@ -244,7 +245,7 @@ class LineSimulator:
         token = self._tokens.get(str(asked.get("replyToken", "")))
         if token is None or self.clock() - token.born > rules.REPLY_TOKEN_SECONDS:
             return _error(400, rules.INVALID_REPLY_TOKEN)
-        del self._tokens[asked["replyToken"]]
+        token.born = -math.inf  # spent, also if its webhook is delivered once more
         return JSONResponse({"sentMessages": await self._put(token.chat, asked["messages"], "reply", token.event)})
 
     async def _push(self, request: Request, body: bytes) -> Response:

@@ -73,6 +73,7 @@ def upgrade() -> None:
         sqlite_where=sa.text("state IN ('due', 'doing')"),
         postgresql_where=sa.text("state IN ('due', 'doing')"),
     )
+    op.create_index("turns_ref", "turns", ["conversation", "ref"], unique=False)
     op.create_table(
         "messages",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
@@ -80,7 +81,6 @@ def upgrade() -> None:
         sa.Column("turn", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("role", sa.Text(), nullable=False),
         sa.Column("body", sa.Text(), nullable=False),
-        sa.Column("ref", sa.Text(), nullable=False),
         sa.Column("said_at", sa.Double(), nullable=False),
         sa.ForeignKeyConstraint(
             ["turn"],
@@ -90,7 +90,6 @@ def upgrade() -> None:
         sa.UniqueConstraint("turn", "role", name="messages_turn"),
         sqlite_autoincrement=True,
     )
-    op.create_index("messages_ref", "messages", ["conversation", "ref"], unique=False)
     op.create_index("messages_talk", "messages", ["conversation", "id"], unique=False)
     op.create_table(
         "outbox",
