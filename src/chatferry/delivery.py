@@ -29,7 +29,6 @@ from chatferry.plain import plain
 
 log = structlog.get_logger(__name__)
 
-_KEYS = uuid.UUID("6f0b9a3e-57f4-4f0a-9d3c-2f6a1f4f8d11")
 _ASK_AGAIN = (0.5, 2.0)
 """Seconds before a call that may have been done is made again in the same breath."""
 _NO_GRANT = 0.0
@@ -221,7 +220,7 @@ class Delivery:
         return list(zip(batch, receipts, strict=True))
 
     async def _by_push(self, held: Held, pieces: Sequence[Piece]) -> list[tuple[Piece, Receipt]]:
-        key = str(uuid.uuid5(_KEYS, " ".join(str(piece.id) for piece in pieces)))
+        key = str(uuid.uuid4())  # kept with the pieces, so that every try of theirs has the same
         held.turn = await self._ledger.sending(held.turn, pieces, Grant(key, _NO_GRANT))
         return await self._push(held, pieces, key)
 

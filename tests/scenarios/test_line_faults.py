@@ -68,6 +68,15 @@ async def test_a_reply_that_stays_unknown_for_a_while_is_on_the_screen_once(tmp_
         assert screen(it.line) == ["echo: hello"]
 
 
+@pytest.mark.parametrize("fault", LOST)
+async def test_a_refusal_after_an_unknown_end_does_not_make_it_known(tmp_path: Path, fault: Fault) -> None:
+    async with world(tmp_path) as it, it.gateway() as gateway:
+        it.line.fail(REPLY, fault, BUSY)
+        await it.line.say("ann", "hello")
+        await ended(gateway, 1, it.clock)
+        assert screen(it.line) == ["echo: hello"]
+
+
 async def test_a_reply_token_that_is_refused_is_made_good_by_a_push(tmp_path: Path) -> None:
     async with world(tmp_path) as it, it.gateway():
         it.line.fail(REPLY, Fault(status=400, message="Invalid reply token"))

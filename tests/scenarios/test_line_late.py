@@ -227,6 +227,41 @@ async def test_a_message_that_waited_too_long_behind_another_is_answered_all_the
         assert {entry.state for entry in await ended(gateway, 3)} == {"done"}
 
 
+async def test_a_tap_spares_the_push_of_an_answer_that_line_had_no_time_for(tmp_path: Path) -> None:
+    async with world(tmp_path, channel={"late": "push"}) as it, it.gateway() as gateway:
+        it.model.plans.append(Break("hang"))
+        it.line.fail(REPLY, BUSY)
+        await said_while_it_hangs(it, "hello")
+        it.clock.advance(30)
+        it.model.release.set()
+        await state(gateway, 1, "due")
+        tap = await it.line.tap("ann", COLLECT)
+        it.clock.advance(21)
+        [answer] = await it.line.seen("ann", 1)
+        assert (answer.text, answer.event) == ("echo: hello", tap.events[0]["webhookEventId"])
+        assert not calls(it.line, PUSH)
+
+
+async def test_after_a_push_was_refused_for_the_quota_the_button_is_shown(tmp_path: Path) -> None:
+    async with world(tmp_path, line=LineSimulator(quota=0), channel={"late": "push"}) as it, it.gateway() as gateway:
+        it.model.plans.append(Break("hang"))
+        await said_while_it_hangs(it, "one")
+        it.clock.advance(51)
+        it.model.release.set()
+        await state(gateway, 1, "parked")
+        it.model.release.clear()
+        it.model.plans.append(Break("hang"))
+        await said_while_it_hangs(it, "two")
+        it.clock.advance(45)
+        [notice] = await it.line.seen("ann", 1)
+        assert notice.buttons == [(WORDS.fetch, COLLECT)]
+        it.model.release.set()
+        await state(gateway, 2, "parked")
+        await it.line.tap("ann", COLLECT)
+        assert texts(await it.line.seen("ann", 3))[1:] == ["echo: one", "echo: two"]
+        assert len(calls(it.line, PUSH)) == 1
+
+
 async def until_text(line: LineSimulator, text: str) -> list[str]:
     await until(lambda: text in screen(line))
     return screen(line)

@@ -51,6 +51,7 @@ async def test_an_answer_that_was_stored_is_sent_without_asking_again(tmp_path: 
         async with it.gateway() as gateway:
             it.line.fail(REPLY, BUSY)
             await it.line.say("ann", "hello")
+            await until(lambda: calls(it.line, REPLY))
             await state(gateway, 1, "due")
         async with it.gateway() as gateway:
             await ended(gateway, 1, it.clock)
