@@ -180,7 +180,7 @@ class Worker:
         if held.assistant.settings.busy == "queue" or not held.channel.caps.batch:
             return
         waiting = await self._ledger.waiting(held.turn)
-        others = [turn for turn in waiting if turn.inbound.kind == "message"]
+        others = [turn for turn in waiting if turn.inbound.kind == "message" and turn.answer is None]
         if others:
             held.turn = await self._ledger.absorb(held.turn, others)
 

@@ -6,8 +6,20 @@ import asyncio
 from pathlib import Path
 
 from chatferry.simulator.line import LineSimulator
-from chatferry.simulator.model import Break
-from tests.scenarios.support import asked, ended, said_while_it_hangs, screen, texts, until
+from chatferry.simulator.model import Break, Refuse
+from tests.scenarios.support import (
+    BUSY,
+    REPLY,
+    asked,
+    calls,
+    ended,
+    said_while_it_hangs,
+    screen,
+    state,
+    texts,
+    until,
+    world,
+)
 from tests.stack import running
 
 
@@ -59,6 +71,22 @@ async def test_a_merged_answer_uses_the_newest_token(tmp_path: Path) -> None:
         stack.model.release.set()
         answers = await stack.line.seen("ann", 2)
         assert answers[1].event == newest.events[0]["webhookEventId"]
+
+
+async def test_an_answer_that_is_stored_already_is_not_merged_into_an_older_question(tmp_path: Path) -> None:
+    async with world(tmp_path, assistant={"busy": "merge"}) as it, it.gateway() as gateway:
+        it.model.plans.append(Refuse(400))
+        await it.line.say("ann", "one")
+        [failed] = await ended(gateway, 1)
+        it.line.fail(REPLY, BUSY)
+        await it.line.say("ann", "two")
+        await until(lambda: len(calls(it.line, REPLY)) == 2)
+        await state(gateway, 2, "due")
+        assert await gateway.ledger.reopen(failed.id)
+        await gateway.dispatcher.wake(failed.conversation)
+        await ended(gateway, 2, it.clock)
+        assert sorted(screen(it.line)[1:]) == ["echo: one", "echo: two"]
+        assert len(it.model.requests) == 3
 
 
 async def test_an_interrupting_message_closes_the_model_call_and_gets_the_one_answer(tmp_path: Path) -> None:
