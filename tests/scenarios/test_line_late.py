@@ -237,6 +237,7 @@ async def test_a_tap_spares_the_push_of_an_answer_that_line_had_no_time_for(tmp_
         await state(gateway, 1, "due")
         tap = await it.line.tap("ann", COLLECT)
         it.clock.advance(21)
+        await until(lambda: screen(it.line), it.clock)
         [answer] = await it.line.seen("ann", 1)
         assert (answer.text, answer.event) == ("echo: hello", tap.events[0]["webhookEventId"])
         assert not calls(it.line, PUSH)
