@@ -146,8 +146,15 @@ class Shop:
 
     async def run(self, *arguments: str, stdin: str | bytes = "", **changed: str) -> Ended:
         """Run a command to its end. Nothing secret is in what it says, and it is not a traceback."""
+        return await self._run(*CHATFERRY, *arguments, stdin=stdin, changed=changed)
+
+    async def shell(self, script: str) -> Ended:
+        """Run a line of bash, to which the command is `"$@"`."""
+        return await self._run("bash", "-c", script, "bash", *CHATFERRY)
+
+    async def _run(self, *command: str, stdin: str | bytes = "", changed: dict[str, str] | None = None) -> Ended:
         given = stdin.encode() if isinstance(stdin, str) else stdin
-        process = await self._start(*CHATFERRY, *arguments, changed=changed, out=asyncio.subprocess.PIPE)
+        process = await self._start(*command, changed=changed or {}, out=asyncio.subprocess.PIPE)
         async with asyncio.timeout(PATIENCE):
             out, err = await process.communicate(given)
         ended = Ended(process.returncode or 0, out.decode(), err.decode())
@@ -179,7 +186,9 @@ class Shop:
         try:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-c", _ON_A_TERMINAL, *CHATFERRY, *arguments),
-                stdin=slave, stdout=slave, stderr=slave,
+                stdin=slave,
+                stdout=slave,
+                stderr=slave,
                 cwd=self.folder,
                 env=self._environ(changed | {"TERM": "xterm"}),
             )

@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from chatferry import config
-from chatferry.config import Settings, load
+from chatferry.config import Settings, load, load_server
 from chatferry.errors import ConfigError
 from chatferry.words import words
 
@@ -280,6 +280,27 @@ def test_settings_cannot_be_changed() -> None:
     made = load(environ={**LINE, "OPENAI_API_KEY": "sk-1"})
     with pytest.raises(ValidationError):
         made.server.port = 1
+
+
+def test_who_only_looks_at_the_database_needs_nothing_else_to_be_right() -> None:
+    write(f'{DEMO}wrong = 1\n[channels.line]\nsecret = "${{UNSET}}"\n[server]\ndatabase = "sqlite:///a/b.db"')
+    assert load_server(environ={}).file == Path("a/b.db")
+    assert load_server(environ={"CHATFERRY_DATABASE": "postgresql://u:p@db/chat"}).file is None
+    with pytest.raises(ConfigError, match=r"^environment  PORT: must be a whole number$"):
+        load_server(environ={"PORT": "x"})
+
+
+def test_settings_know_what_must_not_be_shown() -> None:
+    environ = {
+        "LINE_CHANNEL_SECRET": "secret-1",
+        "LINE_CHANNEL_ACCESS_TOKEN": "secret-2",
+        "OPENAI_BASE_URL": "https://me:secret-3@models.example",
+        "GEMINI_API_KEY": "secret-4",
+        "CHATFERRY_API_KEY": "secret-5",
+        "CHATFERRY_DATABASE": "postgresql://u:secret-6@db/chat",
+    }
+    assert load(environ=environ).secrets() == {f"secret-{n}" for n in range(1, 7)}
+    assert load(write(DEMO + API), {}).secrets() == set()  # "k" is part of too many words
 
 
 # The example

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import traceback
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from chatferry.errors import ConfigError
 
 DEMO = '[models.default]\nprovider = "demo"\n'
 API = '[api]\nkeys = ["k"]\n'
+KEYS = {"CHATFERRY_API_KEY": "k"}
 
 
 @pytest.fixture(autouse=True)
@@ -159,6 +161,48 @@ def test_what_is_no_toml_is_told_with_its_line(text: str, told: str) -> None:
 def test_a_wrong_table_or_value_is_told(text: str, told: str) -> None:
     write(text)
     assert any(line.startswith(f"chatferry.toml:1  {told}") for line in faults())
+
+
+@pytest.mark.parametrize("address", ["u:hush/hush@db/chat", "u:p@db:hush/chat"])
+def test_a_database_address_that_cannot_be_read_is_told_without_it(address: str) -> None:
+    problem, mend = faults({"CHATFERRY_DATABASE": f"postgresql://{address}", "GEMINI_API_KEY": "g", **KEYS})
+    assert problem.startswith("environment  CHATFERRY_DATABASE: is no address; signs such as @")
+    assert "hush" not in problem + mend
+
+
+PIECES = [
+    'a = "]"',
+    "a = 'it\\'",
+    'a = "\\"[" # [ "',
+    'a = ["x", # ]\n  """y""", [\n1]]',
+    'a = """\n[b]\n\\""" "" b = 1\n"""',
+    'a = """x"""""',
+    "a = '''\n\"\"\" [\n'''''",
+    "a = \"\"\nb = ''",
+    "a = { b = [1], c = '}' }",
+    '"a.]" = 1',
+    "# it's [",
+    '[b."c]"] # [',
+    "[[b.d]]",
+]
+
+
+@pytest.mark.parametrize("piece", PIECES)
+def test_a_fault_is_placed_on_its_line_whatever_stands_before_it(piece: str) -> None:
+    write(f"{API}[models.default]\nprovider = 'demo'\n[assistants.x]\n{piece}\n[server]\nprot = 1")
+    place = 8 + piece.count("\n")
+    assert f"chatferry.toml:{place}  server.prot: is not a setting" in faults()
+
+
+def test_faults_in_a_long_file_are_found_at_once() -> None:
+    long = "".join(f'Say "{n}" when [asked]. # so\n' for n in range(20_000))
+    keys = "".join(f"k{n} = 1\n" for n in range(2_000))
+    write(f'{DEMO}{API}[assistants.default]\ninstructions = """\n{long}"""\nbusy = "x"\n[server]\n{keys}')
+    began = time.process_time()
+    told = faults()
+    assert time.process_time() - began < 4  # a quadratic search takes minutes
+    assert told[0] == "chatferry.toml:20008  assistants.default.busy: must be 'queue', 'merge' or 'interrupt'"
+    assert told[-2].startswith("chatferry.toml:22009  server.k1999: ")
 
 
 def test_two_channels_cannot_share_a_path() -> None:

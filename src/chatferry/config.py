@@ -202,9 +202,11 @@ class Settings(_Table):
 def _secrets(node: Any) -> Iterator[str]:
     if isinstance(node, SecretStr):
         yield node.get_secret_value()
-    elif isinstance(node, BaseModel | dict | tuple):
-        for child in node if isinstance(node, tuple) else dict(node).values():
+    elif isinstance(node, tuple):
+        for child in node:
             yield from _secrets(child)
+    elif isinstance(node, BaseModel | dict):
+        yield from _secrets(tuple(vars(node).values() if isinstance(node, BaseModel) else node.values()))
 
 
 def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:

@@ -46,7 +46,7 @@ async def _run(pace: float, wire: bool) -> int:
             settings = _settings(folder, line, line_url, pace)
             async with _gateway(settings) as (gateway, url):
                 line.webhook = f"{url}/hooks/line"
-                return await _Terminal(console, line, gateway, wire).chat()
+                return await Terminal(console, line, gateway, wire).chat()
 
 
 def _settings(folder: str, line: LineSimulator, line_url: str, pace: float) -> Settings:
@@ -79,7 +79,7 @@ async def _gateway(settings: Settings) -> AsyncIterator[tuple[Gateway, str]]:
             stop.set()
 
 
-class _Terminal:
+class Terminal:
     """One person at the keyboard."""
 
     def __init__(self, console: Console, line: LineSimulator, gateway: Gateway, wire: bool) -> None:
@@ -106,13 +106,13 @@ class _Terminal:
                 self._console.print(f"\n[bold cyan]you ▸[/bold cyan] {escape(words)}")
             try:
                 async with asyncio.timeout(_PATIENCE):
-                    await self._say(words.strip())
+                    await self.say(words.strip())
             except TimeoutError:
                 self._console.print(f"[red]no answer within {_PATIENCE:.0f} s[/red]")
                 return 1
         return 0
 
-    async def _say(self, words: str) -> None:
+    async def say(self, words: str) -> None:
         chat = self._line.chats[self._line.address(_USER)]
         before = len(chat)
         buttons = chat[-1].buttons if chat else []

@@ -1,0 +1,213 @@
+"""`chatferry check`: every fault of an owner's set-up is found by calling, and told with what mends it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from chatferry.check import findings
+from chatferry.config import load
+from chatferry.model import Finding
+from chatferry.simulator.line import LineSimulator
+from chatferry.simulator.model import Break, Refuse
+from tests.commandline import KEY, SECRET, TOKEN, Shop, shop
+
+PUBLIC = "https://bot.example.com"
+
+
+@pytest_asyncio.fixture(name="shop")
+async def _shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Shop]:
+    monkeypatch.chdir(tmp_path)
+    async with shop(tmp_path) as made:
+        yield made
+
+
+async def found(shop: Shop, **changed: str) -> dict[str, Finding]:
+    """All findings, by subject."""
+    environ = {name: value for name, value in {**shop.environ, **changed}.items() if value}
+    return {finding.subject: finding async for finding in findings(load(environ=environ))}
+
+
+# The command
+
+
+async def test_beside_a_gateway_that_runs_all_is_well(shop: Shop) -> None:
+    async with shop.serving() as served:
+        await shop.line.say("ann", "hello")
+        await shop.line.seen("ann", 1)
+        ended = await shop.run("check", CHATFERRY_PUBLIC_URL=served.url)
+        assert ended.out.splitlines() == [
+            "configuration: environment",
+            "ok    database chatferry.db: 0 turns wait, 0 run",
+            ended.out.splitlines()[2],
+            "ok    line token: accepted for Ferry @ferry",
+            "ok    line push quota: 0 of 200 used this month",
+            f"ok    line webhook address: {served.url}/hooks/line",
+            "ok    line webhook test: LINE reached us: 200 OK",
+            "all is well",
+        ]
+        assert ended.out.splitlines()[2].startswith("ok    model default: gpt-5-mini answered in ")
+        assert (ended.status, ended.err) == (0, "")
+
+
+async def test_a_fault_gives_status_1_and_leaves_nothing_behind(shop: Shop) -> None:
+    before = list(shop.folder.iterdir())
+    ended = await shop.run("check", LINE_CHANNEL_ACCESS_TOKEN="wrong", CHATFERRY_DATABASE="sqlite:///new/folder/a.db")
+    assert ended.status == 1
+    assert "ok    database new/folder/a.db: is made by the first start" in ended.out
+    assert "note  public address: not set" in ended.out
+    assert "FAULT line token: LINE /v2/bot/info: 401" in ended.out
+    assert ended.out.endswith("\n1 fault\n")
+    assert list(shop.folder.iterdir()) == before
+
+
+async def test_a_terminal_that_knows_no_such_letters_is_no_fault(shop: Shop) -> None:
+    shop.model.plans.append(Refuse(400, {"message": "模型不存在"}))
+    ended = await shop.run("check", PYTHONIOENCODING="ascii")
+    assert "FAULT model default: default: 400 ?????" in ended.out
+
+
+# The database
+
+
+@pytest.mark.parametrize("database", ["/proc/nowhere/a.db", "file/a.db", "folder"])
+async def test_a_database_that_cannot_be_written_is_a_fault(shop: Shop, database: str) -> None:
+    (shop.folder / "file").write_text("")
+    (shop.folder / "folder").mkdir()
+    fault = (await found(shop, CHATFERRY_DATABASE=f"sqlite:///{database}"))[f"database {database}"]
+    assert not fault.ok
+    assert fault.detail
+    assert "write" in fault.mend
+
+
+async def test_a_database_server_that_is_down_is_a_fault(shop: Shop) -> None:
+    pytest.importorskip("asyncpg")
+    fault = (await found(shop, CHATFERRY_DATABASE="postgresql://me:hush-hush@127.0.0.1:1/chat"))["database"]
+    assert not fault.ok
+    assert "is the server up" in fault.mend
+    assert "hush" not in str(fault)
+
+
+# The model
+
+
+@pytest.mark.parametrize(
+    ("plan", "detail", "mend"),
+    [
+        (Refuse(401, {"message": f"Incorrect API key provided: {KEY}"}), "401", "api_key"),
+        (Refuse(404, {"message": "The model does not exist"}), "404 The model does not exist", "Check model"),
+        (Refuse(429, {"message": "no money", "code": "insufficient_quota"}), "429", "credit"),
+        (Break("hang"), "", "base_url"),
+    ],
+)
+async def test_a_model_that_fails_is_a_fault(shop: Shop, plan: Refuse | Break, detail: str, mend: str) -> None:
+    shop.model.plans.append(plan)
+    (shop.folder / "chatferry.toml").write_text(
+        f"""
+        [models.default]
+        provider = "openai"
+        model = "m"
+        timeout = 0.3
+        api_key = "${{OPENAI_API_KEY}}"
+        base_url = "{shop.environ["OPENAI_BASE_URL"]}"
+        """
+    )
+    fault = (await found(shop))["model default"]
+    shop.model.release.set()
+    assert not fault.ok
+    assert detail in fault.detail
+    assert mend in fault.mend
+    assert KEY not in fault.detail
+
+
+async def test_a_model_server_that_is_not_there_is_a_fault(shop: Shop) -> None:
+    fault = (await found(shop, OPENAI_BASE_URL="http://127.0.0.1:1/v1"))["model default"]
+    assert not fault.ok
+    assert "base_url" in fault.mend
+
+
+# LINE
+
+
+def no_address(line: LineSimulator) -> None:
+    line.webhook = ""
+
+
+def another_address(line: LineSimulator) -> None:
+    line.webhook = "http://127.0.0.1:1/old"
+
+
+def switched_off(line: LineSimulator) -> None:
+    line.webhook_active = False
+
+
+def nobody_answers(line: LineSimulator) -> None:
+    """The address is right, and no gateway runs there."""
+
+
+def used_up(line: LineSimulator) -> None:
+    line.used = 200
+
+
+def people_answer(line: LineSimulator) -> None:
+    line.chat_mode = "chat"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "subject", "detail", "mend"),
+    [
+        (no_address, "line webhook", "404", "set the Webhook URL to http://127.0.0.1:1/hooks/line"),
+        (another_address, "line webhook address", "/old", "set the Webhook URL to http://127.0.0.1:1/hooks/line"),
+        (switched_off, "line webhook use", "switched off", "switch on Use webhook"),
+        (nobody_answers, "line webhook test", "COULD_NOT_CONNECT", "forwarded to this gateway"),
+        (used_up, "line push quota", "200 of 200 used", "larger plan"),
+        (people_answer, "line chat mode", "answer", "switch Chat off"),
+    ],
+)
+async def test_a_fault_in_lines_console_is_told(
+    shop: Shop, spoil: Callable[[LineSimulator], None], subject: str, detail: str, mend: str
+) -> None:
+    shop.line.webhook = "http://127.0.0.1:1/hooks/line"
+    spoil(shop.line)
+    fault = (await found(shop, CHATFERRY_PUBLIC_URL="http://127.0.0.1:1"))[subject]
+    assert not fault.ok
+    assert detail in fault.detail
+    assert mend in fault.mend
+
+
+async def test_a_wrong_secret_shows_when_line_tests_the_webhook(shop: Shop) -> None:
+    async with shop.serving(LINE_CHANNEL_SECRET="another-channel-secret"):
+        fault = (await found(shop))["line webhook test"]
+    assert not fault.ok
+    assert "channel secret" in fault.mend
+
+
+async def test_a_line_that_cannot_be_reached_is_a_fault(shop: Shop) -> None:
+    fault = (await found(shop, LINE_API_BASE="http://127.0.0.1:1"))["line token"]
+    assert not fault.ok
+    assert "connect" in fault.detail.lower()
+
+
+async def test_the_token_in_a_webhooks_address_is_expected_and_not_shown(shop: Shop) -> None:
+    (shop.folder / "chatferry.toml").write_text(
+        f"""
+        [server]
+        public_url = "{PUBLIC}"
+        [models.default]
+        provider = "demo"
+        [channels.line]
+        secret = "{SECRET}"
+        token = "{TOKEN}"
+        url_token = "hush-hush-hush"
+        api_base = "{shop.environ["LINE_API_BASE"]}"
+        """
+    )
+    shop.line.webhook = f"{PUBLIC}/hooks/line?token=hush-hush-hush"
+    shop.line.webhook_active = False
+    assert (await found(shop))["line webhook address"].ok
+    ended = await shop.run("check")
+    assert f"ok    line webhook address: {PUBLIC}/hooks/line?token=***" in ended.out
+    assert "hush" not in ended.out
