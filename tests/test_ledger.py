@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from chatferry.database import Database, migrate, open_database
 from chatferry.errors import InUse, LeaseLost, Unavailable
 from chatferry.ledger import Ledger
-from chatferry.model import APOLOGY, Grant, Inbound, Message, Receipt, Turn, says
+from chatferry.model import APOLOGY, Attempt, Grant, Inbound, Message, Receipt, Turn, says
 from chatferry.testing import ManualClock
 
 GRANT = Grant("token", until=1_800_000_050.0)
@@ -216,17 +216,17 @@ async def test_what_was_sent_is_not_pending_any_more(ledger: Ledger) -> None:
 async def test_a_send_that_was_begun_is_known_after_a_crash_and_its_grant_is_spent(ledger: Ledger) -> None:
     await ledger.accept("line", [asks("e1")])
     turn = await answer(ledger, await claimed(ledger), "one")
-    await ledger.sending(turn, await ledger.pending("line:ann"), GRANT)
+    await ledger.sending(turn, await ledger.pending("line:ann"), Attempt(GRANT))
     await ledger.adopt()
     again = await claimed(ledger)
     assert again.grant is None
-    assert [piece.attempt for piece in await ledger.pending("line:ann")] == [GRANT]
+    assert [piece.attempt for piece in await ledger.pending("line:ann")] == [Attempt(GRANT)]
 
 
 async def test_a_send_that_did_not_happen_gives_its_grant_back_and_drops_its_notice(ledger: Ledger) -> None:
     await ledger.accept("line", [asks("e1")])
     turn = await answer(ledger, await claimed(ledger), "one")
-    turn = await ledger.notice(turn, says("assistant", "more"), GRANT, pieces=await ledger.pending("line:ann"))
+    turn = await ledger.notice(turn, says("assistant", "more"), Attempt(GRANT), pieces=await ledger.pending("line:ann"))
     assert [piece.notice for piece in await ledger.pending("line:ann")] == [False, True]
     turn = await ledger.unsent(turn, await ledger.pending("line:ann"), GRANT)
     assert turn.grant == GRANT
@@ -377,7 +377,7 @@ async def test_no_query_of_the_hot_path_reads_more_as_the_ledger_grows(database:
     turn = await answer(ledger, turn, "one", "two")
     turn = await ledger.absorb(turn, await ledger.waiting(turn))
     pieces = await ledger.pending("line:ann")
-    await ledger.sending(turn, pieces[:1], GRANT)
+    await ledger.sending(turn, pieces[:1], Attempt(GRANT))
     await ledger.unsent(turn, pieces[:1])
     await ledger.finish(turn, [says("user", "q")], sent=[(piece, Receipt()) for piece in pieces])
     await heard(ledger)

@@ -24,15 +24,13 @@ from chatferry.channels.base import COLLECT, Capabilities, Channel
 from chatferry.clock import Clock
 from chatferry.errors import Ambiguous, Fault, NoLeave, TryLater
 from chatferry.ledger import Ledger
-from chatferry.model import Button, Grant, Message, Piece, Receipt, Turn, says
+from chatferry.model import Attempt, Button, Grant, Message, Piece, Receipt, Turn, says
 from chatferry.plain import plain
 
 log = structlog.get_logger(__name__)
 
 _ASK_AGAIN = (0.5, 2.0)
 """Seconds before a call that may have been done is made again in the same breath."""
-_NO_GRANT = 0.0
-"""The end of a "grant" that only notes a push that was begun; its token is the push's key."""
 
 
 class Held:
@@ -138,9 +136,10 @@ class Delivery:
         await self._notice(held, grant, says("assistant", words.waiting, *buttons))
 
     async def _notice(self, held: Held, grant: Grant, message: Message) -> None:
-        held.turn = await self._ledger.notice(held.turn, message, grant)
+        attempt = Attempt(grant)
+        held.turn = await self._ledger.notice(held.turn, message, attempt)
         unsent = await self._ledger.pending(held.turn.conversation)
-        notices = [piece for piece in unsent if piece.notice and piece.attempt == grant]
+        notices = [piece for piece in unsent if piece.attempt == attempt]
         try:
             receipts = await self._call(held, notices, grant)
         except TryLater as fault:
@@ -199,15 +198,15 @@ class Delivery:
 
     async def _by_grant(self, held: Held, pieces: Sequence[Piece], grant: Grant) -> list[tuple[Piece, Receipt]]:
         caps, words = held.channel.caps, held.assistant.words
-        batch = list(pieces[: caps.batch])
+        batch, attempt = list(pieces[: caps.batch]), Attempt(grant)
         if len(pieces) > caps.batch and caps.collect and not await self._may_push(held.channel):
             # The last place goes to a button that fetches the rest.
             more = says("assistant", words.more, Button(words.more_label, COLLECT))
-            held.turn = await self._ledger.notice(held.turn, more, grant, pieces=batch[:-1])
+            held.turn = await self._ledger.notice(held.turn, more, attempt, pieces=batch[:-1])
             unsent = await self._ledger.pending(held.turn.conversation)
-            batch = [piece for piece in unsent if piece.attempt == grant]
+            batch = [piece for piece in unsent if piece.attempt == attempt]
         else:
-            held.turn = await self._ledger.sending(held.turn, batch, grant)
+            held.turn = await self._ledger.sending(held.turn, batch, attempt)
         try:
             receipts = await self._call(held, batch, grant)
         except TryLater:
@@ -221,7 +220,7 @@ class Delivery:
 
     async def _by_push(self, held: Held, pieces: Sequence[Piece]) -> list[tuple[Piece, Receipt]]:
         key = str(uuid.uuid4())  # kept with the pieces, so that every try of theirs has the same
-        held.turn = await self._ledger.sending(held.turn, pieces, Grant(key, _NO_GRANT))
+        held.turn = await self._ledger.sending(held.turn, pieces, Attempt(key=key))
         return await self._push(held, pieces, key)
 
     async def _push(self, held: Held, pieces: Sequence[Piece], key: str) -> list[tuple[Piece, Receipt]]:
@@ -251,26 +250,28 @@ class Delivery:
                     # This call was refused; an earlier one may have been carried out all the same.
                     raise Ambiguous(str(fault)) from fault
                 raise
-            except NoLeave:
+            except NoLeave as fault:
                 if unsure and self._open(grant) is not None:
                     return [Receipt()] * len(pieces)
+                if unsure:
+                    raise Ambiguous(str(fault)) from fault
                 raise
         raise AssertionError("unreachable")
 
-    async def _resolve(self, held: Held, pieces: Sequence[Piece], attempt: Grant) -> None:
+    async def _resolve(self, held: Held, pieces: Sequence[Piece], attempt: Attempt) -> None:
         """A send was begun and cut off: find out whether it went through, by making the same call again."""
         if all(piece.notice for piece in pieces):
             # Now that the answer is there the notice is void; if it did not go out, its grant is still good.
-            held.turn = await self._ledger.unsent(held.turn, pieces, self._open(attempt))
+            held.turn = await self._ledger.unsent(held.turn, pieces, self._open(attempt.grant))
             return
-        if attempt.until == _NO_GRANT:
-            if sent := await self._push(held, pieces, attempt.token):
+        if attempt.grant is None:
+            if sent := await self._push(held, pieces, attempt.key):
                 await self._ledger.sent(held.turn, sent)
             return
         try:
-            receipts = await self._call(held, pieces, attempt)
+            receipts = await self._call(held, pieces, attempt.grant)
         except NoLeave:
-            if self._open(attempt) is not None:
+            if self._open(attempt.grant) is not None:
                 # Young enough to be alive, yet spent: by us, then, and the pieces are out.
                 receipts = [Receipt()] * len(pieces)
             else:

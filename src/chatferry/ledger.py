@@ -18,7 +18,7 @@ from chatferry import writes
 from chatferry.clock import Clock
 from chatferry.commit import GroupCommit, unavailable
 from chatferry.database import Database
-from chatferry.model import APOLOGY, Grant, Inbound, Message, Piece, Receipt, Turn, Usage
+from chatferry.model import APOLOGY, Attempt, Grant, Inbound, Message, Piece, Receipt, Turn, Usage
 from chatferry.tables import OPEN, OPEN_STATES, messages, outbox, state_is, turns
 from chatferry.writes import Accepted, Change
 
@@ -122,16 +122,15 @@ class Ledger:
         )
         return msgspec.structs.replace(turn, answer=answer, finish=finish, error=error)
 
-    async def notice(self, turn: Turn, message: Message, grant: Grant, *, pieces: Sequence[Piece] = ()) -> Turn:
-        """Note, before the call, that the grant is spent on a notice, after `pieces` in the same call."""
-        await self._change(
-            turn, columns={"grant": None}, say=(message,), notice=grant, attempt=(tuple(p.id for p in pieces), grant)
-        )
+    async def notice(self, turn: Turn, message: Message, attempt: Attempt, *, pieces: Sequence[Piece] = ()) -> Turn:
+        """Note, before the call, that a notice is sent, after `pieces` in the same call: the turn's grant is spent."""
+        ids = tuple(piece.id for piece in pieces)
+        await self._change(turn, columns={"grant": None}, say=(message,), notice=attempt, attempt=(ids, attempt))
         return msgspec.structs.replace(turn, grant=None)
 
-    async def sending(self, turn: Turn, pieces: Sequence[Piece], grant: Grant) -> Turn:
-        """Note, before the call, that these pieces are sent by this grant: it is spent from here on."""
-        await self._change(turn, columns={"grant": None}, attempt=(tuple(p.id for p in pieces), grant))
+    async def sending(self, turn: Turn, pieces: Sequence[Piece], attempt: Attempt) -> Turn:
+        """Note, before the call, that these pieces are sent: the turn's grant is spent from here on."""
+        await self._change(turn, columns={"grant": None}, attempt=(tuple(piece.id for piece in pieces), attempt))
         return msgspec.structs.replace(turn, grant=None)
 
     async def sent(self, turn: Turn, sent: Sequence[tuple[Piece, Receipt]]) -> None:
@@ -190,8 +189,8 @@ class Ledger:
         *,
         columns: dict[str, object] | None = None,
         say: tuple[Message, ...] = (),
-        notice: Grant | None = None,
-        attempt: tuple[tuple[int, ...], Grant | None] = ((), None),
+        notice: Attempt | None = None,
+        attempt: tuple[tuple[int, ...], Attempt | None] = ((), None),
         sent: tuple[tuple[Piece, Receipt], ...] = (),
         remember: tuple[Message, ...] = (),
         absorb: tuple[int, ...] = (),
@@ -228,7 +227,7 @@ class Ledger:
                 row.turn,
                 writes.MESSAGE.decode(row.message),
                 row.notice,
-                writes.GRANT.decode(row.attempt) if row.attempt else None,
+                writes.ATTEMPT.decode(row.attempt) if row.attempt else None,
             )
             for row in await self._rows(query)
         ]

@@ -146,17 +146,22 @@ class Finding(msgspec.Struct, frozen=True):
     mend: str = ""
 
 
-class Piece(msgspec.Struct, frozen=True):
-    """One message on its way out: a part of the answer of `turn`, or a notice that comes before it.
+class Attempt(msgspec.Struct, frozen=True):
+    """One call of `Channel.send`, noted before it is made: by a grant, or else under a key."""
 
-    `attempt` is the grant that a send was begun with and whose end we don't know.
-    """
+    grant: Grant | None = None
+    key: str = ""
+
+
+class Piece(msgspec.Struct, frozen=True):
+    """One message on its way out: a part of the answer of `turn`, or a notice that comes before it."""
 
     id: int
     turn: int
     message: Message
     notice: bool = False
-    attempt: Grant | None = None
+    attempt: Attempt | None = None
+    """The send that was begun for it and whose end we don't know."""
 
 
 APOLOGY = "apology"

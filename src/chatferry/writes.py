@@ -13,12 +13,13 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from chatferry.errors import LeaseLost
-from chatferry.model import APOLOGY, Grant, Inbound, Message, Piece, Receipt, Turn, conversation_key
+from chatferry.model import APOLOGY, Attempt, Grant, Inbound, Message, Piece, Receipt, Turn, conversation_key
 from chatferry.tables import OPEN, messages, outbox, state_is, turns
 
 INBOUND = msgspec.json.Decoder(Inbound)
 MESSAGE = msgspec.json.Decoder(Message)
 GRANT = msgspec.json.Decoder(Grant)
+ATTEMPT = msgspec.json.Decoder(Attempt)
 _encoder = msgspec.json.Encoder()
 
 TURN = (turns.c.id, turns.c.lease, turns.c.channel, turns.c.inbound, turns.c.grant, turns.c.accepted_at,
@@ -84,8 +85,8 @@ class Change(msgspec.Struct, frozen=True):
     now: float
     columns: Mapping[str, object]
     say: tuple[Message, ...]
-    notice: Grant | None
-    attempt: tuple[tuple[int, ...], Grant | None]
+    notice: Attempt | None
+    attempt: tuple[tuple[int, ...], Attempt | None]
     sent: tuple[tuple[Piece, Receipt], ...]
     remember: tuple[Message, ...]
     absorb: tuple[int, ...]
