@@ -122,6 +122,19 @@ async def test_a_second_process_on_the_same_file_is_refused(shop: Shop) -> None:
         assert await served.stop() == 0
 
 
+@pytest.mark.parametrize("database", ["/proc/nowhere/a.db", "file/a.db", "folder"])
+@pytest.mark.parametrize("command", [("serve",), ("turns", "--follow"), ("push", "line", "U1", "x")])
+async def test_a_database_that_cannot_be_used_is_said_with_its_mend(
+    shop: Shop, command: tuple[str, ...], database: str
+) -> None:
+    (shop.folder / "file").write_text("")
+    (shop.folder / "folder").mkdir()
+    ended = await shop.run(*command, CHATFERRY_DATABASE=f"sqlite:///{database}")
+    assert ended.status == 2
+    assert ended.err.startswith("server.database: cannot be used: ")
+    assert "\n  mend: " in ended.err
+
+
 # How it ends
 
 

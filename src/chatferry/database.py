@@ -57,12 +57,23 @@ def open_database(url: str) -> Database:
 
 async def migrate(database: Database) -> None:
     """Create or upgrade the schema. Costs one look when it is up to date."""
-    if await database.read(_version) == HEAD:
-        return
-    # Alembic takes a quarter of a second to import: only a start that needs it pays.
-    from chatferry.migrations.upgrade import upgrade
+    try:
+        if await database.read(_version) == HEAD:
+            return
+        # Alembic takes a quarter of a second to import: only a start that needs it pays.
+        from chatferry.migrations.upgrade import upgrade
 
-    await database.write(upgrade)
+        await database.write(upgrade)
+    except (sa.exc.DBAPIError, OSError) as fault:
+        raise _unusable(fault) from None
+
+
+def _unusable(fault: Exception) -> ConfigError:
+    said = fault.orig if isinstance(fault, sa.exc.DBAPIError) else fault
+    return ConfigError(
+        f"server.database: cannot be used: {said}\n"
+        "  mend: for a file, be allowed to write it and its folder; for a server, start it and check name and password"
+    )
 
 
 def _version(connection: sa.Connection) -> str | None:
@@ -75,7 +86,10 @@ class Sqlite:
     """A file, one thread that writes and two that read."""
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as fault:
+            raise _unusable(fault) from None
         self._path = path
         self._writer = _engine(path, 1, "journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON")
         sa.event.listen(self._writer, "begin", _begin_immediate)
