@@ -162,7 +162,7 @@ def people_answer(line: LineSimulator) -> None:
         (no_address, "line webhook", "404", "set the Webhook URL to http://127.0.0.1:1/hooks/line"),
         (another_address, "line webhook address", "/old", "set the Webhook URL to http://127.0.0.1:1/hooks/line"),
         (switched_off, "line webhook use", "switched off", "switch on Use webhook"),
-        (nobody_answers, "line webhook test", "COULD_NOT_CONNECT", "forwarded to this gateway"),
+        (nobody_answers, "line webhook test", "COULD_NOT_CONNECT", "start `chatferry serve`"),
         (used_up, "line push quota", "200 of 200 used", "larger plan"),
         (people_answer, "line chat mode", "answer", "switch Chat off"),
     ],

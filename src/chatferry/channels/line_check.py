@@ -120,4 +120,4 @@ def _test_mend(tested: Tested) -> str:
         return "the path of the Webhook URL must be the channel's `path`"
     if tested.reason.upper() == "REQUEST_TIMEOUT":
         return "the gateway must answer within 2 seconds: look at what lies between LINE and it"
-    return "start `chatferry serve`; its address must be public, HTTPS with a full certificate chain, and forwarded to it"
+    return "start `chatferry serve`; its address must be public, HTTPS with a whole chain of certificates"
