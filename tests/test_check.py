@@ -186,7 +186,7 @@ async def test_a_wrong_secret_shows_when_line_tests_the_webhook(shop: Shop) -> N
 
 
 async def test_a_line_that_cannot_be_reached_is_a_fault(shop: Shop) -> None:
-    fault = (await found(shop, LINE_API_BASE="http://127.0.0.1:1"))["line token"]
+    fault = (await found(shop, LINE_API_BASE="http://127.0.0.1:1"))["line reach"]
     assert not fault.ok
     assert "connect" in fault.detail.lower()
 

@@ -16,7 +16,7 @@ import structlog
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from chatferry.database import Database
-from chatferry.errors import Unavailable
+from chatferry.errors import Closed, Unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -51,10 +51,11 @@ class GroupCommit:
     async def submit(self, operation: Any) -> Any:
         """The operation's result, once it is on the disk.
 
-        Raises Unavailable when the database cannot be written. A caller that is cancelled has written all the same.
+        Raises Unavailable when the database cannot be written, Closed when the context is.
+        A caller that is cancelled has written all the same.
         """
         if not self._open:
-            raise Unavailable("the ledger is closed")
+            raise Closed("the ledger is closed")
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._waiting.append((operation, future))
         self._wake.set()

@@ -90,7 +90,7 @@ class Sqlite:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as fault:
             raise _unusable(fault) from None
-        self._path = path
+        self._path = path = path.resolve()  # so that a link to the file is the same file
         self._writer = _engine(path, 1, "journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON")
         sa.event.listen(self._writer, "begin", _begin_immediate)
         self._reader = _engine(path, 2, "query_only = ON")
@@ -156,14 +156,14 @@ class Postgres:
     """A server, for as many processes as there are."""
 
     def __init__(self, url: sa.URL) -> None:
-        from sqlalchemy.ext.asyncio import create_async_engine
-
         try:
+            from sqlalchemy.ext.asyncio import create_async_engine
+
             self._engine = create_async_engine(url.set(drivername="postgresql+asyncpg"), pool_pre_ping=True)
-        except ModuleNotFoundError as missing:
+        except ImportError:  # asyncpg, or the greenlet that SQLAlchemy needs for it
             raise ConfigError(
-                f"server.database: PostgreSQL needs {missing.name}\n  mend: pip install 'chatferry[postgres]'"
-            ) from missing
+                "server.database: what PostgreSQL needs is not installed\n  mend: pip install 'chatferry[postgres]'"
+            ) from None
 
     async def write(self, work: Work[T]) -> T:
         async with self._engine.begin() as connection:

@@ -22,7 +22,7 @@ from chatferry import text
 from chatferry.assistant import Assistant
 from chatferry.channels.base import COLLECT, Capabilities, Channel
 from chatferry.clock import Clock
-from chatferry.errors import Ambiguous, Fault, NoLeave, TryLater
+from chatferry.errors import Ambiguous, Fault, Final, Gone, NoLeave, TryLater
 from chatferry.ledger import Ledger
 from chatferry.model import Attempt, Button, Grant, Message, Piece, Receipt, Turn, says
 from chatferry.plain import plain
@@ -120,7 +120,7 @@ class Delivery:
 
     async def _take_news(self, held: Held) -> None:
         """Something came while the answer is being made: a tap brings a fresh grant, a message may interrupt."""
-        waiting = await self._ledger.waiting(held.turn)
+        waiting = await self._ledger.waiting(held.turn, "message", "collect")
         taps = [turn for turn in waiting if turn.inbound.kind == "collect"]
         if taps:
             held.turn = await self._ledger.absorb(held.turn, taps)
@@ -170,16 +170,26 @@ class Delivery:
                     await self._nothing_waits(held)
                 return await self._ledger.finish(held.turn, said)
             attempt = next((piece.attempt for piece in pieces if piece.attempt is not None), None)
-            if attempt is not None:
-                await self._resolve(held, [piece for piece in pieces if piece.attempt == attempt], attempt)
-                continue
             grant = self._open(held.turn.grant)
-            if grant is not None:
-                sent = await self._by_grant(held, pieces, grant)
-            elif await self._may_push(held.channel):
-                sent = await self._by_push(held, pieces[: held.channel.caps.batch])
-            else:
-                sent = []
+            try:
+                if attempt is not None:
+                    await self._resolve(held, [piece for piece in pieces if piece.attempt == attempt], attempt)
+                    continue
+                if grant is not None:
+                    sent = await self._by_grant(held, pieces, grant)
+                elif await self._may_push(held.channel):
+                    sent = await self._by_push(held, pieces[: held.channel.caps.batch])
+                else:
+                    sent = []
+            except Final as fault:
+                # What an earlier turn left behind, and the platform refuses, must not take this one along.
+                others = [piece for piece in pieces if piece.turn != held.turn.id]
+                if isinstance(fault, Gone) or not others:
+                    raise
+                log.error("what waited is refused", turn=held.turn.id, error=str(fault))
+                await self._ledger.unsent(held.turn, [piece for piece in pieces if piece.turn == held.turn.id])
+                await self._ledger.abandon(held.turn, others, str(fault))
+                continue
             if len(sent) >= len(pieces):
                 return await self._ledger.finish(held.turn, said, sent=sent)
             if sent:
@@ -193,7 +203,7 @@ class Delivery:
         """The turn with the grant of a tap that came in the meantime, where its own is gone."""
         if self._open(turn.grant) is not None:
             return turn
-        taps = [waiting for waiting in await self._ledger.waiting(turn) if waiting.inbound.kind == "collect"]
+        taps = await self._ledger.waiting(turn, "collect")
         return await self._ledger.absorb(turn, taps) if taps else turn
 
     async def _by_grant(self, held: Held, pieces: Sequence[Piece], grant: Grant) -> list[tuple[Piece, Receipt]]:

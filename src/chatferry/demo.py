@@ -102,6 +102,8 @@ class Terminal:
         async for words in _lines(prompt="\nyou ▸ " if self._typing else ""):
             if not words.strip():
                 continue
+            if words.strip().lower() in ("exit", "quit", "/exit", "/quit"):
+                break
             if not self._typing:
                 self._console.print(f"\n[bold cyan]you ▸[/bold cyan] {escape(words)}")
             try:

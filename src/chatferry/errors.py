@@ -5,6 +5,7 @@ ChatferryError
 │   └── InUse            another process answers from this database
 ├── Rejected             the caller gets this status and this sentence, and nothing is kept
 ├── Unavailable          the ledger cannot take it now: 503, the platform delivers again
+│   └── Closed           nor later: this process ends
 ├── LeaseLost            another worker has this turn: stop, write nothing more
 └── Fault                a call to a platform or a provider failed
     ├── TryLater         the same call may work `after` some seconds
@@ -42,6 +43,10 @@ class Rejected(ChatferryError):
 
 class Unavailable(ChatferryError):
     """Nothing can be kept just now, so nothing may be accepted."""
+
+
+class Closed(Unavailable):
+    """This process takes nothing more: it ends."""
 
 
 class LeaseLost(ChatferryError):

@@ -18,11 +18,16 @@ from chatferry import writes
 from chatferry.clock import Clock
 from chatferry.commit import GroupCommit, unavailable
 from chatferry.database import Database
+from chatferry.errors import Closed, Unavailable
 from chatferry.model import APOLOGY, Attempt, Grant, Inbound, Message, Piece, Receipt, Turn, Usage
 from chatferry.tables import OPEN, OPEN_STATES, messages, outbox, state_is, turns
 from chatferry.writes import Accepted, Change
 
 _PAGE = 50
+_AHEAD = 100
+"""Waiting turns that one look takes in."""
+_AGAIN = 0.5
+"""Seconds between two tries to write about a turn that we hold."""
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -143,6 +148,10 @@ class Ledger:
         await self._change(turn, columns=columns, attempt=(tuple(p.id for p in pieces), None))
         return msgspec.structs.replace(turn, grant=grant or turn.grant)
 
+    async def abandon(self, turn: Turn, pieces: Sequence[Piece], error: str) -> None:
+        """The platform refuses these pieces of parked turns: those turns have failed, and hold up nobody else."""
+        await self._change(turn, abandon=(tuple({piece.turn for piece in pieces}), error))
+
     async def finish(
         self,
         turn: Turn,
@@ -195,20 +204,34 @@ class Ledger:
         remember: tuple[Message, ...] = (),
         absorb: tuple[int, ...] = (),
         attempts: int = 0,
+        abandon: tuple[tuple[int, ...], str] = ((), ""),
     ) -> None:
         change = Change(
-            turn, self._clock.now(), columns or {}, say, notice, attempt, sent, remember, absorb, attempts
+            turn, self._clock.now(), columns or {}, say, notice, attempt, sent, remember, absorb, attempts, abandon
         )  # fmt: skip
-        await self._commit.submit(change)
+        # What was answered or sent is not forgotten because the database is away for a moment.
+        patience = self._clock.now() + self._lease
+        while True:
+            try:
+                await self._commit.submit(change)
+                return
+            except Closed:
+                raise
+            except Unavailable:
+                if self._clock.now() >= patience:
+                    raise
+                await self._clock.sleep(_AGAIN)
 
     # ── looking ──────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def waiting(self, turn: Turn) -> list[Turn]:
-        """The turns that wait behind this one in its conversation, oldest first."""
+    async def waiting(self, turn: Turn, *kinds: str) -> list[Turn]:
+        """The turns of these kinds that wait behind this one in its conversation, oldest first, a hundred at most."""
         query = (
             sa.select(*writes.TURN)
             .where(turns.c.conversation == turn.conversation, OPEN, turns.c.id > turn.id)
+            .where(turns.c.kind.in_(kinds))
             .order_by(turns.c.id)
+            .limit(_AHEAD)
         )
         return [writes.turn_of(row) for row in await self._rows(query)]
 

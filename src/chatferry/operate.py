@@ -175,7 +175,8 @@ def push(settings: Settings, channel: str, conversation: str, text: str, key: st
         raise ConfigError(f"there is no channel {channel!r} that can send; known: {known}")
     if not text.strip():
         raise ConfigError("there is nothing to say: the text is empty")
-    event = f"push/{key or uuid.uuid4().hex}"
+    conversation = conversation.removeprefix(f"{channel}:")  # as `chatferry turns` shows it
+    event = f"push/{conversation}/{key or uuid.uuid4().hex}"
     inbound = Inbound(event, conversation, "push", says("assistant", text.strip()), at=time.time())
     entry = asyncio.run(_push(settings, channel, inbound))
     out = entry.state == "done"

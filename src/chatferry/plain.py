@@ -30,12 +30,16 @@ _CODE_STAR = "\ufdd0"  # stands for a star in code meanwhile; Unicode keeps this
 _STARS = re.compile(r"\*\*(?=\S)([^*\n]+)(?<=\S)\*\*")
 
 
+CELLS = 5_000
+"""A text that could make a table of more cells stays as it is: each row is filled up to the width of the first."""
+
+
 def plain(markdown: str) -> str:
     """The same text without the marks. What has no marks comes back as it is, line breaks and all.
 
     Any text may be given; HTML is text like any other. Nothing that a reader would see in the Markdown is left out.
     """
-    if len(markdown) > LONGEST:
+    if len(markdown) > LONGEST or _cells(markdown) > CELLS:
         return markdown
     tokens = _parser().parse(markdown)
     if any(token.level >= NESTING - 2 for token in tokens):
@@ -43,6 +47,12 @@ def plain(markdown: str) -> str:
     text = _Page().render(tokens)
     # The same words: there was no mark in it, only white space that Markdown does not count.
     return markdown if text.split() == markdown.split() else text
+
+
+def _cells(markdown: str) -> int:
+    """The most cells that its tables can have."""
+    lines = markdown.splitlines()
+    return max((line.count("|") for line in lines), default=0) * len(lines)
 
 
 @cache

@@ -31,8 +31,10 @@ async def build(assistant: Assistant, inbound: Inbound, history: AsyncIterator[M
     if inbound.context is not None:
         said = tuple(spoken(message, words) for message in (*inbound.context, asked))
         return Prompt(system, said, inbound.options)
-    left = assistant.settings.context_tokens - estimate(system)
-    question = shortened(spoken(asked, words), left)
+    budget = assistant.settings.context_tokens
+    left = budget - estimate(system)
+    # Instructions that use up the budget must not leave the question out: it gets a quarter at least.
+    question = shortened(spoken(asked, words), max(left, budget // 4))
     left -= estimate(question.text)
     recent: list[Message] = []
     async for message in history:

@@ -80,8 +80,18 @@ def run(settings: Settings) -> None:
             loop.add_signal_handler(name, told)
         await serve(settings, stop, ready=_settle)
 
+    _more_files()
     with asyncio.Runner(loop_factory=loop_factory()) as runner, contextlib.suppress(asyncio.CancelledError):
         runner.run(main())
+
+
+def _more_files() -> None:
+    """Every connection is a file, and shells often allow a thousand; take as many as we may."""
+    with contextlib.suppress(ImportError, ValueError, OSError):
+        import resource
+
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _settle(*_: object) -> None:

@@ -87,9 +87,11 @@ class Worker:
             except Unavailable as fault:
                 log.error("leases not renewed", turns=len(held), error=str(fault))
                 continue
+            # Whoever closed its turn in the same moment goes on first, and is not holding it any more.
+            await asyncio.sleep(0)
             for turn in lost:
-                log.warning("lease lost", turn=turn.id)
                 if turn.id in self._held:
+                    log.warning("lease lost", turn=turn.id)
                     self._held[turn.id].drop()
 
     def stop(self, turn: int) -> None:
@@ -99,12 +101,12 @@ class Worker:
 
     async def _guard(self, turn: Turn, nudged: asyncio.Event) -> None:
         """The top of a turn: whatever goes wrong ends here, logged with the turn, and leaves the turn to be done."""
-        channel = self._channels.get(turn.channel)
-        if channel is None:
-            # The channel is gone from the configuration; if it comes back, `chatferry turns retry` sends it.
-            await self._give_up(turn, f"no channel named {turn.channel!r} is configured")
+        channel, assistant = self._channels.get(turn.channel), self._assistant(turn)
+        if channel is None or assistant is None:
+            # They are gone from the configuration; if they come back, `chatferry turns retry` sends it.
+            await self._give_up(turn, f"channel {turn.channel!r} or its assistant is not configured any more")
             return
-        held = Held(turn, channel, self._assistant(turn), nudged)
+        held = Held(turn, channel, assistant, nudged)
         self._held[turn.id] = held
         try:
             await self._run(held)
@@ -179,7 +181,7 @@ class Worker:
         """Take the messages that wait behind this one along, where the assistant is told to."""
         if held.assistant.settings.busy == "queue" or not held.channel.caps.batch:
             return
-        waiting = await self._ledger.waiting(held.turn)
+        waiting = await self._ledger.waiting(held.turn, "message")
         others = [turn for turn in waiting if turn.inbound.kind == "message" and turn.answer is None]
         if others:
             held.turn = await self._ledger.absorb(held.turn, others)
@@ -226,9 +228,9 @@ class Worker:
             asked.fault = fault
             log.warning("model failed", turn=held.turn.id, assistant=held.assistant.name, error=str(fault))
 
-    def _assistant(self, turn: Turn) -> Assistant:
-        name = turn.inbound.assistant or self._assigned[turn.channel]
-        return self._assistants.get(name) or self._assistants[self._assigned[turn.channel]]
+    def _assistant(self, turn: Turn) -> Assistant | None:
+        asked = self._assistants.get(turn.inbound.assistant)
+        return asked or self._assistants.get(self._assigned.get(turn.channel, ""))
 
     # ── endings ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -256,7 +258,12 @@ class Worker:
         again = fault if isinstance(fault, TryLater) else TryLater(str(fault))
         wait = next_try(again, turn.attempts, random=random.random, tries=12, base=1.0, cap=300.0, patience=3600.0)
         try:
-            if wait is None:
+            if wait is None and turn.answer is not None and turn.finish != APOLOGY:
+                # The answer is kept: it comes with the person's next message.
+                said = _said(turn, Outcome(turn.answer, turn.finish))
+                await self._ledger.finish(turn, said, state="parked", error=str(fault))
+                self._feed.tail(turn.id).end(Outcome(turn.answer, turn.finish))
+            elif wait is None:
                 await self._give_up(turn, str(fault))
             else:
                 log.warning("turn tried again later", turn=turn.id, error=str(fault), seconds=round(wait, 1))

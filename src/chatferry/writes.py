@@ -91,6 +91,7 @@ class Change(msgspec.Struct, frozen=True):
     remember: tuple[Message, ...]
     absorb: tuple[int, ...]
     attempts: int
+    abandon: tuple[tuple[int, ...], str]
 
 
 class Adopt(msgspec.Struct, frozen=True):
@@ -256,15 +257,15 @@ def _renew(connection: sa.Connection, operations: Sequence[Renew]) -> list[list[
 
 def _change(connection: sa.Connection, operations: Sequence[Change]) -> list[LeaseLost | None]:
     held = _held(connection, {op.turn.id for op in operations})
-    ours = [op for op in operations if held.get(op.turn.id) == op.turn.lease]
+    ours = [op for op in operations if held.get(op.turn.id) == op.turn.lease and _absorb(connection, op)]
     _say(connection, ours)
     _attempt(connection, ours)
     _sent(connection, ours)
     _remember(connection, ours)
     for op in ours:
-        if op.absorb:
-            later = sa.and_(turns.c.id.in_(op.absorb), state_is("due"))
-            connection.execute(sa.update(turns).where(later).values(state="merged", merged_into=op.turn.id))
+        if op.abandon[0]:
+            parked = sa.and_(turns.c.id.in_(op.abandon[0]), state_is("parked"))
+            connection.execute(sa.update(turns).where(parked).values(state="failed", error=op.abandon[1]))
         if op.attempts:
             counted = sa.update(turns).where(turns.c.id == op.turn.id)
             connection.execute(counted.values(attempts=turns.c.attempts + op.attempts))
@@ -277,6 +278,18 @@ def _change(connection: sa.Connection, operations: Sequence[Change]) -> list[Lea
         connection.execute(update.values({name: sa.bindparam(name) for name in shape}), rows)
     fine = {id(op) for op in ours}
     return [None if id(op) in fine else LeaseLost(f"turn {op.turn.id} has another holder") for op in operations]
+
+
+def _absorb(connection: sa.Connection, op: Change) -> bool:
+    """Take waiting turns over. Where one of them was taken back meanwhile, nothing is, and our turn starts anew."""
+    if not op.absorb:
+        return True
+    due = sa.and_(turns.c.id.in_(op.absorb), state_is("due"))
+    if len(connection.execute(sa.select(turns.c.id).where(due)).all()) < len(op.absorb):
+        connection.execute(sa.update(turns).where(turns.c.id == op.turn.id).values(state="due"))
+        return False
+    connection.execute(sa.update(turns).where(due).values(state="merged", merged_into=op.turn.id))
+    return True
 
 
 def _say(connection: sa.Connection, changes: Sequence[Change]) -> None:

@@ -142,7 +142,7 @@ def fault(path: str, status: int, body: bytes) -> Fault:
         case 400 if said.message == "Failed to send messages" or said.message.startswith("The property, 'to',"):
             return Gone(reason)
         case 401:
-            return Final(f"{reason}. Issue a channel access token anew at {CONSOLE} and set it as `token`")
+            return Final(f"{reason} (`chatferry check` says what to do)")
         case 403:
             return Final(f"{reason}. This account's plan does not include the call")
         case 429 if "monthly limit" in said.message:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import msgspec
 
 from chatferry.channels.line_api import CONSOLE, LineApi, fault
-from chatferry.errors import Fault
+from chatferry.errors import Fault, TryLater
 from chatferry.model import Finding
 
 MANAGER = "https://manager.line.biz/"
@@ -54,6 +54,9 @@ async def findings(api: LineApi, hook_url: str | None) -> AsyncIterator[Finding]
     """One finding for each thing that was tried. A token that is refused ends it: all else would fail the same way."""
     try:
         bot = await api.get("/v2/bot/info", Bot)
+    except TryLater as error:
+        yield Finding(False, "reach", str(error), "check the network, and `api_base` if it is set; then try again")
+        return
     except Fault as error:
         yield Finding(False, "token", str(error), f"issue a channel access token at {CONSOLE} and set it as `token`")
         return

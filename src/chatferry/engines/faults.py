@@ -76,7 +76,9 @@ def read(body: bytes) -> object:
 def fault(name: str, status: int, error: Said, *, after: float | None = None, secret: str = "") -> Fault:
     """The fault that an error answer, or an error in mid-stream (`status` 0), stands for."""
     status = status or error.status or next((code for code, words in _WORDS.items() if words.search(error.word)), 400)
-    told = " ".join(scrub(f"{error.word}: {error.message}".strip(": "), secret).split())
+    # Providers quote what they dislike, and that may be what a person wrote.
+    message = re.sub(r"(['\"`]).{32,}\1", r"\1…\1", error.message, flags=re.DOTALL)
+    told = " ".join(scrub(f"{error.word}: {message}".strip(": "), secret).split())
     reason = f"{name}: {status} {told[:200]}".rstrip()
     # An empty purse is told as 429 too, but no waiting fills it.
     if (status in _PASSING or status >= 500) and not _BROKE.search(error.word):
