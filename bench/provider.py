@@ -10,9 +10,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 from collections import deque
-from typing import cast
 
 import uvloop
+
+from bench.requests import Connection
 
 TICKS = 50
 """Times a second at which tokens are written."""
@@ -79,29 +80,18 @@ class Provider:
             await asyncio.sleep(due - loop.time())
 
 
-class _Connection(asyncio.Protocol):
+class _Client(Connection):
     def __init__(self, provider: Provider) -> None:
+        super().__init__()
         self._provider = provider
-        self._buffer = b""
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)
-
-    def data_received(self, data: bytes) -> None:
-        self._buffer += data
-        while (end := self._buffer.find(b"\r\n\r\n")) >= 0:
-            head = self._buffer[:end].lower()
-            at = head.find(b"content-length:")
-            length = int(head[at + 15 :].split(b"\r\n", 1)[0]) if at >= 0 else 0
-            if len(self._buffer) < end + 4 + length:
-                return
-            self._buffer = self._buffer[end + 4 + length :]
-            self._provider.begin(self._transport)
+    def asked(self) -> None:
+        self._provider.begin(self.transport)
 
 
 async def main(rate: float, tokens: int) -> None:
     provider = Provider(rate, tokens)
-    server = await asyncio.get_running_loop().create_server(lambda: _Connection(provider), "127.0.0.1", 0, backlog=4096)
+    server = await asyncio.get_running_loop().create_server(lambda: _Client(provider), "127.0.0.1", 0, backlog=4096)
     print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", flush=True)
     await provider.run()
 

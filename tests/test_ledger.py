@@ -333,7 +333,7 @@ async def test_a_turn_that_answers_for_others_has_their_words_and_the_newest_gra
     newest = Grant("newest", GRANT.until)
     await ledger.accept("line", [asks("e1", "one"), asks("e2", "two"), asks("e3", "three", grant=newest)])
     turn = await claimed(ledger)
-    merged = await ledger.absorb(turn, await ledger.waiting(turn))
+    merged = await ledger.absorb(turn, await ledger.waiting(turn, "message", "collect"))
     assert merged.inbound.said is not None
     assert merged.inbound.said.text == "one\n\ntwo\n\nthree"
     assert merged.grant == newest
@@ -375,7 +375,7 @@ async def test_no_query_of_the_hot_path_reads_more_as_the_ledger_grows(database:
     turn = await claimed(ledger)
     await ledger.renew([turn])
     turn = await answer(ledger, turn, "one", "two")
-    turn = await ledger.absorb(turn, await ledger.waiting(turn))
+    turn = await ledger.absorb(turn, await ledger.waiting(turn, "message", "collect"))
     pieces = await ledger.pending("line:ann")
     await ledger.sending(turn, pieces[:1], Attempt(GRANT))
     await ledger.unsent(turn, pieces[:1])
