@@ -25,7 +25,7 @@ demo: .venv/.base ## chat with the gateway in the terminal: no account, no key
 	@$(BIN)/chatferry demo
 
 test: .venv/.dev ## the whole suite
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: .venv/.dev ## ruff and mypy --strict
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

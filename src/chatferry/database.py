@@ -90,7 +90,7 @@ class Sqlite:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as fault:
             raise _unusable(fault) from None
-        self._path = path = path.resolve()  # so that a link to the file is the same file
+        self._path = path
         self._writer = _engine(path, 1, "journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON")
         sa.event.listen(self._writer, "begin", _begin_immediate)
         self._reader = _engine(path, 2, "query_only = ON")
@@ -116,7 +116,8 @@ class Sqlite:
         from filelock import FileLock, Timeout
 
         # The lock is the operating system's: it goes with the process, however that ends.
-        lock = FileLock(f"{self._path}.lock")
+        # By way of a link it is the same file.
+        lock = FileLock(f"{self._path.resolve()}.lock")
         try:
             lock.acquire(timeout=0)
         except Timeout:
