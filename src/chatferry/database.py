@@ -34,10 +34,10 @@ class Database(Protocol):
         """Look at what is committed."""
         ...
 
-    def exclusive(self) -> contextlib.AbstractAsyncContextManager[bool]:
+    def exclusive(self, patience: float = 0.0) -> contextlib.AbstractAsyncContextManager[bool]:
         """Be the only process that answers from here, where only one may: yields whether we are now known to be alone.
 
-        Raises InUse where another process is.
+        Raises InUse where another process is, and still is after `patience` seconds.
         """
         ...
 
@@ -112,14 +112,14 @@ class Sqlite:
         return await asyncio.get_running_loop().run_in_executor(self._reading, look)
 
     @contextlib.asynccontextmanager
-    async def exclusive(self) -> AsyncIterator[bool]:
+    async def exclusive(self, patience: float = 0.0) -> AsyncIterator[bool]:
         from filelock import FileLock, Timeout
 
         # The lock is the operating system's: it goes with the process, however that ends.
         # By way of a link it is the same file.
         lock = FileLock(f"{self._path.resolve()}.lock")
         try:
-            lock.acquire(timeout=0)
+            lock.acquire(timeout=patience)
         except Timeout:
             raise InUse(
                 f"another chatferry is already answering from {self._path}\n"
@@ -175,7 +175,7 @@ class Postgres:
             return await connection.run_sync(work)
 
     @contextlib.asynccontextmanager
-    async def exclusive(self) -> AsyncIterator[bool]:
+    async def exclusive(self, patience: float = 0.0) -> AsyncIterator[bool]:
         yield False
 
     async def aclose(self) -> None:

@@ -84,11 +84,16 @@ class Gateway:
 
 
 @contextlib.asynccontextmanager
-async def open_gateway(settings: Settings, clock: Clock | None = None) -> AsyncIterator[Gateway]:
-    """A gateway on a migrated database, alone on it where it is SQLite; turns cut off by a crash are due again."""
+async def open_gateway(
+    settings: Settings, clock: Clock | None = None, *, patience: float = 0.0
+) -> AsyncIterator[Gateway]:
+    """A gateway on a migrated database, alone on it where it is SQLite; turns cut off by a crash are due again.
+
+    patience: seconds to wait for another process to leave the database, before InUse is raised.
+    """
     database = open_database(settings.server.database)
     try:
-        async with database.exclusive() as alone:
+        async with database.exclusive(patience) as alone:
             await migrate(database)
             async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
                 gateway = Gateway(settings, clock or SystemClock(), database, http)

@@ -20,6 +20,9 @@ from chatferry.web.app import build
 
 log = structlog.get_logger(__name__)
 
+_HANDOVER = 3.0
+"""Seconds for which we wait for the one before us, or a `chatferry push`, to leave the database."""
+
 
 class _Server(uvicorn.Server):
     @contextlib.contextmanager
@@ -41,7 +44,7 @@ async def serve(
     """
     listener = _listen(settings.server)
     with listener:
-        async with open_gateway(settings, clock) as gateway:
+        async with open_gateway(settings, clock, patience=_HANDOVER) as gateway:
             config = uvicorn.Config(
                 build(gateway),
                 log_config=None,
