@@ -342,6 +342,20 @@ async def test_a_turn_that_answers_for_others_has_their_words_and_the_newest_gra
     assert (await claimed(ledger)).inbound == merged.inbound
 
 
+async def test_a_message_taken_back_just_before_it_would_be_merged_stays_forgotten(ledger: Ledger) -> None:
+    await ledger.accept("line", [asks("e1", "one"), asks("e2", "secret"), asks("e3", "three")])
+    turn = await claimed(ledger)
+    waiting = await ledger.waiting(turn, "message")
+    await ledger.accept("line", [asks_back("e2")])
+    with pytest.raises(LeaseLost):
+        await ledger.absorb(turn, waiting)
+    assert await states(ledger) == ["due", "withdrawn", "due"]
+    again = await claimed(ledger)
+    merged = await ledger.absorb(again, await ledger.waiting(again, "message"))
+    assert merged.inbound.said is not None
+    assert merged.inbound.said.text == "one\n\nthree"
+
+
 # ── the database ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -404,6 +418,15 @@ async def test_a_second_process_on_the_same_file_is_refused(tmp_path: Path) -> N
                 pass
     async with second.exclusive():
         pass
+
+
+async def test_by_way_of_a_link_it_is_the_same_file(tmp_path: Path) -> None:
+    (tmp_path / "link.db").symlink_to(tmp_path / "x.db")
+    first, second = (open_database(f"sqlite:///{tmp_path}/{name}") for name in ("x.db", "link.db"))
+    async with first.exclusive():
+        with pytest.raises(InUse):
+            async with second.exclusive():
+                pass
 
 
 async def test_a_ledger_that_is_closed_accepts_nothing(database: Database, clock: ManualClock) -> None:

@@ -73,7 +73,7 @@ def entry(**changed: object) -> Entry:
     known: dict[str, object] = dict.fromkeys(Entry.__struct_fields__, "")
     times = {"accepted_at": 1e9, "started_at": 1e9 + 0.5, "finished_at": 1e9 + 900.25, "due_at": 1e9}
     made = {"id": 12345, "conversation": f"line:{ANN}", "state": "done", "attempts": 3, **times, **changed}
-    return Entry(**(known | made))  # type: ignore[arg-type]
+    return Entry(**(known | made))  # type: ignore[arg-type]  # fields by name
 
 
 def test_no_line_of_a_narrow_table_is_longer_than_80_and_nothing_is_cut() -> None:
@@ -159,6 +159,19 @@ async def test_the_same_key_is_sent_once(shop: Shop) -> None:
         ended = await shop.run("push", "line", ANN, "rain", "--key", "monday")
         assert (ended.status, ended.out) == (0, "sent (turn 2)\n")
     assert said(shop)[1:] == ["rain"]
+
+
+async def test_the_same_key_for_another_person_is_another_message(shop: Shop) -> None:
+    bob = shop.line.address("bob")
+    async with shop.serving():
+        for count, who in enumerate(("ann", "bob"), 1):
+            await shop.line.say(who, "hello")
+            await shop.line.seen(who, 1)
+            # The person is named as `chatferry turns` names the conversation.
+            ended = await shop.run("push", "line", f"line:{shop.line.address(who)}", "rain", "--key", "monday")
+            assert (ended.status, ended.out) == (0, f"sent (turn {2 * count})\n")
+    assert said(shop)[1:] == ["rain"]
+    assert [seen.text for seen in shop.line.chats[bob]][1:] == ["rain"]
 
 
 async def test_a_push_without_quota_is_kept_until_the_person_writes(shop: Shop) -> None:

@@ -28,7 +28,7 @@ def assistant(*, tokens: int = 4000, instructions: str = SHORT) -> Assistant:
 
 
 def asking(*parts: Text | File, **more: object) -> Inbound:
-    return Inbound("e1", "U1", message=Message("user", parts), **more)  # type: ignore[arg-type]
+    return Inbound("e1", "U1", message=Message("user", parts), **more)  # type: ignore[arg-type]  # fields by name
 
 
 class Past:

@@ -187,7 +187,8 @@ class Delivery:
                 if isinstance(fault, Gone) or not others:
                     raise
                 log.error("what waited is refused", turn=held.turn.id, error=str(fault))
-                await self._ledger.unsent(held.turn, [piece for piece in pieces if piece.turn == held.turn.id])
+                own = [piece for piece in pieces if piece.turn == held.turn.id]
+                held.turn = await self._ledger.unsent(held.turn, own)
                 await self._ledger.abandon(held.turn, others, str(fault))
                 continue
             if len(sent) >= len(pieces):

@@ -181,8 +181,8 @@ class Worker:
         """Take the messages that wait behind this one along, where the assistant is told to."""
         if held.assistant.settings.busy == "queue" or not held.channel.caps.batch:
             return
-        waiting = await self._ledger.waiting(held.turn, "message")
-        others = [turn for turn in waiting if turn.inbound.kind == "message" and turn.answer is None]
+        # One that has its answer already, because it is only sent again, keeps it.
+        others = [turn for turn in await self._ledger.waiting(held.turn, "message") if turn.answer is None]
         if others:
             held.turn = await self._ledger.absorb(held.turn, others)
 

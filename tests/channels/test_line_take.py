@@ -33,7 +33,7 @@ JsonValue: Any = st.recursive(
 def channel(**more: Any) -> Line:
     """One that only reads: it is given no way to call anybody."""
     read = LineSettings.model_validate({"secret": SECRET, "token": "t"} | more)
-    return Line("line", read, None, SystemClock())  # type: ignore[arg-type]
+    return Line("line", read, None, SystemClock())  # type: ignore[arg-type]  # `take` makes no call
 
 
 def hook(body: bytes, *, secret: str = SECRET, query: dict[str, str] | None = None, at: float = 100.0) -> Hook:

@@ -152,7 +152,7 @@ async def test_of_a_stream_that_breaks_off_only_the_good_answer_is_seen(tmp_path
     async with world(tmp_path) as it, it.gateway() as gateway:
         it.model.reply = lambda text: f"a long answer to {text} that goes on"
         error = {"type": "server_error", "message": "overloaded"}
-        it.model.plans.append(Break(how, after=3, error=error))  # type: ignore[arg-type]
+        it.model.plans.append(Break(how, after=3, error=error))  # type: ignore[arg-type]  # a str by parametrize
         await it.line.say("ann", "hello")
         await ended(gateway, 1, it.clock)
         assert screen(it.line) == ["a long answer to hello that goes on"]

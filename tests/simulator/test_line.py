@@ -10,9 +10,9 @@ from uuid import uuid4
 
 import aiohttp
 import pytest
-from linebot.v3 import messaging  # type: ignore[import-untyped]
-from linebot.v3.webhook import WebhookParser  # type: ignore[import-untyped]
-from linebot.v3.webhooks import MessageEvent  # type: ignore[import-untyped]
+from linebot.v3 import messaging  # type: ignore[import-untyped]  # LINE's SDK has no types
+from linebot.v3.webhook import WebhookParser  # type: ignore[import-untyped]  # LINE's SDK has no types
+from linebot.v3.webhooks import MessageEvent  # type: ignore[import-untyped]  # LINE's SDK has no types
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send

@@ -381,6 +381,6 @@ def _read(body: bytes) -> tuple[Json, Response | None]:
 
 async def _hang_up(receive: Receive, send: Send) -> None:
     """Close the connection without a word. ASGI has no way to say that, so this goes through uvicorn's own cycle."""
-    send.__self__.transport.abort()  # type: ignore[attr-defined]
+    send.__self__.transport.abort()  # type: ignore[attr-defined]  # uvicorn's, which ASGI does not know
     while (await receive())["type"] != "http.disconnect":
         pass
