@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -12,9 +12,9 @@ import pytest
 import sqlalchemy as sa
 
 from chatferry.database import Database, migrate, open_database
-from chatferry.errors import InUse, LeaseLost, Unavailable
+from chatferry.errors import LeaseLost, Unavailable
 from chatferry.ledger import Ledger
-from chatferry.model import APOLOGY, Attempt, Grant, Inbound, Message, Receipt, Turn, says
+from chatferry.model import APOLOGY, Attempt, Grant, Inbound, Receipt, Turn, says
 from chatferry.testing import ManualClock
 
 GRANT = Grant("token", until=1_800_000_050.0)
@@ -410,54 +410,10 @@ def _plan(statement: str, parameters: Any, connection: sa.Connection) -> list[st
     return list(connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).scalars("detail"))
 
 
-async def test_a_second_process_on_the_same_file_is_refused(tmp_path: Path) -> None:
-    first, second = (open_database(f"sqlite:///{tmp_path}/x.db") for _ in range(2))
-    async with first.exclusive():
-        with pytest.raises(InUse, match="already answering"):
-            async with second.exclusive():
-                pass
-    async with second.exclusive():
-        pass
-
-
-async def test_by_way_of_a_link_it_is_the_same_file(tmp_path: Path) -> None:
-    (tmp_path / "link.db").symlink_to(tmp_path / "x.db")
-    first, second = (open_database(f"sqlite:///{tmp_path}/{name}") for name in ("x.db", "link.db"))
-    async with first.exclusive():
-        with pytest.raises(InUse):
-            async with second.exclusive():
-                pass
-
-
 async def test_a_ledger_that_is_closed_accepts_nothing(database: Database, clock: ManualClock) -> None:
     with pytest.raises(Unavailable):
         await Ledger(database, clock).accept("line", [asks("e1")])
 
 
-async def test_migrations_make_the_tables_that_the_code_knows(database: Database) -> None:
-    from alembic.autogenerate import compare_metadata
-    from alembic.migration import MigrationContext
-    from alembic.script import ScriptDirectory
-
-    from chatferry.migrations import HEAD
-    from chatferry.migrations.upgrade import config
-    from chatferry.tables import metadata
-
-    def differences(connection: sa.Connection) -> Sequence[object]:
-        found: Sequence[object] = compare_metadata(MigrationContext.configure(connection), metadata)
-        return found
-
-    assert await database.read(differences) == []
-    assert ScriptDirectory.from_config(config()).get_current_head() == HEAD
-
-
 def asks_back(event: str) -> Inbound:
     return Inbound(f"unsend-{event}", "ann", "retract", ref=f"m-{event}")
-
-
-def test_the_message_values_can_be_read_as_they_were_written() -> None:
-    from chatferry import writes
-    from chatferry.model import Button, File, Text
-
-    message = Message("user", (Text("喂 👋"), File("image", "42", size=3)), author="U1", buttons=(Button("a", "b"),))
-    assert writes.MESSAGE.decode(writes.dump(message)) == message

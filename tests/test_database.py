@@ -1,0 +1,57 @@
+"""The database itself: who may have it, what is in it, and that values come back as they went."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from chatferry import writes
+from chatferry.database import migrate, open_database
+from chatferry.errors import InUse
+from chatferry.migrations import HEAD
+from chatferry.migrations.upgrade import config
+from chatferry.model import Button, File, Message, Text
+from chatferry.tables import metadata
+
+
+async def test_a_second_process_on_the_same_file_is_refused(tmp_path: Path) -> None:
+    first, second = (open_database(f"sqlite:///{tmp_path}/x.db") for _ in range(2))
+    async with first.exclusive():
+        with pytest.raises(InUse, match="already answering"):
+            async with second.exclusive():
+                pass
+    async with second.exclusive():
+        pass
+
+
+async def test_by_way_of_a_link_it_is_the_same_file(tmp_path: Path) -> None:
+    (tmp_path / "link.db").symlink_to(tmp_path / "x.db")
+    first, second = (open_database(f"sqlite:///{tmp_path}/{name}") for name in ("x.db", "link.db"))
+    async with first.exclusive():
+        with pytest.raises(InUse):
+            async with second.exclusive():
+                pass
+
+
+async def test_migrations_make_the_tables_that_the_code_knows(tmp_path: Path) -> None:
+    database = open_database(f"sqlite:///{tmp_path}/x.db")
+    await migrate(database)
+
+    def differences(connection: sa.Connection) -> Sequence[object]:
+        found: Sequence[object] = compare_metadata(MigrationContext.configure(connection), metadata)
+        return found
+
+    assert await database.read(differences) == []
+    await database.aclose()
+    assert ScriptDirectory.from_config(config()).get_current_head() == HEAD
+
+
+def test_the_message_values_can_be_read_as_they_were_written() -> None:
+    message = Message("user", (Text("喂 👋"), File("image", "42", size=3)), author="U1", buttons=(Button("a", "b"),))
+    assert writes.MESSAGE.decode(writes.dump(message)) == message
