@@ -26,6 +26,8 @@ CORE = {
     "feed",
     "commit",
     "writes",
+    "accepting",
+    "rows",
     "tables",
     "database",
     "assistant",

@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from chatferry import config
-from chatferry.config import Settings, load, load_server
+from chatferry.config import LineSettings, Settings, load, load_server
 from chatferry.errors import ConfigError
 from chatferry.words import words
 
@@ -39,12 +39,18 @@ def faults(environ: dict[str, str] | None = None) -> list[str]:
     return str(caught.value).split("\n")
 
 
+def line_of(made: Settings) -> LineSettings:
+    line = made.channels["line"]
+    assert isinstance(line, LineSettings)
+    return line
+
+
 # The environment alone
 
 
 def test_the_environment_alone_makes_a_line_bot() -> None:
     made = load(environ={**LINE, "OPENAI_API_KEY": "sk-1"})
-    line, model = made.channels["line"], made.models["default"]
+    line, model = line_of(made), made.models["default"]
     assert (line.secret.get_secret_value(), line.token.get_secret_value()) == ("s3cret", "t0ken")
     assert (line.path, line.api_base, line.assistant) == ("/hooks/line", "https://api.line.me", "default")
     assert (model.provider, model.model, model.base_url) == ("openai", "gpt-5-mini", "https://api.openai.com/v1")
@@ -70,7 +76,7 @@ def test_every_variable_finds_its_setting() -> None:
             "PORT": "10000",
         }
     )
-    openai, gemini, line = made.models["default"], made.models["gemini"], made.channels["line"]
+    openai, gemini, line = made.models["default"], made.models["gemini"], line_of(made)
     assert (openai.model, openai.base_url, openai.fallback) == ("gpt-x", "http://127.0.0.1:9001/v1", ("gemini",))
     assert (gemini.provider, gemini.model, gemini.base_url) == ("gemini", "gemini-x", "http://127.0.0.1:9002")
     assert (line.api_base, line.data_api_base) == ("http://127.0.0.1:9000/line", "http://127.0.0.1:9000/data")
@@ -175,13 +181,13 @@ def test_dotenv_beside_the_file_is_read_and_the_environment_wins(folder: Path) -
     model = made.models["default"]
     assert model.api_key is not None
     assert (model.api_key.get_secret_value(), model.model) == ("from-file", "from-environment")
-    assert made.channels["line"].token.get_secret_value() == "a$b${HOME}"
+    assert line_of(made).token.get_secret_value() == "a$b${HOME}"
     assert dict(os.environ) == before
 
 
 def test_dotenv_is_enough_without_a_file() -> None:
     write("\n".join(f"{name}={value}" for name, value in LINE.items()) + "\nexport OPENAI_API_KEY=sk-1\n", ".env")
-    assert load(environ={}).channels["line"].secret.get_secret_value() == "s3cret"
+    assert line_of(load(environ={})).secret.get_secret_value() == "s3cret"
 
 
 def test_some_variables_win_over_the_file() -> None:
@@ -314,7 +320,7 @@ def used(text: str) -> str:
 @pytest.mark.parametrize("edit", [str, used])
 def test_the_example_loads(edit: Callable[[str], str]) -> None:
     text = edit(EXAMPLE.read_text("utf-8"))
-    made = load(write(text), dict.fromkeys(re.findall(r"\${(\w+)}", text), "x"))
+    made = load(write(text), dict.fromkeys(re.findall(r"\${(\w+)}", text), "x" * 16))
     assert made.assistants["default"].tongue == "zh-TW"
 
 

@@ -11,7 +11,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from chatferry import writes
+from chatferry import rows
 from chatferry.database import migrate, open_database
 from chatferry.errors import InUse
 from chatferry.migrations import HEAD
@@ -54,4 +54,4 @@ async def test_migrations_make_the_tables_that_the_code_knows(tmp_path: Path) ->
 
 def test_the_message_values_can_be_read_as_they_were_written() -> None:
     message = Message("user", (Text("喂 👋"), File("image", "42", size=3)), author="U1", buttons=(Button("a", "b"),))
-    assert writes.MESSAGE.decode(writes.dump(message)) == message
+    assert rows.MESSAGE.decode(rows.dump(message)) == message

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from chatferry.text import Measure, length, split
 
-MEASURES: tuple[Measure, ...] = ("chars", "utf16", "utf8")
+MEASURES: tuple[Measure, ...] = ("chars", "utf16", "utf8", "escaped")
 # Every character class that the cutting looks at, often enough to meet.
 alphabet = st.one_of(
-    st.sampled_from([*"ab .!?\n\r\t`~-", "\n\n", "```\n", "。", "！", "」", "漢", "字", "　"]),
+    st.sampled_from([*"ab .!?\n\r\t`~-&<", "\n\n", "```\n", "。", "！", "」", "漢", "字", "　"]),
     st.sampled_from(["e\u0301", "👨\u200d👩\u200d👧", "👍🏽", "🇯🇵", "\u200d", "\U0001f1ef", "각", "\ufe0f", "𠮷"]),
     st.characters(),
 )
@@ -28,9 +28,13 @@ def code_free(text: str) -> str:
     return re.sub(r"[`~]", "", text)
 
 
-@pytest.mark.parametrize(("measure", "expected"), [("chars", 3), ("utf16", 4), ("utf8", 8)])
+@pytest.mark.parametrize(("measure", "expected"), [("chars", 3), ("utf16", 4), ("utf8", 8), ("escaped", 3)])
 def test_length_is_counted_as_the_platform_counts(measure: Measure, expected: int) -> None:
     assert length("a漢🍎", measure) == expected
+
+
+def test_slack_counts_the_entities_that_stand_for_a_character() -> None:
+    assert length("a & b <c>", "escaped") == len("a &amp; b &lt;c&gt;")
 
 
 def test_text_that_fits_is_left_alone() -> None:
@@ -43,12 +47,12 @@ def test_white_space_alone_has_no_pieces(nothing: str) -> None:
 
 
 def test_a_limit_that_holds_no_character_is_refused() -> None:
-    with pytest.raises(ValueError, match="limit of 3"):
-        split("abcd", 3)
+    with pytest.raises(ValueError, match="limit of 4"):
+        split("abcde", 4)
 
 
 @settings(deadline=None)
-@given(texts.map(code_free), st.integers(4, 60), st.sampled_from(MEASURES))
+@given(texts.map(code_free), st.integers(5, 60), st.sampled_from(MEASURES))
 def test_no_piece_is_too_long_and_only_white_space_goes(text: str, limit: int, measure: Measure) -> None:
     pieces = split(text, limit, measure)
     assert all(0 < length(piece, measure) <= limit for piece in pieces)
@@ -56,7 +60,7 @@ def test_no_piece_is_too_long_and_only_white_space_goes(text: str, limit: int, m
 
 
 @settings(deadline=None)
-@given(texts, st.integers(4, 200), st.sampled_from(MEASURES))
+@given(texts, st.integers(5, 200), st.sampled_from(MEASURES))
 def test_with_code_too_the_limit_holds_and_all_words_stay(text: str, limit: int, measure: Measure) -> None:
     pieces = split(text, limit, measure)
     assert all(0 < length(piece, measure) <= limit for piece in pieces)

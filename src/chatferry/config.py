@@ -49,6 +49,18 @@ def _sendable(secret: SecretStr) -> SecretStr:
     return secret
 
 
+def _long(secret: SecretStr) -> SecretStr:
+    if len(secret) < 16:
+        raise _wrong("must have 16 characters at least", "`openssl rand -hex 32` makes a good one")
+    return secret
+
+
+def _command(value: str) -> str:
+    if not re.fullmatch(r"/[a-z0-9_-]{1,31}", value):
+        raise _wrong("must be a slash and a name in small letters, like /ask")
+    return value
+
+
 def _path(value: str) -> str:
     if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", value):
         raise _wrong("must be a path like /hooks/line")
@@ -86,6 +98,8 @@ class ServerSettings(_Table):
     """Turns in flight at once."""
     body_limit: int = Field(default=262144, ge=1024)
     """Bytes that a request may have."""
+    secret: Annotated[Secret, AfterValidator(_long)] | None = None
+    """What is given to us to keep, such as the tokens of workspaces that install us, is encrypted with this."""
     log: Literal["auto", "json", "console"] = "auto"
     """auto: for people on a terminal, JSON elsewhere."""
 
@@ -171,9 +185,44 @@ class LineSettings(_Table):
     """Expected in the webhook's address, in front of the signature."""
 
 
-# With a second one: Annotated[LineSettings | ..., Field(discriminator="type")]. Pydantic then puts the type into the
-# place of a fault, after the channel's name, for `_pin` to leave out.
-ChannelSettings = LineSettings
+class RoomSettings(_Table):
+    assistant: str
+
+
+class SlackSettings(_Table):
+    type: Literal["slack"] = "slack"
+    secret: Secret | None = None
+    """The signing secret; needed unless everything comes by Socket Mode."""
+    token: Secret | None = None
+    """The bot token (xoxb-); needed unless workspaces install us."""
+    app_token: Secret | None = None
+    """The app-level token (xapp-): events come by Socket Mode, and no public address is needed."""
+    client_id: str = ""
+    client_secret: Secret | None = None
+    """With `client_id`: any workspace may install us, at `/NAME/install`."""
+    assistant: str = "default"
+    rooms: dict[str, RoomSettings] = {}
+    """Which assistant answers in a Slack channel, by its id, where it is not the usual one."""
+    dm: Literal["thread", "chat"] = "thread"
+    """In direct messages, each question begins a thread of its own, or all of it is one talk."""
+    threads: Literal["mention", "all"] = "mention"
+    """In a thread in which we take part: answer who mentions us, or everybody."""
+    bots: bool = False
+    """Answer other bots too."""
+    stream: Literal["auto", "edit"] = "auto"
+    """auto: Slack's own streams where Slack grants them; edit: always a message that is edited."""
+    command: Annotated[str, AfterValidator(_command)] = "/ask"
+    """The slash command."""
+    replies: Literal["ephemeral", "public"] = "ephemeral"
+    """Who sees the answer to the slash command."""
+    api_base: Url = "https://slack.com/api"
+    path: Annotated[str, AfterValidator(_path)] | None = None
+    """Where events, commands and clicks come in. `load` puts `/hooks/NAME` where nothing is said."""
+    url_token: Secret | None = None
+    """Expected in the address, in front of the signature."""
+
+
+ChannelSettings = LineSettings | SlackSettings
 
 
 class ApiSettings(_Table):
@@ -187,7 +236,7 @@ class Settings(_Table):
     server: ServerSettings = ServerSettings()
     models: dict[str, ModelSettings]
     assistants: dict[str, AssistantSettings]
-    channels: dict[str, ChannelSettings] = {}
+    channels: dict[str, Annotated[ChannelSettings, Field(discriminator="type")]] = {}
     api: ApiSettings | None = None
     source: str
     """Where they come from, for messages: the file's path, or `environment`."""
@@ -269,6 +318,7 @@ def _complain(draft: Draft, invalid: ValidationError, table: Key = ()) -> None:
             _pin(draft, error, (*table, *error["loc"]))
 
 
+_TYPES = [kind.model_fields["type"].default for kind in get_args(ChannelSettings)]
 _PROBLEMS = {
     "extra_forbidden": "is not a setting",
     "dict_type": "must be a table",
@@ -278,12 +328,17 @@ _PROBLEMS = {
     "string_type": "must be text in quotes",
     "int_parsing": "must be a whole number",
     "float_parsing": "must be a number",
+    "union_tag_invalid": f"must be {' or '.join(map(repr, _TYPES))}",
 }
 
 
 def _pin(draft: Draft, error: ErrorDetails, key: Key) -> None:
     """Say in our words what pydantic found. Its own never show the value in the kinds that occur here."""
+    if key[0] == "channels" and len(key) > 2:
+        key = (*key[:2], *key[3:])  # pydantic names the type of the channel after its name
     kind, mend = error["type"], error.get("ctx", {}).get("mend", "")
+    if kind == "union_tag_invalid":
+        key = (*key, "type")
     problem = _PROBLEMS.get(kind, error["msg"].replace("Input should", "must"))
     if kind == "extra_forbidden":
         known = _names(Settings.model_fields[str(key[0])].annotation if len(key) > 1 else Settings) - {"source"}

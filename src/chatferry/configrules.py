@@ -9,9 +9,14 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from graphlib import CycleError, TopologicalSorter
 
-from chatferry.configfile import Draft, Key, suggest
+from chatferry.configfile import Draft, Key, set_it, suggest
 
-_SERVER = {"port": "PORT", "database": "CHATFERRY_DATABASE", "public_url": "CHATFERRY_PUBLIC_URL"}
+_SERVER = {
+    "port": "PORT",
+    "database": "CHATFERRY_DATABASE",
+    "public_url": "CHATFERRY_PUBLIC_URL",
+    "secret": "CHATFERRY_SECRET",
+}
 _OPENAI = {"api_key": "OPENAI_API_KEY", "base_url": "OPENAI_BASE_URL", "model": "OPENAI_MODEL"}
 _GEMINI = {"api_key": "GEMINI_API_KEY", "base_url": "GEMINI_BASE_URL", "model": "GEMINI_MODEL"}
 _LINE = {
@@ -19,6 +24,14 @@ _LINE = {
     "token": "LINE_CHANNEL_ACCESS_TOKEN",
     "api_base": "LINE_API_BASE",
     "data_api_base": "LINE_DATA_API_BASE",
+}
+_SLACK = {
+    "secret": "SLACK_SIGNING_SECRET",
+    "token": "SLACK_BOT_TOKEN",
+    "app_token": "SLACK_APP_TOKEN",
+    "client_id": "SLACK_CLIENT_ID",
+    "client_secret": "SLACK_CLIENT_SECRET",
+    "api_base": "SLACK_API_BASE",
 }
 
 
@@ -38,6 +51,8 @@ def fill(draft: Draft, environ: Mapping[str, str]) -> None:
         tree["channels"] = {}
         if "LINE_CHANNEL_SECRET" in environ or "LINE_CHANNEL_ACCESS_TOKEN" in environ:
             draft.take(("channels", "line"), _LINE, environ)
+        if any(name.startswith("SLACK_") and name != "SLACK_API_BASE" for name in environ if name in _SLACK.values()):
+            draft.take(("channels", "slack"), _SLACK, environ)
         if "CHATFERRY_API_KEY" in environ:
             draft.take(("api",), {"keys": "CHATFERRY_API_KEY"}, environ)
             tree["api"]["keys"] = [tree["api"]["keys"]]
@@ -67,8 +82,9 @@ def check(draft: Draft) -> None:
         given = "set OPENAI_API_KEY or GEMINI_API_KEY in .env or the environment"
         draft.fault(("models",), "there is no model", f"{given}, or write [models.default] into chatferry.toml")
     if not draft.tree.get("channels") and "api" not in draft.tree:
-        given = "set LINE_CHANNEL_SECRET and LINE_CHANNEL_ACCESS_TOKEN, or CHATFERRY_API_KEY"
-        mend = f"{given}, in .env or the environment, or write [channels.line] or [api] into chatferry.toml"
+        given = "set LINE_CHANNEL_SECRET and LINE_CHANNEL_ACCESS_TOKEN, SLACK_SIGNING_SECRET and SLACK_BOT_TOKEN"
+        given += ", or CHATFERRY_API_KEY, in .env or the environment"
+        mend = f"{given}; or write [channels.line], [channels.slack] or [api] into chatferry.toml"
         draft.fault(("channels",), "there is no channel and no api, so nobody could talk to us", mend)
     models, assistants, channels = map(draft.tables, ("models", "assistants", "channels"))
     for name, table in assistants.items():
@@ -78,8 +94,34 @@ def check(draft: Draft) -> None:
         if not _good_name(name):
             mend = "name it by letters, digits, - and _, and not api"
             draft.fault(("channels", name), "cannot be the name of a channel", mend)
+        if table.get("type") == "slack":
+            _check_slack(draft, ("channels", name), table, assistants)
     _check_paths(draft, channels)
     _check_fallbacks(draft, models)
+
+
+def _check_slack(draft: Draft, key: Key, table: Mapping[str, object], assistants: Collection[str]) -> None:
+    """A way in (signed hooks, or a socket) and a way out (one workspace's token, or installations)."""
+    name = ".".join(map(str, key))
+    if not table.get("secret") and not table.get("app_token"):
+        draft.fault((*key, "secret"), "is required", _set(draft, key, "secret", "SLACK_SIGNING_SECRET"))
+    if not table.get("token") and not table.get("client_id"):
+        draft.fault((*key, "token"), "is required", _set(draft, key, "token", "SLACK_BOT_TOKEN"))
+    if bool(table.get("client_id")) != bool(table.get("client_secret")):
+        lacking = "client_secret" if table.get("client_id") else "client_id"
+        draft.fault((*key, lacking), "is required for others to install us", f"{lacking} = ... in [{name}]")
+    if table.get("client_id") and not draft.table("server").get("secret"):
+        mend = "CHATFERRY_SECRET=... in .env or the environment; `openssl rand -hex 32` makes a good one"
+        draft.fault(("server", "secret"), f"is required, as {name} keeps the tokens of workspaces", mend)
+    rooms = table.get("rooms")
+    for room, settings in rooms.items() if isinstance(rooms, dict) else ():
+        if isinstance(settings, dict):
+            _check_name(draft, (*key, "rooms", room, "assistant"), settings.get("assistant"), assistants)
+
+
+def _set(draft: Draft, key: Key, setting: str, name: str) -> str:
+    origin = draft.origin((*key, setting))
+    return set_it(origin) if origin else f'{setting} = "${{{name}}}" in [{".".join(map(str, key))}]'
 
 
 def _good_name(channel: str) -> bool:

@@ -12,7 +12,8 @@ ChatferryError
     ├── Ambiguous        the call may have been done, and there is no key to ask again with
     └── Final            the same call will not work
         ├── NoLeave      this way of answering is closed (token spent, quota used); another may be open
-        └── Gone         nobody is there any more: blocked, left, closed
+        ├── Gone         nobody is there any more: blocked, left, closed
+        └── Vanished     the message that was to be changed is not there any more
 """
 
 from __future__ import annotations
@@ -79,3 +80,7 @@ class NoLeave(Final):
 
 class Gone(Final):
     """The person cannot be reached any more."""
+
+
+class Vanished(Final):
+    """Somebody removed the message that we were to change."""

@@ -62,7 +62,7 @@ class Gateway:
             assistants=self.assistants,
             assigned={name: channel.assistant for name, channel in settings.channels.items()} | {"api": "default"},
         )
-        self.intake = Intake(self.ledger, self.dispatcher, self.metrics, withdrawn=self.worker.stop)
+        self.intake = Intake(self.ledger, self.dispatcher, self.metrics, end=self.worker.stop)
         self.metrics.running.set_function(lambda: self.worker.running)
 
     async def work(self, stop: asyncio.Event) -> None:

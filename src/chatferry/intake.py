@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
+import msgspec
 import structlog
 
-from chatferry.channels.base import Channel, Hook, Taken
+from chatferry.accepting import EFFECTS, Accepted
+from chatferry.channels.base import Channel, Hook, Taken, obliging
 from chatferry.dispatch.base import Dispatcher
-from chatferry.errors import Rejected, Unavailable
+from chatferry.errors import Fault, Rejected, Unavailable
 from chatferry.ledger import Ledger
 from chatferry.metrics import Metrics
 from chatferry.model import conversation_key
-from chatferry.writes import Accepted
 
 log = structlog.get_logger(__name__)
 
 
 class Intake:
-    """Takes what platforms deliver. `withdrawn` is told of a running turn whose message was taken back."""
+    """Takes what platforms deliver. `ends` is told of a running turn that is to end: stopped, changed or taken back."""
 
-    def __init__(
-        self, ledger: Ledger, dispatcher: Dispatcher, metrics: Metrics, *, withdrawn: Callable[[int], None]
-    ) -> None:
+    def __init__(self, ledger: Ledger, dispatcher: Dispatcher, metrics: Metrics, *, end: Callable[[int], None]) -> None:
         self._ledger = ledger
         self._dispatcher = dispatcher
         self._metrics = metrics
-        self._withdrawn = withdrawn
+        self._end = end
+        self._asides: set[asyncio.Task[None]] = set()
         self._closed = False
 
     def close(self) -> None:
@@ -44,19 +45,35 @@ class Intake:
             self._metrics.rejected.labels(channel.name, str(refusal.status)).inc()
             log.info("rejected", channel=channel.name, status=refusal.status, reason=refusal.reason)
             raise
-        return taken, await self.accept(channel.name, taken)
+        return taken, await self.accept(channel, taken)
 
-    async def accept(self, channel: str, taken: Taken) -> list[Accepted]:
+    async def accept(self, channel: Channel, taken: Taken) -> list[Accepted]:
         """Keep what was taken, and wake its conversations. Raises Unavailable, and then nothing was kept."""
-        if not taken.events:
-            return []
-        if self._closed:
-            raise Unavailable("shutting down")
-        accepted = await self._ledger.accept(channel, taken.events)
+        accepted: list[Accepted] = []
+        if taken.events:
+            if self._closed:
+                raise Unavailable("shutting down")
+            accepted = await self._ledger.accept(channel.name, taken.events)
         for event, owed in zip(taken.events, accepted, strict=True):
-            if event.kind == "retract":
-                self._withdrawn(owed.turn)
+            if owed.ends:
+                self._end(owed.ends)
+            if not owed.turn:
                 continue
-            (self._metrics.accepted if owed.new else self._metrics.repeated).labels(channel).inc()
-            await self._dispatcher.wake(conversation_key(channel, event.conversation))
+            if event.kind not in EFFECTS:
+                (self._metrics.accepted if owed.new else self._metrics.repeated).labels(channel.name).inc()
+            if event.kind != "heard":
+                await self._dispatcher.wake(conversation_key(channel.name, event.conversation))
+        if taken.aside is not None:
+            task = asyncio.create_task(self._oblige(channel, taken.aside), name=f"aside of {channel.name}")
+            self._asides.add(task)
+            task.add_done_callback(self._asides.discard)
         return accepted
+
+    async def _oblige(self, channel: Channel, aside: msgspec.Struct) -> None:
+        try:
+            if obliging(channel):
+                await channel.oblige(aside)
+        except Fault as fault:
+            log.warning("a courtesy failed", channel=channel.name, error=str(fault))
+        except Exception:  # the top of the task
+            log.exception("bug", channel=channel.name)

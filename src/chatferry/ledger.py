@@ -7,21 +7,22 @@ raise LeaseLost when a newer holder has it.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
-from chatferry import writes
+from chatferry import rows, writes
+from chatferry.accepting import Accept, Accepted
 from chatferry.clock import Clock
 from chatferry.commit import GroupCommit, unavailable
 from chatferry.database import Database
 from chatferry.errors import Closed, Unavailable
 from chatferry.model import APOLOGY, Attempt, Grant, Inbound, Message, Piece, Receipt, Turn, Usage
 from chatferry.tables import OPEN, OPEN_STATES, messages, outbox, state_is, turns
-from chatferry.writes import Accepted, Change
+from chatferry.writes import Change
 
 _PAGE = 50
 _AHEAD = 100
@@ -77,7 +78,7 @@ class Ledger:
         An event that is there already gives its turn again. `retract` gives the turn that it withdrew, or turn 0.
         Raises Unavailable, and then nothing was kept.
         """
-        accepted: list[Accepted] = await self._commit.submit(writes.Accept(channel, tuple(events), self._clock.now()))
+        accepted: list[Accepted] = await self._commit.submit(Accept(channel, tuple(events), self._clock.now()))
         return accepted
 
     # ── working on a turn ────────────────────────────────────────────────────────────────────────────────────
@@ -103,18 +104,22 @@ class Ledger:
         answer: Message,
         pieces: Sequence[Message],
         *,
+        drafts: Sequence[Piece] = (),
         finish: str = "",
         model: str = "",
         usage: Usage | None = None,
         first_token_at: float | None = None,
         error: str = "",
     ) -> Turn:
-        """Store the answer and the pieces it goes out in: from here on the model is not asked again."""
+        """Store the answer and the pieces it goes out in: from here on the model is not asked again.
+
+        The first pieces take the places of the `drafts` that have begun to grow; drafts left over are to be removed.
+        """
         usage = usage or Usage()
         await self._change(
             turn,
             columns={
-                "answer": writes.dump(answer),
+                "answer": rows.dump(answer),
                 "answered_at": self._clock.now(),
                 "first_token_at": first_token_at,
                 "finish": finish,
@@ -123,20 +128,46 @@ class Ledger:
                 "completion_tokens": usage.completion,
                 "error": error,
             },
-            say=tuple(pieces),
+            say=tuple(pieces[len(drafts) :]),
+            rewrite=tuple(
+                (draft.id, pieces[i] if i < len(pieces) else Message("assistant", ())) for i, draft in enumerate(drafts)
+            ),
         )
         return msgspec.structs.replace(turn, answer=answer, finish=finish, error=error)
+
+    async def briefed(self, turn: Turn, inbound: Inbound, before: Sequence[Message]) -> Turn:
+        """Keep what the platform told beside the event: the inbound with it, and what was said before we came."""
+        await self._change(turn, columns={"inbound": rows.dump(inbound)}, recall=tuple(before))
+        return msgspec.structs.replace(turn, inbound=inbound)
+
+    async def draft(self, turn: Turn, message: Message, attempt: Attempt) -> Piece:
+        """Note, before the call, that a message begins that will grow into a piece of the answer."""
+        await self._change(turn, say=(message,), draft=attempt)
+        return next(piece for piece in await self.pending(turn.conversation) if piece.attempt == attempt)
+
+    async def begun(self, turn: Turn, piece: Piece, receipt: Receipt) -> Piece:
+        """The message that was begun is out: whoever goes on with the turn finds it by this."""
+        await self._change(turn, begun=((piece.id, receipt.id),))
+        return msgspec.structs.replace(piece, attempt=None, receipt=receipt.id)
+
+    async def erased(self, turn: Turn, answered: int) -> None:
+        """The answer of another turn is off the platform: the history forgets it too."""
+        await self._change(turn, unsay=answered)
 
     async def notice(self, turn: Turn, message: Message, attempt: Attempt, *, pieces: Sequence[Piece] = ()) -> Turn:
         """Note, before the call, that a notice is sent, after `pieces` in the same call: the turn's grant is spent."""
         ids = tuple(piece.id for piece in pieces)
-        await self._change(turn, columns={"grant": None}, say=(message,), notice=attempt, attempt=(ids, attempt))
-        return msgspec.structs.replace(turn, grant=None)
+        grant = attempt.grant.spent if attempt.grant else None
+        columns = {"grant": rows.dump(grant) if grant else None}
+        await self._change(turn, columns=columns, say=(message,), notice=attempt, attempt=(ids, attempt))
+        return msgspec.structs.replace(turn, grant=grant)
 
     async def sending(self, turn: Turn, pieces: Sequence[Piece], attempt: Attempt) -> Turn:
-        """Note, before the call, that these pieces are sent: the turn's grant is spent from here on."""
-        await self._change(turn, columns={"grant": None}, attempt=(tuple(piece.id for piece in pieces), attempt))
-        return msgspec.structs.replace(turn, grant=None)
+        """Note, before the call, that these pieces are sent: one use of the turn's grant is spent from here on."""
+        grant = attempt.grant.spent if attempt.grant else None
+        columns = {"grant": rows.dump(grant) if grant else None}
+        await self._change(turn, columns=columns, attempt=(tuple(piece.id for piece in pieces), attempt))
+        return msgspec.structs.replace(turn, grant=grant)
 
     async def sent(self, turn: Turn, sent: Sequence[tuple[Piece, Receipt]]) -> None:
         """These pieces are out. A parked turn of the conversation that has none left is done."""
@@ -144,7 +175,7 @@ class Ledger:
 
     async def unsent(self, turn: Turn, pieces: Sequence[Piece], grant: Grant | None = None) -> Turn:
         """The send that was begun did not happen: its notices are dropped, and `grant` is good for another try."""
-        columns: dict[str, object] = {"grant": writes.dump(grant)} if grant else {}
+        columns: dict[str, object] = {"grant": rows.dump(grant)} if grant else {}
         await self._change(turn, columns=columns, attempt=(tuple(p.id for p in pieces), None))
         return msgspec.structs.replace(turn, grant=grant or turn.grant)
 
@@ -163,7 +194,7 @@ class Ledger:
     ) -> str:
         """Close the turn with what was said and the last receipts, at once; returns its state.
 
-        `state` is `done`, `failed`, `parked` or `gone`; a turn that is done with an apology has failed.
+        `state` is `done`, `failed`, `parked`, `gone` or `withdrawn`; a turn that is done with an apology has failed.
         """
         if state == "done" and turn.finish == APOLOGY:
             state = "failed"
@@ -184,10 +215,10 @@ class Ledger:
         merged = turn
         for other in others:
             merged = _merge(merged, other)
-        grant = writes.dump(merged.grant) if merged.grant else None
+        grant = rows.dump(merged.grant) if merged.grant else None
         await self._change(
             turn,
-            columns={"inbound": writes.dump(merged.inbound), "grant": grant},
+            columns={"inbound": rows.dump(merged.inbound), "grant": grant},
             absorb=tuple(other.id for other in others),
         )
         return merged
@@ -196,18 +227,24 @@ class Ledger:
         self,
         turn: Turn,
         *,
-        columns: dict[str, object] | None = None,
+        columns: Mapping[str, object] | None = None,
         say: tuple[Message, ...] = (),
+        rewrite: tuple[tuple[int, Message], ...] = (),
         notice: Attempt | None = None,
+        draft: Attempt | None = None,
+        begun: tuple[tuple[int, str], ...] = (),
         attempt: tuple[tuple[int, ...], Attempt | None] = ((), None),
         sent: tuple[tuple[Piece, Receipt], ...] = (),
         remember: tuple[Message, ...] = (),
+        recall: tuple[Message, ...] = (),
+        unsay: int = 0,
         absorb: tuple[int, ...] = (),
         attempts: int = 0,
         abandon: tuple[tuple[int, ...], str] = ((), ""),
     ) -> None:
         change = Change(
-            turn, self._clock.now(), columns or {}, say, notice, attempt, sent, remember, absorb, attempts, abandon
+            turn, self._clock.now(), columns or {}, say, rewrite, notice, draft, begun, attempt, sent, remember, recall,
+            unsay, absorb, attempts, abandon,
         )  # fmt: skip
         # What was answered or sent is not forgotten because the database is away for a moment.
         patience = self._clock.now() + self._lease
@@ -227,18 +264,18 @@ class Ledger:
     async def waiting(self, turn: Turn, *kinds: str) -> list[Turn]:
         """The turns of these kinds that wait behind this one in its conversation, oldest first, a hundred at most."""
         query = (
-            sa.select(*writes.TURN)
+            sa.select(*rows.TURN)
             .where(turns.c.conversation == turn.conversation, OPEN, turns.c.id > turn.id)
             .where(turns.c.kind.in_(kinds))
             .order_by(turns.c.id)
             .limit(_AHEAD)
         )
-        return [writes.turn_of(row) for row in await self._rows(query)]
+        return [rows.turn_of(row) for row in await self._rows(query)]
 
     async def pending(self, conversation: str) -> list[Piece]:
         """The pieces of a conversation that must still go out, in their order: of its running and its parked turns."""
         query = (
-            sa.select(outbox.c.id, outbox.c.turn, outbox.c.message, outbox.c.notice, outbox.c.attempt)
+            sa.select(outbox.c.id, outbox.c.turn, outbox.c.message, outbox.c.notice, outbox.c.attempt, outbox.c.receipt)
             .join(turns, turns.c.id == outbox.c.turn)
             .where(outbox.c.conversation == conversation, outbox.c.sent_at.is_(None))
             .where(state_is("doing", "parked"))
@@ -248,9 +285,10 @@ class Ledger:
             Piece(
                 row.id,
                 row.turn,
-                writes.MESSAGE.decode(row.message),
+                rows.MESSAGE.decode(row.message),
                 row.notice,
-                writes.ATTEMPT.decode(row.attempt) if row.attempt else None,
+                rows.ATTEMPT.decode(row.attempt) if row.attempt else None,
+                row.receipt,
             )
             for row in await self._rows(query)
         ]
@@ -259,15 +297,34 @@ class Ledger:
         """What was said, newest first, read a page at a time: whoever has enough stops asking."""
         before: int | None = None
         while True:
-            query = sa.select(messages.c.id, messages.c.body).where(messages.c.conversation == conversation)
+            query = sa.select(messages.c.id, messages.c.role, messages.c.body)
+            query = query.where(messages.c.conversation == conversation)
             if before is not None:
                 query = query.where(messages.c.id < before)
             page = await self._rows(query.order_by(messages.c.id.desc()).limit(_PAGE))
             for row in page:
-                yield writes.MESSAGE.decode(row.body)
+                if row.role == rows.BEFORE:
+                    for message in reversed(rows.MESSAGES.decode(row.body)):
+                        yield message
+                else:
+                    yield rows.MESSAGE.decode(row.body)
             if len(page) < _PAGE:
                 return
             before = page[-1].id
+
+    async def acquainted(self, conversation: str) -> bool:
+        """Have we ever answered here, or read what was said before we came?"""
+        said = sa.select(messages.c.id).where(messages.c.conversation == conversation, messages.c.role != "user")
+        return bool(await self._rows(said.limit(1)))
+
+    async def answer_of(self, conversation: str, receipt: str) -> tuple[int, Inbound, list[str]] | None:
+        """Whose answer the message is: its turn, what was asked, and the receipts of all its messages."""
+        mine = sa.select(outbox.c.turn).where(outbox.c.conversation == conversation, outbox.c.receipt == receipt)
+        query = sa.select(turns.c.id, turns.c.inbound, outbox.c.receipt).join(outbox, outbox.c.turn == turns.c.id)
+        found = await self._rows(query.where(turns.c.id.in_(mine), outbox.c.receipt != "").order_by(outbox.c.id))
+        if not receipt or not found:
+            return None
+        return found[0].id, rows.INBOUND.decode(found[0].inbound), [row.receipt for row in found]
 
     async def due(self, limit: int = 1000) -> list[str]:
         """Conversations that have something to do now and nobody who does it."""
@@ -287,11 +344,16 @@ class Ledger:
     async def entries(self, *, limit: int = 20, after: int = 0, turn: int | None = None) -> list[Entry]:
         """The latest turns, newest first; only those past turn `after`, or only `turn`."""
         fields = [turns.c[name] for name in Entry.__struct_fields__]
-        query = sa.select(*fields).where(turns.c.id > after).order_by(turns.c.id.desc()).limit(limit)
+        query = (
+            sa.select(*fields)
+            .where(turns.c.id > after, turns.c.kind != "heard")
+            .order_by(turns.c.id.desc())
+            .limit(limit)
+        )
         if turn is not None:
             query = query.where(turns.c.id == turn)
         return [
-            Entry(**{**row._mapping, "answer": writes.MESSAGE.decode(row.answer) if row.answer else None})
+            Entry(**{**row._mapping, "answer": rows.MESSAGE.decode(row.answer) if row.answer else None})
             for row in await self._rows(query)
         ]
 

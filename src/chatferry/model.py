@@ -43,12 +43,13 @@ class Button(msgspec.Struct, frozen=True):
 
 
 class Message(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One thing said by one side. `author` is the platform's id of the person, where there are several."""
+    """One thing said by one side. Where there are several people, `author` is the id of one, `name` the name."""
 
     role: Role
     parts: tuple[Part, ...]
     author: str = ""
     buttons: tuple[Button, ...] = ()
+    name: str = ""
 
     @property
     def text(self) -> str:
@@ -61,11 +62,17 @@ def says(role: Role, text: str, *buttons: Button) -> Message:
     return Message(role, (Text(text),), buttons=buttons)
 
 
-class Grant(msgspec.Struct, frozen=True):
-    """Leave to answer: one call of `Channel.send`, at no cost, until `until` (unix seconds)."""
+class Grant(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Leave to answer: `uses` calls of `Channel.send`, at no cost, until `until` (unix seconds)."""
 
     token: str
     until: float
+    uses: int = 1
+
+    @property
+    def spent(self) -> Grant | None:
+        """What is left of it after one call."""
+        return msgspec.structs.replace(self, uses=self.uses - 1) if self.uses > 1 else None
 
 
 class Options(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -77,26 +84,35 @@ class Options(msgspec.Struct, frozen=True, omit_defaults=True):
     stop: tuple[str, ...] = ()
 
 
+Kind = Literal["message", "heard", "greeting", "collect", "push", "erase", "retract", "change", "stop"]
+
+
 class Inbound(msgspec.Struct, frozen=True, omit_defaults=True):
     """One event that a platform delivered and that we owe something for.
 
     kind
         `message`  asks the assistant;
+        `heard`    said among people where we take part, not to us: remembered, not answered;
         `greeting` a person or group has just met us: answered with the assistant's greeting, not by the model;
         `collect`  a tap on our own button: brings a fresh grant for an answer that waits or is being made;
         `push`     nobody asked: `message` is what we want to say;
-        `retract`  the person took back the message `ref`: nothing is owed, and what we kept of it goes.
+        `erase`    `sender` wants our answer, of which `ref` is a message, taken off the platform;
+        `retract`  the person took back the message `ref`: nothing is owed, and what we kept of it goes;
+        `change`   the person changed the message `ref` to `message`: counts as long as it is not answered;
+        `stop`     the answer of which `ref` is a message, or that is being made, is to end here.
+
+    The last three are done when they are accepted, and make no turn.
     """
 
     event: str
     """The platform's id of the event. The same id twice from one channel is the same event."""
     conversation: str
     """The platform's address of the talk: a user, a group, a session."""
-    kind: Literal["message", "greeting", "collect", "push", "retract"] = "message"
+    kind: Kind = "message"
     message: Message | None = None
     sender: str = ""
     ref: str = ""
-    """The platform's id of the message, by which it may be retracted later."""
+    """The platform's id of the message, by which it may be retracted or changed later; or of the message meant."""
     grant: Grant | None = None
     at: float = 0.0
     """Unix seconds at which it happened, by the platform's clock."""
@@ -107,6 +123,10 @@ class Inbound(msgspec.Struct, frozen=True, omit_defaults=True):
     system: str = ""
     """What the caller tells the assistant about itself, beyond its own instructions."""
     options: Options = Options()
+    joined: bool = False
+    """It counts only where we take part in the conversation already; else it is passed over."""
+    earlier: bool = False
+    """Something was said in the conversation before this, which we may not have heard."""
     also: tuple[Inbound, ...] = ()
     """Later messages of the conversation that are answered together with this one."""
 
@@ -122,6 +142,11 @@ class Inbound(msgspec.Struct, frozen=True, omit_defaults=True):
         """The same, with the message `ref` forgotten."""
         also = tuple(one for one in self.also if one.ref != ref)
         return msgspec.structs.replace(self, also=also, message=None if self.ref == ref else self.message)
+
+    def changed(self, ref: str, message: Message) -> Inbound:
+        """The same, with the message `ref` in other words."""
+        also = tuple(one.changed(ref, message) for one in self.also)
+        return msgspec.structs.replace(self, also=also, message=message if self.ref == ref else self.message)
 
 
 class Receipt(msgspec.Struct, frozen=True):
@@ -154,7 +179,10 @@ class Attempt(msgspec.Struct, frozen=True):
 
 
 class Piece(msgspec.Struct, frozen=True):
-    """One message on its way out: a part of the answer of `turn`, or a notice that comes before it."""
+    """One message on its way out: a part of the answer of `turn`, or a notice that comes before it.
+
+    On platforms where messages can be changed it may be out already, and grow; one without parts is to be removed.
+    """
 
     id: int
     turn: int
@@ -162,6 +190,8 @@ class Piece(msgspec.Struct, frozen=True):
     notice: bool = False
     attempt: Attempt | None = None
     """The send that was begun for it and whose end we don't know."""
+    receipt: str = ""
+    """The platform's id of it, where it is out but not final."""
 
 
 APOLOGY = "apology"
@@ -186,6 +216,8 @@ class Turn(msgspec.Struct, frozen=True):
     """How the answer ended; `APOLOGY` where it is only our word that there is none."""
     error: str = ""
     """Why there is none, for the log."""
+    stopped: bool = False
+    """Somebody has told us to stop: the model is not asked any more."""
 
     @property
     def conversation(self) -> str:

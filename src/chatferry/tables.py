@@ -10,6 +10,8 @@ The states of a turn:
                      ├─────▶ gone      nobody is there any more to be answered
     due ────────────▶ merged           another turn answers for it
     due, doing ─────▶ withdrawn        the person took the message back
+
+A message that grows on the platform has a row in the outbox before its text is known: with a receipt, and not yet sent.
 """
 
 from __future__ import annotations
@@ -51,6 +53,8 @@ turns = sa.Table(
     sa.Column("completion_tokens", sa.Integer, nullable=False),
     sa.Column("error", sa.Text, nullable=False),
     sa.Column("merged_into", _Id),
+    # Somebody told us to stop, and the model is not asked any more, by whoever holds the turn.
+    sa.Column("stopped", sa.Boolean, nullable=False, server_default=sa.false()),
     # The same event twice is the same row, however often and wherever it is delivered.
     sa.UniqueConstraint("channel", "event", name="turns_event"),
     sqlite_autoincrement=True,
@@ -98,6 +102,8 @@ outbox = sa.Table(
 )
 _partial("outbox_open", outbox.c.conversation, outbox.c.id, where=outbox.c.sent_at.is_(None))
 sa.Index("outbox_turn", outbox.c.turn)
+# Which answer a message belongs to that somebody points at.
+_partial("outbox_receipt", outbox.c.conversation, outbox.c.receipt, where=outbox.c.receipt != sa.literal_column("''"))
 
 messages = sa.Table(
     "messages",
@@ -113,3 +119,12 @@ messages = sa.Table(
     sqlite_autoincrement=True,
 )
 sa.Index("messages_talk", messages.c.conversation, messages.c.id)
+
+vault = sa.Table(
+    "vault",
+    metadata,
+    sa.Column("channel", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("secret", sa.LargeBinary, nullable=False),
+    sa.Column("changed_at", sa.Double, nullable=False),
+)

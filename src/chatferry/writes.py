@@ -10,57 +10,12 @@ from typing import Any
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
+from chatferry.accepting import Accept, accept
 from chatferry.errors import LeaseLost
-from chatferry.model import APOLOGY, Attempt, Grant, Inbound, Message, Piece, Receipt, Turn, conversation_key
+from chatferry.model import APOLOGY, Attempt, Message, Piece, Receipt, Turn
+from chatferry.rows import BEFORE, TURN, dump, insert, turn_of
 from chatferry.tables import OPEN, messages, outbox, state_is, turns
-
-INBOUND = msgspec.json.Decoder(Inbound)
-MESSAGE = msgspec.json.Decoder(Message)
-GRANT = msgspec.json.Decoder(Grant)
-ATTEMPT = msgspec.json.Decoder(Attempt)
-_encoder = msgspec.json.Encoder()
-
-TURN = (turns.c.id, turns.c.lease, turns.c.channel, turns.c.inbound, turns.c.grant, turns.c.accepted_at,
-        turns.c.attempts, turns.c.answer, turns.c.finish, turns.c.error)  # fmt: skip
-
-
-def dump(value: msgspec.Struct) -> str:
-    """A value as the JSON text that the tables hold."""
-    return _encoder.encode(value).decode()
-
-
-def turn_of(row: Any) -> Turn:
-    """A row of `TURN` as the value."""
-    return Turn(
-        id=row.id,
-        lease=row.lease,
-        channel=row.channel,
-        inbound=INBOUND.decode(row.inbound),
-        accepted_at=row.accepted_at,
-        attempts=row.attempts,
-        grant=GRANT.decode(row.grant) if row.grant else None,
-        answer=MESSAGE.decode(row.answer) if row.answer else None,
-        finish=row.finish,
-        # A fault of an earlier try to deliver is no word about the answer.
-        error=row.error if row.finish == APOLOGY else "",
-    )
-
-
-class Accepted(msgspec.Struct, frozen=True):
-    """The turn that an event owes, and whether this delivery made it."""
-
-    turn: int
-    new: bool
-
-
-class Accept(msgspec.Struct, frozen=True):
-    """Keep what a channel took in."""
-
-    channel: str
-    events: tuple[Inbound, ...]
-    now: float
 
 
 class Claim(msgspec.Struct, frozen=True):
@@ -85,10 +40,15 @@ class Change(msgspec.Struct, frozen=True):
     now: float
     columns: Mapping[str, object]
     say: tuple[Message, ...]
+    rewrite: tuple[tuple[int, Message], ...]
     notice: Attempt | None
+    draft: Attempt | None
+    begun: tuple[tuple[int, str], ...]
     attempt: tuple[tuple[int, ...], Attempt | None]
     sent: tuple[tuple[Piece, Receipt], ...]
     remember: tuple[Message, ...]
+    recall: tuple[Message, ...]
+    unsay: int
     absorb: tuple[int, ...]
     attempts: int
     abandon: tuple[tuple[int, ...], str]
@@ -114,93 +74,6 @@ def apply(connection: sa.Connection, operations: Sequence[Any]) -> list[Any]:
             for i, result in zip(places, write(connection, [operations[i] for i in places]), strict=True):
                 results[i] = result
     return results
-
-
-# ── accepting ────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _accept(connection: sa.Connection, operations: Sequence[Accept]) -> list[list[Accepted]]:
-    rows = [_row(op.channel, event, op.now) for op in operations for event in op.events if event.kind != "retract"]
-    made: dict[tuple[str, str], int] = {}
-    if rows:
-        insert = _insert(connection, turns).on_conflict_do_nothing()
-        found = connection.execute(insert.returning(turns.c.id, turns.c.channel, turns.c.event), rows)
-        made = {(row.channel, row.event): row.id for row in found}
-    known: dict[tuple[str, str], int] = {}
-    missing = [(row["channel"], row["event"]) for row in rows if (row["channel"], row["event"]) not in made]
-    if missing:
-        pair = sa.tuple_(turns.c.channel, turns.c.event)
-        found = connection.execute(sa.select(turns.c.id, turns.c.channel, turns.c.event).where(pair.in_(missing)))
-        known = {(row.channel, row.event): row.id for row in found}
-    known |= made
-
-    def accepted(channel: str, event: Inbound) -> Accepted:
-        if event.kind == "retract":
-            return Accepted(_retract(connection, conversation_key(channel, event.conversation), event.ref), False)
-        key = (channel, event.event)
-        # Two copies in one batch are one new turn: the first takes it.
-        return Accepted(known[key], made.pop(key, None) is not None)
-
-    return [[accepted(op.channel, event) for event in op.events] for op in operations]
-
-
-def _row(channel: str, event: Inbound, now: float) -> dict[str, object]:
-    return {
-        "channel": channel,
-        "event": event.event,
-        "conversation": conversation_key(channel, event.conversation),
-        "kind": event.kind,
-        "state": "due",
-        "due_at": now,
-        "inbound": dump(event),
-        "ref": event.ref,
-        "grant": dump(event.grant) if event.grant else None,
-        "lease": 0,
-        "leased_until": 0.0,
-        "attempts": 0,
-        "accepted_at": now,
-        "finish": "",
-        "model": "",
-        "prompt_tokens": 0,
-        "completion_tokens": 0,
-        "error": "",
-    }
-
-
-def _retract(connection: sa.Connection, conversation: str, ref: str) -> int:
-    """Forget a message that its writer took back, in its turn, in the turn that answers for it, and in the history.
-
-    A turn that has nothing left to answer is withdrawn; one that has, and is not answered yet, is asked anew.
-    """
-    if not ref:
-        return 0
-    query = sa.select(turns.c.id, turns.c.state, turns.c.inbound, turns.c.answer, turns.c.merged_into)
-    mine = connection.execute(query.where(turns.c.conversation == conversation, turns.c.ref == ref)).first()
-    if mine is None:
-        return 0
-    _forget(connection, mine, ref)
-    if mine.merged_into is None:
-        return int(mine.id)
-    answering = connection.execute(query.where(turns.c.id == mine.merged_into)).one()
-    _forget(connection, answering, ref)
-    return int(answering.id)
-
-
-def _forget(connection: sa.Connection, turn: Any, ref: str) -> None:
-    inbound = INBOUND.decode(turn.inbound).without(ref)
-    columns: dict[str, object] = {"inbound": dump(inbound)}
-    if turn.state in ("due", "doing"):
-        if inbound.said is None:
-            columns["state"] = "withdrawn"
-        elif turn.answer is None:
-            # Whoever is asking the model with the old words has thereby lost the turn.
-            columns["state"] = "due"
-    connection.execute(sa.update(turns).where(turns.c.id == turn.id).values(columns))
-    said = sa.and_(messages.c.turn == turn.id, messages.c.role == "user")
-    if inbound.said is None:
-        connection.execute(sa.delete(messages).where(said))
-    else:
-        connection.execute(sa.update(messages).where(said).values(body=dump(inbound.said)))
 
 
 # ── claiming and holding ─────────────────────────────────────────────────────────────────────────────────────────
@@ -258,7 +131,9 @@ def _renew(connection: sa.Connection, operations: Sequence[Renew]) -> list[list[
 def _change(connection: sa.Connection, operations: Sequence[Change]) -> list[LeaseLost | None]:
     held = _held(connection, {op.turn.id for op in operations})
     ours = [op for op in operations if held.get(op.turn.id) == op.turn.lease and _absorb(connection, op)]
+    _rewrite(connection, ours)
     _say(connection, ours)
+    _begun(connection, ours)
     _attempt(connection, ours)
     _sent(connection, ours)
     _remember(connection, ours)
@@ -299,7 +174,7 @@ def _say(connection: sa.Connection, changes: Sequence[Change]) -> None:
             "conversation": op.turn.conversation,
             "message": dump(message),
             "notice": op.notice is not None,
-            "attempt": dump(op.notice) if op.notice else None,
+            "attempt": dump(attempt) if (attempt := op.notice or op.draft) else None,
             "receipt": "",
         }
         for op in changes
@@ -307,6 +182,20 @@ def _say(connection: sa.Connection, changes: Sequence[Change]) -> None:
     ]
     if rows:
         connection.execute(sa.insert(outbox), rows)
+
+
+def _rewrite(connection: sa.Connection, changes: Sequence[Change]) -> None:
+    rows = [{"_id": piece, "_message": dump(message)} for op in changes for piece, message in op.rewrite]
+    if rows:
+        update = sa.update(outbox).where(outbox.c.id == sa.bindparam("_id"))
+        connection.execute(update.values(message=sa.bindparam("_message")), rows)
+
+
+def _begun(connection: sa.Connection, changes: Sequence[Change]) -> None:
+    rows = [{"_id": piece, "_receipt": receipt} for op in changes for piece, receipt in op.begun]
+    if rows:
+        update = sa.update(outbox).where(outbox.c.id == sa.bindparam("_id"))
+        connection.execute(update.values(receipt=sa.bindparam("_receipt"), attempt=None), rows)
 
 
 def _attempt(connection: sa.Connection, changes: Sequence[Change]) -> None:
@@ -350,8 +239,22 @@ def _remember(connection: sa.Connection, changes: Sequence[Change]) -> None:
         for op in changes
         for message in op.remember
     ]
+    # What was said before we came is one row: however much it is, it is remembered with this turn, once.
+    rows += [
+        {
+            "conversation": op.turn.conversation,
+            "turn": op.turn.id,
+            "role": BEFORE,
+            "body": dump(op.recall),
+            "said_at": op.now,
+        }
+        for op in changes
+        if op.recall
+    ]
+    if unsaid := [op.unsay for op in changes if op.unsay]:
+        connection.execute(sa.delete(messages).where(messages.c.turn.in_(unsaid), messages.c.role == "assistant"))
     if rows:
-        connection.execute(_insert(connection, messages).on_conflict_do_nothing(), rows)
+        connection.execute(insert(connection, messages).on_conflict_do_nothing(), rows)
 
 
 # ── by hand ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -379,13 +282,8 @@ def _reopen(connection: sa.Connection, operations: Sequence[Reopen]) -> list[boo
     return results
 
 
-def _insert(connection: sa.Connection, table: sa.Table) -> Any:
-    """An INSERT that knows ON CONFLICT in this database's dialect."""
-    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
-
-
 _WRITES: dict[type, Any] = {
-    Accept: _accept,
+    Accept: accept,
     Change: _change,
     Renew: _renew,
     Adopt: _adopt,

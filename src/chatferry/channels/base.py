@@ -5,12 +5,16 @@ A channel knows its platform and nothing else: not the ledger, not the web frame
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Literal, Protocol
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from typing import Literal, NamedTuple, Protocol, TypeGuard
 
+import aiohttp
 import msgspec
 
+from chatferry.clock import Clock
 from chatferry.model import File, Finding, Grant, Inbound, Message, Receipt
+from chatferry.text import Measure
+from chatferry.words import Words
 
 
 class Capabilities(msgspec.Struct, frozen=True):
@@ -20,7 +24,7 @@ class Capabilities(msgspec.Struct, frozen=True):
     """Messages that one call of `send` takes. 0: nothing is sent, whoever asked fetches the answer."""
     limit: int = 4000
     """Length of one text message, counted in `measure`."""
-    measure: Literal["chars", "utf16", "utf8"] = "chars"
+    measure: Measure = "chars"
     markdown: bool = False
     """The platform shows Markdown; else text is made plain before it is cut."""
     live: bool = False
@@ -35,10 +39,17 @@ class Capabilities(msgspec.Struct, frozen=True):
     """Seconds before its end at which a grant is spent on "on its way" and a collect button, if no answer is there."""
     waiting: bool = False
     """Spend the grant at once on "please wait" and send the answer unprompted."""
+    edits: float = 0.0
+    """Seconds between two edits of a message that grows while the answer is made; the channel is an `Editing` then.
+    0: a message that is out cannot be changed."""
+    keyed: bool = True
+    """The platform knows the `key` of a send again. Else `Editing.find` tells whether a send got through."""
 
 
 COLLECT = "chatferry:collect"
 """The data of a button that fetches what waits."""
+STOP = "chatferry:stop"
+"""The data of a button that stops the answer; its tap comes back as an inbound of kind `stop`."""
 
 
 class Hook(msgspec.Struct, frozen=True):
@@ -58,6 +69,8 @@ class Taken(msgspec.Struct, frozen=True):
     status: int = 200
     body: bytes = b""
     media_type: str = "text/plain"
+    aside: msgspec.Struct | None = None
+    """A courtesy besides, which may be lost (a dialog, a hint): for `Obliging.oblige` once the events are kept."""
 
 
 class Channel(Protocol):
@@ -78,8 +91,8 @@ class Channel(Protocol):
     ) -> Sequence[Receipt]:
         """Send 1 to `caps.batch` messages, all or none, and return a receipt for each.
 
-        With a grant it is spent, sent or not. Without one the same `key` (a UUID) sends at most once.
-        Raises `TryLater`, `Ambiguous` (only with a grant), `NoLeave`, `Gone` or `Final`.
+        With a grant one use of it is spent, sent or not. Without one the same `key` (a UUID) sends at most once where
+        `caps.keyed`. Raises `TryLater`, `Ambiguous` (with a grant, or not `caps.keyed`), `NoLeave`, `Gone` or `Final`.
         """
         ...
 
@@ -98,3 +111,138 @@ class Channel(Protocol):
     def check(self, hook_url: str | None) -> AsyncIterator[Finding]:
         """Try what this channel needs by calling it. `hook_url`: where the platform should reach us, if known."""
         ...
+
+
+class Editing(Channel, Protocol):
+    """A channel on which a message that is out can be changed: `caps.edits` is not 0."""
+
+    def patience(self, inbound: Inbound) -> float | None:
+        """Seconds to wait for the first words before the growing message begins with a placeholder instead.
+
+        0: a placeholder at once. `inf`: the platform shows by itself that we are at work. None: the answer to this
+        cannot be shown before it is whole.
+        """
+        ...
+
+    async def begin(self, inbound: Inbound, message: Message, *, key: str) -> Receipt:
+        """Send a message that will grow. Raises as `send` does without a grant."""
+        ...
+
+    async def edit(self, inbound: Inbound, receipt: Receipt, message: Message, *, last: bool) -> bool:
+        """Let a message that is out read as `message`. The same edit again changes nothing.
+
+        Before the `last` one, False says that the platform's limits leave no room for it now; the last one waits for
+        its turn. Raises `TryLater`, `Vanished`, `Gone` or `Final`.
+        """
+        ...
+
+    async def remove(self, inbound: Inbound, receipt: Receipt) -> None:
+        """Take a message of ours off the platform; one that is not there any more is fine. Raises as `edit` does."""
+        ...
+
+    async def find(self, inbound: Inbound, key: str) -> Receipt | None:
+        """The message that a `send` or `begin` with this key left, or None if there is none. Raises `TryLater`."""
+        ...
+
+    async def may_remove(self, inbound: Inbound, asker: str) -> bool:
+        """May `inbound.sender` have the answer to `asker` removed? If not, they are told so."""
+        ...
+
+
+class Briefing(Channel, Protocol):
+    """A channel whose events do not tell all that the assistant should know."""
+
+    async def brief(self, inbound: Inbound, *, first: bool) -> tuple[Inbound, Sequence[Message]]:
+        """The inbound with names in the place of ids; and if it is the `first` and something was said `earlier`, that,
+        oldest first. What cannot be had is left as it is: no fault of the platform's stops the question.
+        """
+        ...
+
+
+class Obliging(Channel, Protocol):
+    """A channel that does something besides: see `Taken.aside`."""
+
+    async def oblige(self, aside: msgspec.Struct) -> None:
+        """Do it. Raises Fault; nobody tries again."""
+        ...
+
+
+class Listening(Channel, Protocol):
+    """A channel that has something to do as long as we serve, such as holding a connection on which events come."""
+
+    async def listen(self, accept: Callable[[Taken], Awaitable[object]]) -> None:
+        """Run until cancelled. `accept` keeps what was taken; it raises Unavailable if it could not."""
+        ...
+
+
+class Visit(msgspec.Struct, frozen=True):
+    """A person's browser at one of a channel's pages."""
+
+    path: str
+    query: Mapping[str, str]
+    cookies: Mapping[str, str]
+    at: float
+    """Unix seconds."""
+
+
+class Page(msgspec.Struct, frozen=True):
+    """What the browser gets. `headers` as they are sent, `Location` and `Set-Cookie` among them."""
+
+    body: str = ""
+    status: int = 200
+    headers: Mapping[str, str] = {}
+    media_type: str = "text/html"
+
+
+class Visited(Channel, Protocol):
+    """A channel with pages for people, such as the ones through which it is installed."""
+
+    pages: tuple[str, ...]
+    """Their paths, such as `/slack/install`."""
+
+    async def visit(self, visit: Visit) -> Page:
+        """Answer a GET."""
+        ...
+
+
+class Vault(Protocol):
+    """Secrets that a channel was given at run time, by name, encrypted where they lie."""
+
+    async def get(self, name: str) -> bytes | None: ...
+
+    async def put(self, name: str, secret: bytes) -> None: ...
+
+    async def drop(self, name: str) -> None: ...
+
+
+class Surroundings(NamedTuple):
+    """What a channel may use beside its own settings."""
+
+    http: aiohttp.ClientSession
+    clock: Clock
+    words: Words
+    """The language of its assistant."""
+    vault: Vault | None = None
+    """None where `server.secret` is not set."""
+    public_url: str | None = None
+
+
+def editing(channel: Channel) -> TypeGuard[Editing]:
+    """Can messages that are out be changed?"""
+    return channel.caps.edits > 0
+
+
+def briefing(channel: Channel) -> TypeGuard[Briefing]:
+    return hasattr(channel, "brief")
+
+
+def obliging(channel: Channel) -> TypeGuard[Obliging]:
+    return hasattr(channel, "oblige")
+
+
+def listening(channel: Channel) -> TypeGuard[Listening]:
+    return hasattr(channel, "listen")
+
+
+def visited(channel: Channel) -> TypeGuard[Visited]:
+    return hasattr(channel, "visit")

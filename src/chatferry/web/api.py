@@ -153,7 +153,7 @@ class _Service:
         """
         gateway, inbound = self._gateway, call.inbound
         try:
-            (accepted,) = await gateway.intake.accept("api", Taken((inbound,)))
+            (accepted,) = await gateway.intake.accept(self._api, Taken((inbound,)))
             # Held before the ledger is read, so that no end falls between the two.
             tail = gateway.feed.tail(accepted.turn)
             if accepted.new:
@@ -179,7 +179,7 @@ class _Service:
             # While we drain nothing is taken, and what runs comes to its end.
             with suppress(Unavailable):
                 back = msgspec.structs.replace(call.inbound, kind="retract")
-                await self._gateway.intake.accept("api", Taken((back,)))
+                await self._gateway.intake.accept(self._api, Taken((back,)))
 
     def _refused(self, refusal: Rejected) -> Response:
         self._note(refusal)

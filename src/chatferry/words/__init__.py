@@ -30,6 +30,22 @@ class Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     more_label: str
     nothing_waiting: str
     """A button was tapped, and everything has been delivered."""
+    answering: str
+    """Stands where the answer will grow."""
+    stop: str
+    """The button under an answer that grows."""
+    stopped: str
+    """Ends an answer that somebody stopped; Markdown."""
+    stop_answer: str
+    """The command on a message, and the title of its dialog: 24 characters at most."""
+    stop_sure: str
+    delete_answer: str
+    """The command on a message: 24 characters at most."""
+    cancel: str
+    not_yours: str
+    """Refuses to delete the answer to another person."""
+    not_mine: str
+    """Refuses to stop or delete what is not our answer."""
     sorry_busy: str
     """The model takes no more at the moment."""
     sorry_failed: str

@@ -1,0 +1,204 @@
+"""Keeping what a channel took in: a row for each event that is owed something, an effect for each that is not.
+
+All functions are synchronous and run inside the ledger's one transaction (`writes`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from chatferry.model import Inbound, conversation_key
+from chatferry.rows import INBOUND, dump, insert
+from chatferry.tables import messages, outbox, state_is, turns
+
+
+class Accepted(msgspec.Struct, frozen=True):
+    """The turn that an event owes or concerns, 0 for none; whether this delivery made it; and which one is to end."""
+
+    turn: int
+    new: bool
+    ends: int = 0
+
+
+class Accept(msgspec.Struct, frozen=True):
+    """Keep what a channel took in."""
+
+    channel: str
+    events: tuple[Inbound, ...]
+    now: float
+
+
+Key = tuple[str, str]
+
+
+def accept(connection: sa.Connection, operations: Sequence[Accept]) -> list[list[Accepted]]:
+    """A result for each event of each operation, in their order."""
+    rows = _owed(connection, operations)
+    made: dict[Key, int] = {}
+    if rows:
+        found = connection.execute(
+            insert(connection, turns).on_conflict_do_nothing().returning(turns.c.id, turns.c.channel, turns.c.event),
+            rows,
+        )
+        made = {(row.channel, row.event): row.id for row in found}
+    keys = [(row["channel"], row["event"]) for row in rows]
+    known: dict[Key, int] = {}
+    if missing := [key for key in keys if key not in made]:
+        pair = sa.tuple_(turns.c.channel, turns.c.event)
+        found = connection.execute(sa.select(turns.c.id, turns.c.channel, turns.c.event).where(pair.in_(missing)))
+        known = {(row.channel, row.event): row.id for row in found}
+    known |= made
+
+    def accepted(channel: str, event: Inbound, now: float) -> Accepted:
+        key = (channel, event.event)
+        conversation = conversation_key(channel, event.conversation)
+        if event.kind in EFFECTS:
+            return EFFECTS[event.kind](connection, conversation, event)
+        # Two copies in one batch are one new turn: the first takes it.
+        turn, new = known.get(key, 0), made.pop(key, None) is not None
+        if new and event.kind == "heard":
+            _hear(connection, turn, conversation, event, now)
+        if new and event.kind == "erase":
+            return Accepted(turn, True, _stop(connection, conversation, event).ends)
+        return Accepted(turn, new)
+
+    return [[accepted(op.channel, event, op.now) for event in op.events] for op in operations]
+
+
+def _owed(connection: sa.Connection, operations: Sequence[Accept]) -> list[dict[str, Any]]:
+    """The rows of all events that make one: not those which have their effect at once, nor those of talks of others."""
+    owed = [(op, event) for op in operations for event in op.events if event.kind not in EFFECTS]
+    ours = {conversation_key(op.channel, event.conversation) for op, event in owed if not event.joined}
+    unsure = {conversation_key(op.channel, event.conversation) for op, event in owed if event.joined} - ours
+    if unsure:
+        known = sa.select(turns.c.conversation).where(turns.c.conversation.in_(unsure)).distinct()
+        ours |= set(connection.execute(known).scalars())
+    rows = [_row(op.channel, event, op.now) for op, event in owed]
+    return [row for row in rows if row["conversation"] in ours]
+
+
+def _row(channel: str, event: Inbound, now: float) -> dict[str, Any]:
+    heard = event.kind == "heard"
+    return {
+        "channel": channel,
+        "event": event.event,
+        "conversation": conversation_key(channel, event.conversation),
+        "kind": event.kind,
+        "state": "done" if heard else "due",
+        "due_at": now,
+        "inbound": dump(event),
+        "ref": event.ref,
+        "grant": dump(event.grant) if event.grant else None,
+        "lease": 0,
+        "leased_until": 0.0,
+        "attempts": 0,
+        "accepted_at": now,
+        "finished_at": now if heard else None,
+        "finish": "",
+        "model": "",
+        "prompt_tokens": 0,
+        "completion_tokens": 0,
+        "error": "",
+    }
+
+
+def _hear(connection: sa.Connection, turn: int, conversation: str, event: Inbound, now: float) -> None:
+    if event.message is not None:
+        row = {"conversation": conversation, "turn": turn, "role": "user", "body": dump(event.message), "said_at": now}
+        connection.execute(sa.insert(messages), row)
+
+
+# ── what has its effect at once ──────────────────────────────────────────────────────────────────────────────────
+
+_TURN = sa.select(turns.c.id, turns.c.state, turns.c.inbound, turns.c.answer, turns.c.merged_into)
+
+
+def _said(connection: sa.Connection, conversation: str, ref: str) -> list[Any]:
+    """The turn of a message, and the one that answers for it."""
+    query = _TURN.where(
+        turns.c.conversation == conversation, turns.c.ref == ref, turns.c.kind.in_(("message", "heard"))
+    )
+    mine = connection.execute(query).first() if ref else None
+    if mine is None:
+        return []
+    answering = mine.merged_into and connection.execute(_TURN.where(turns.c.id == mine.merged_into)).one()
+    return [mine, answering] if answering else [mine]
+
+
+def _retract(connection: sa.Connection, conversation: str, event: Inbound) -> Accepted:
+    """Forget a message that its writer took back, in its turn, in the turn that answers for it, and in the history.
+
+    A turn that has nothing left to answer is withdrawn; one that has, and is not answered yet, is asked anew.
+    """
+    concerned = _said(connection, conversation, event.ref)
+    for turn in concerned:
+        _forget(connection, turn, event.ref)
+    last = concerned[-1].id if concerned else 0
+    return Accepted(last, False, last)
+
+
+def _forget(connection: sa.Connection, turn: Any, ref: str) -> None:
+    inbound = INBOUND.decode(turn.inbound).without(ref)
+    columns: dict[str, object] = {"inbound": dump(inbound)}
+    if turn.state in ("due", "doing"):
+        out = sa.exists().where(outbox.c.turn == turn.id, outbox.c.sent_at.is_(None), outbox.c.receipt != "")
+        if inbound.said is not None:
+            if turn.answer is None:
+                # Whoever is asking the model with the old words has thereby lost the turn.
+                columns["state"] = "due"
+        elif connection.execute(sa.select(out)).scalar():
+            # To take off the platform what has begun to grow there.
+            columns |= {"state": "due", "answer": None}
+        else:
+            columns["state"] = "withdrawn"
+    connection.execute(sa.update(turns).where(turns.c.id == turn.id).values(columns))
+    _tell_history(connection, turn.id, inbound)
+
+
+def _tell_history(connection: sa.Connection, turn: int, inbound: Inbound) -> None:
+    said = sa.and_(messages.c.turn == turn, messages.c.role == "user")
+    if inbound.said is None:
+        connection.execute(sa.delete(messages).where(said))
+    else:
+        connection.execute(sa.update(messages).where(said).values(body=dump(inbound.said)))
+
+
+def _change(connection: sa.Connection, conversation: str, event: Inbound) -> Accepted:
+    """Put new words in the place of a message that is not answered yet; who asks with the old ones loses the turn."""
+    message, ends = event.message, 0
+    for turn in _said(connection, conversation, event.ref) if message is not None else ():
+        inbound = INBOUND.decode(turn.inbound)
+        changed = inbound.changed(event.ref, message) if message is not None else inbound
+        waits = turn.state in ("due", "doing", "merged") and turn.answer is None
+        if changed == inbound or not (waits or inbound.kind == "heard"):
+            continue
+        columns: dict[str, object] = {"inbound": dump(changed)}
+        if turn.state == "doing":
+            columns["state"], ends = "due", turn.id
+        connection.execute(sa.update(turns).where(turns.c.id == turn.id).values(columns))
+        _tell_history(connection, turn.id, changed)
+    return Accepted(ends, False, ends)
+
+
+def _stop(connection: sa.Connection, conversation: str, event: Inbound) -> Accepted:
+    """End the answer that is being made, if it is the one that is meant. It is noted, for whoever goes on with it."""
+    query = sa.select(turns.c.id).where(turns.c.conversation == conversation, turns.c.answer.is_(None))
+    if event.ref:
+        meant = sa.select(outbox.c.turn).where(
+            outbox.c.conversation == conversation, outbox.c.sent_at.is_(None), outbox.c.receipt == event.ref
+        )  # fmt: skip
+        query = query.where(turns.c.id.in_(meant), state_is("due", "doing"))
+    else:
+        query = query.where(state_is("doing"))
+    turn = connection.execute(query).scalar()
+    if turn is None:
+        return Accepted(0, False)
+    connection.execute(sa.update(turns).where(turns.c.id == turn).values(stopped=True))
+    return Accepted(turn, False, turn)
+
+
+EFFECTS = {"retract": _retract, "change": _change, "stop": _stop}

@@ -1,0 +1,37 @@
+"""Where a talk on Slack takes place, as the address that the core keeps."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Place(NamedTuple):
+    """`ACCOUNT/CHANNEL`, `ACCOUNT/CHANNEL/THREAD` or, for a slash command, `ACCOUNT/CHANNEL/ask/USER`.
+
+    account: the workspace's id, or `ENTERPRISE+WORKSPACE` where the whole organisation installed us.
+    """
+
+    account: str
+    channel: str
+    thread: str = ""
+    """The `ts` of the message that the thread hangs on."""
+    asker: str = ""
+    """Whose slash command it is."""
+
+    def __str__(self) -> str:
+        if self.asker:
+            return f"{self.account}/{self.channel}/ask/{self.asker}"
+        return "/".join(filter(None, (self.account, self.channel, self.thread)))
+
+    @classmethod
+    def of(cls, address: str) -> Place:
+        """The place of an address that `str` made."""
+        account, channel, *rest = (*address.split("/"), "")
+        if rest[0] == "ask":
+            return cls(account, channel, asker=rest[1])
+        return cls(account, channel, rest[0])
+
+    @property
+    def team(self) -> str:
+        """The workspace alone."""
+        return self.account.rpartition("+")[2]

@@ -1,0 +1,54 @@
+"""Values as the rows that hold them, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from chatferry.model import APOLOGY, Attempt, Grant, Inbound, Message, Turn
+from chatferry.tables import turns
+
+BEFORE = "before"
+"""The role of a row that holds all that was said before we came."""
+
+INBOUND = msgspec.json.Decoder(Inbound)
+MESSAGE = msgspec.json.Decoder(Message)
+GRANT = msgspec.json.Decoder(Grant)
+ATTEMPT = msgspec.json.Decoder(Attempt)
+MESSAGES = msgspec.json.Decoder(tuple[Message, ...])
+_encoder = msgspec.json.Encoder()
+
+TURN = (turns.c.id, turns.c.lease, turns.c.channel, turns.c.inbound, turns.c.grant, turns.c.accepted_at,
+        turns.c.attempts, turns.c.answer, turns.c.finish, turns.c.error, turns.c.stopped)  # fmt: skip
+
+
+def dump(value: msgspec.Struct | Sequence[msgspec.Struct]) -> str:
+    """A value as the JSON text that the tables hold."""
+    return _encoder.encode(value).decode()
+
+
+def turn_of(row: Any) -> Turn:
+    """A row of `TURN` as the value."""
+    return Turn(
+        id=row.id,
+        lease=row.lease,
+        channel=row.channel,
+        inbound=INBOUND.decode(row.inbound),
+        accepted_at=row.accepted_at,
+        attempts=row.attempts,
+        grant=GRANT.decode(row.grant) if row.grant else None,
+        answer=MESSAGE.decode(row.answer) if row.answer else None,
+        finish=row.finish,
+        # A fault of an earlier try to deliver is no word about the answer.
+        error=row.error if row.finish == APOLOGY else "",
+        stopped=row.stopped,
+    )
+
+
+def insert(connection: sa.Connection, table: sa.Table) -> Any:
+    """An INSERT that knows ON CONFLICT in this database's dialect."""
+    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
