@@ -27,6 +27,8 @@ CORE = {
     "commit",
     "writes",
     "accepting",
+    "held",
+    "growth",
     "rows",
     "tables",
     "database",

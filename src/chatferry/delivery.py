@@ -18,55 +18,17 @@ from typing import Any
 
 import structlog
 
-from chatferry import text
-from chatferry.assistant import Assistant
-from chatferry.channels.base import COLLECT, Capabilities, Channel
+from chatferry.channels.base import COLLECT, Channel, Editing, editing
 from chatferry.clock import Clock
-from chatferry.errors import Ambiguous, Fault, Final, Gone, NoLeave, TryLater
+from chatferry.errors import Ambiguous, Fault, Final, Gone, NoLeave, TryLater, Vanished
+from chatferry.held import Held
 from chatferry.ledger import Ledger
 from chatferry.model import Attempt, Button, Grant, Message, Piece, Receipt, Turn, says
-from chatferry.plain import plain
 
 log = structlog.get_logger(__name__)
 
 _ASK_AGAIN = (0.5, 2.0)
 """Seconds before a call that may have been done is made again in the same breath."""
-
-
-class Held:
-    """A turn while this process works on it. `turn` is replaced as the ledger moves on."""
-
-    def __init__(self, turn: Turn, channel: Channel, assistant: Assistant, nudged: asyncio.Event) -> None:
-        self.turn = turn
-        self.channel = channel
-        self.assistant = assistant
-        self.nudged = nudged
-        """Set when something else came in this conversation."""
-        self.made = asyncio.Event()
-        """Set when the model is done, well or not."""
-        self.passed: Grant | None = None
-        """A grant that may end unused, because the answer can be pushed."""
-        self.asking: asyncio.Task[None] | None = None
-        """The model call, while it runs."""
-        self._task = asyncio.current_task()
-
-    def interrupt(self) -> None:
-        """Stop the model; what it had said stands."""
-        if self.asking is not None:
-            self.asking.cancel()
-
-    def drop(self) -> None:
-        """Stop all work on the turn: another worker has it."""
-        if self._task is not None:
-            self._task.cancel()
-
-
-def pieces_of(answer: Message, caps: Capabilities) -> list[Message]:
-    """The messages in which an answer goes out: made plain where the platform shows no Markdown, cut to its limit."""
-    shown = answer.text if caps.markdown else plain(answer.text)
-    if not shown.strip():  # nothing but Markdown, say an empty heading
-        shown = answer.text
-    return [says("assistant", piece) for piece in text.split(shown, caps.limit, caps.measure)]
 
 
 class Delivery:
@@ -168,14 +130,18 @@ class Delivery:
             if not pieces:
                 if held.turn.inbound.kind == "collect" and not said:
                     await self._nothing_waits(held)
-                return await self._ledger.finish(held.turn, said)
+                return await self._finish(held, said)
             attempt = next((piece.attempt for piece in pieces if piece.attempt is not None), None)
             grant = self._open(held.turn.grant)
             try:
                 if attempt is not None:
                     await self._resolve(held, [piece for piece in pieces if piece.attempt == attempt], attempt)
                     continue
-                if grant is not None:
+                if editing(held.channel) and (out := [p for p in pieces if p.receipt or not p.message.parts]):
+                    sent = await self._complete(held, held.channel, out)
+                    if not sent:
+                        continue
+                elif grant is not None:
                     sent = await self._by_grant(held, pieces, grant)
                 elif await self._may_push(held.channel):
                     sent = await self._by_push(held, pieces[: held.channel.caps.batch])
@@ -192,13 +158,65 @@ class Delivery:
                 await self._ledger.abandon(held.turn, others, str(fault))
                 continue
             if len(sent) >= len(pieces):
-                return await self._ledger.finish(held.turn, said, sent=sent)
+                return await self._finish(held, said, sent=sent)
             if sent:
                 await self._ledger.sent(held.turn, sent)
             elif grant is None:
                 # No leave is open. What is ours waits to be collected; a tap itself owes nothing more.
                 state = "parked" if any(piece.turn == held.turn.id for piece in pieces) else "done"
-                return await self._ledger.finish(held.turn, said, state=state)
+                return await self._finish(held, said, state=state)
+
+    async def _finish(
+        self,
+        held: Held,
+        said: Sequence[Message],
+        *,
+        state: str = "done",
+        sent: Sequence[tuple[Piece, Receipt]] = (),
+    ) -> str:
+        inbound = held.turn.inbound
+        if state == "done" and inbound.kind == "message" and inbound.said is None:
+            state = "withdrawn"
+        return await self._ledger.finish(held.turn, said, state=state, sent=sent, error=held.note)
+
+    async def _complete(self, held: Held, channel: Editing, pieces: Sequence[Piece]) -> list[tuple[Piece, Receipt]]:
+        """Let messages that grew say what they say in the end, and remove those that are not needed after all."""
+        done: list[tuple[Piece, Receipt]] = []
+        for piece in pieces:
+            inbound, receipt = held.turn.inbound, Receipt(piece.receipt)
+            try:
+                if not piece.message.parts:
+                    if piece.receipt:
+                        await channel.remove(inbound, receipt)
+                elif held.final.get(piece.receipt) != piece.message.text:
+                    await channel.edit(inbound, receipt, piece.message, last=True)
+            except Vanished as fault:
+                # Whoever removed it does not want to read it.
+                log.info("the answer was removed", turn=held.turn.id)
+                held.note = str(fault)
+            except Gone:
+                raise
+            except Final as fault:
+                if not piece.message.parts:
+                    raise
+                log.warning("cannot be edited, so it is sent", turn=held.turn.id, error=str(fault))
+                await self._ledger.begun(held.turn, piece, Receipt())
+                continue
+            done.append((piece, receipt))
+        return done
+
+    async def erase(self, held: Held, channel: Editing) -> None:
+        """Take an answer off the platform and out of the history, if whoever wants that may."""
+        turn, inbound = held.turn, held.turn.inbound
+        found = await self._ledger.answer_of(turn.conversation, inbound.ref)
+        answered, asker, receipts = (found[0], found[1].sender, found[2]) if found else (0, "", [inbound.ref])
+        if not await channel.may_remove(inbound, asker):
+            held.note = "refused: only whoever asked, or an admin, may have an answer removed"
+            return
+        for receipt in receipts:
+            await channel.remove(inbound, Receipt(receipt))
+        if answered:
+            await self._ledger.erased(turn, answered)
 
     async def _fresh(self, turn: Turn) -> Turn:
         """The turn with the grant of a tap that came in the meantime, where its own is gone."""
@@ -274,6 +292,14 @@ class Delivery:
         if all(piece.notice for piece in pieces):
             # Now that the answer is there the notice is void; if it did not go out, its grant is still good.
             held.turn = await self._ledger.unsent(held.turn, pieces, self._open(attempt.grant))
+            return
+        if attempt.grant is None and editing(held.channel) and not held.channel.caps.keyed:
+            for piece in pieces:
+                found = await held.channel.find(held.turn.inbound, attempt.key)
+                if found is None:
+                    held.turn = await self._ledger.unsent(held.turn, [piece])
+                else:
+                    await self._ledger.begun(held.turn, piece, found)
             return
         if attempt.grant is None:
             if sent := await self._push(held, pieces, attempt.key):

@@ -55,6 +55,11 @@ class Tail:
             self._round += 1
             self._ring()
 
+    async def grown(self, beyond: str) -> None:
+        """Return once the answer so far is another than `beyond`."""
+        while self.text == beyond:
+            await self._changed.wait()
+
     def end(self, outcome: Outcome) -> None:
         """The turn is closed and in the ledger."""
         self._end = outcome

@@ -7,21 +7,23 @@ import contextlib
 import importlib
 import random
 from collections.abc import AsyncIterator, Mapping
+from functools import partial
 from typing import Any
 
 import aiohttp
 import structlog
 
 from chatferry.assistant import Assistant
-from chatferry.channels.base import Channel
+from chatferry.channels.base import Channel, Surroundings, listening
 from chatferry.clock import Clock, SystemClock
-from chatferry.config import ModelSettings, Settings
+from chatferry.config import ChannelSettings, ModelSettings, Settings
 from chatferry.database import Database, migrate, open_database
 from chatferry.delivery import Delivery
 from chatferry.dispatch.inprocess import InProcess
 from chatferry.engines.base import Engine
 from chatferry.engines.route import Route
 from chatferry.feed import Feed
+from chatferry.growth import Growth
 from chatferry.intake import Intake
 from chatferry.ledger import Ledger
 from chatferry.metrics import Metrics
@@ -31,7 +33,7 @@ from chatferry.worker import Worker
 
 log = structlog.get_logger(__name__)
 
-CHANNELS = {"line": "chatferry.channels.line:Line"}
+CHANNELS = {"line": "chatferry.channels.line:Line", "slack": "chatferry.channels.slack:Slack"}
 ENGINES = {
     "openai": "chatferry.engines.openai:OpenAI",
     "gemini": "chatferry.engines.gemini:Gemini",
@@ -50,11 +52,12 @@ class Gateway:
         self.ledger = Ledger(database, clock)
         self.engines = {name: make_engine(name, model, http, clock) for name, model in settings.models.items()}
         self.assistants = _assistants(settings, self.engines, clock)
-        self.channels = make_channels(settings, http, clock)
+        self.channels = make_channels(settings, http, clock, database)
         self.dispatcher = InProcess(self.ledger.due, clock, concurrency=settings.server.concurrency)
         self.worker = Worker(
             self.ledger,
             Delivery(self.ledger, clock),
+            Growth(self.ledger, clock),
             self.feed,
             clock,
             self.metrics,
@@ -69,9 +72,16 @@ class Gateway:
         """Answer until `stop`; then what runs has `server.drain` seconds to end, and the rest is for the next start."""
         async with asyncio.TaskGroup() as group:
             leases = group.create_task(self.worker.keep_leases(), name="leases")
+            ears = [
+                group.create_task(channel.listen(partial(self.intake.accept, channel)), name=f"ears of {channel.name}")
+                for channel in self.channels.values()
+                if listening(channel)
+            ]
             answering = group.create_task(self.dispatcher.run(self.worker.handle), name="dispatch")
             await _either(stop, answering)
             self.intake.close()
+            for ear in ears:
+                ear.cancel()
             self.dispatcher.stop()
             log.info("stopping", running=self.worker.running, drain=self.settings.server.drain)
             await asyncio.wait([answering], timeout=self.settings.server.drain)
@@ -111,11 +121,23 @@ def make_engine(name: str, settings: ModelSettings, http: aiohttp.ClientSession,
     return engine
 
 
-def make_channels(settings: Settings, http: aiohttp.ClientSession, clock: Clock) -> Mapping[str, Channel]:
-    """All configured channels by name, the API among them."""
-    channels: dict[str, Channel] = {
-        name: _load(CHANNELS[channel.type])(name, channel, http, clock) for name, channel in settings.channels.items()
-    }
+def make_channels(
+    settings: Settings, http: aiohttp.ClientSession, clock: Clock, database: Database | None = None
+) -> Mapping[str, Channel]:
+    """All configured channels by name, the API among them. Without a database none can look at what it was given."""
+
+    def channel(name: str, its: ChannelSettings) -> Channel:
+        tongue = settings.assistants[its.assistant].tongue
+        kept, vault = settings.server.secret, None
+        if kept and database:
+            from chatferry.vault import Vault
+
+            vault = Vault(database, name, kept.get_secret_value(), clock)
+        around = Surroundings(http, clock, words(tongue), vault, settings.server.public_url)
+        made: Channel = _load(CHANNELS[its.type])(name, its, around)
+        return made
+
+    channels = {name: channel(name, its) for name, its in settings.channels.items()}
     if settings.api is not None:
         from chatferry.channels.api import Api
 

@@ -47,10 +47,16 @@ async def build(assistant: Assistant, inbound: Inbound, history: AsyncIterator[M
 
 
 def spoken(message: Message, words: Words) -> Message:
-    """The message in words alone: a file becomes its name in brackets, for models that only read."""
+    """The message in words alone, for models that only read: a file becomes its name in brackets.
+
+    Where there are several people, who said it stands before it.
+    """
     parts: list[Part] = [
         Text(_placeholder(part, words)) if isinstance(part, File) else part for part in message.parts
     ]  # fmt: skip
+    if message.name and message.role == "user":
+        first, *rest = parts or [Text("")]
+        parts = [Text(f"{message.name}: {first.text}" if isinstance(first, Text) else f"{message.name}:"), *rest]
     return msgspec.structs.replace(message, parts=tuple(parts))
 
 

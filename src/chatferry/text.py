@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
 from itertools import accumulate
 from typing import Literal, NamedTuple
 
@@ -44,31 +45,53 @@ def split(text: str, limit: int, measure: Measure = "chars") -> list[str]:
     second half of the piece, and else between two characters as a reader knows them. A block of code that has to be
     cut is closed, and opened again in its language. White space alone has no pieces. Time is linear in the text.
     """
+    return [cut.piece for cut in _cuts(text, limit, measure) if cut.piece.strip()]
+
+
+class Cut(NamedTuple):
+    """A piece, and how the text goes on behind it."""
+
+    piece: str
+    rest: int
+    """Where in the text what follows begins."""
+    head: str
+    """What opens the block of code again that the cut is in."""
+
+
+def first(text: str, limit: int, measure: Measure = "chars") -> Cut | None:
+    """The first piece of a text that is too long for one; None where it fits."""
+    if length(text, measure) <= limit:
+        return None
+    cut = next(_cuts(text, limit, measure))
+    return cut if cut.rest < len(text) else None
+
+
+def _cuts(text: str, limit: int, measure: Measure) -> Iterator[Cut]:
     if limit < MIN_LIMIT:
         raise ValueError(f"a limit of {limit} is less than one character may need ({MIN_LIMIT})")
     if length(text, measure) <= limit:
-        return [text] if text.strip() else []
+        yield Cut(text, len(text), "")
+        return
     fences = [fence for fence in _fences(text) if length(fence.head + fence.tail, measure) * 8 <= limit]
     reserve = max((length(fence.tail, measure) for fence in fences), default=0)
-    pieces: list[str] = []
     start, head = 0, ""
     while start < len(text):
         room = limit - length(head, measure)
         if len(text) - start <= room and length(text[start:], measure) <= room:
-            pieces.append(head + text[start:])
-            break
+            yield Cut(head + text[start:], len(text), "")
+            return
         end = _reach(text, start, room - reserve, measure)
         cut = _cut(text, start, end, fences)
         fence = _around(fences, cut)
         if fence is None:
-            pieces.append(head + text[start:cut].rstrip())
+            piece = head + text[start:cut].rstrip()
             start, head = _past(_BLANK, text, cut), ""
-            continue
-        pieces.append(head + text[start : min(cut, fence.close)] + fence.tail)
-        start, head = _past(_BLANK_LINES, text, cut), fence.head
-        if start >= fence.close:  # nothing is left in the block: opening it again would show an empty one
-            start, head = _past(_BLANK, text, fence.end), ""
-    return [piece for piece in pieces if piece.strip()]
+        else:
+            piece = head + text[start : min(cut, fence.close)] + fence.tail
+            start, head = _past(_BLANK_LINES, text, cut), fence.head
+            if start >= fence.close:  # nothing is left in the block: opening it again would show an empty one
+                start, head = _past(_BLANK, text, fence.end), ""
+        yield Cut(piece, start, head)
 
 
 class _Fence(NamedTuple):

@@ -12,12 +12,14 @@ import structlog
 
 from chatferry import prompt
 from chatferry.assistant import Assistant
-from chatferry.channels.base import Channel
+from chatferry.channels.base import Channel, briefing, editing
 from chatferry.clock import Clock
-from chatferry.delivery import Delivery, Held, pieces_of
+from chatferry.delivery import Delivery
 from chatferry.engines.base import Delta, Done, Prompt, Restart
 from chatferry.errors import Ambiguous, Fault, Final, Gone, LeaseLost, TryLater, Unavailable
 from chatferry.feed import Feed, Outcome, Tail
+from chatferry.growth import Growth
+from chatferry.held import Held
 from chatferry.ledger import Ledger
 from chatferry.metrics import Metrics
 from chatferry.model import APOLOGY, Message, Turn, says
@@ -36,6 +38,7 @@ class Worker:
         self,
         ledger: Ledger,
         delivery: Delivery,
+        growth: Growth,
         feed: Feed,
         clock: Clock,
         metrics: Metrics,
@@ -48,6 +51,7 @@ class Worker:
         """assigned: the assistant of each channel, by name; an event may ask for another."""
         self._ledger = ledger
         self._delivery = delivery
+        self._growth = growth
         self._feed = feed
         self._clock = clock
         self._metrics = metrics
@@ -154,21 +158,30 @@ class Worker:
         """The answer, stored with the pieces in which it goes out."""
         inbound, assistant = held.turn.inbound, held.assistant
         asked = _Asked()
+        if editing(held.channel) and held.turn.lease > 1:
+            begun = await self._ledger.pending(held.turn.conversation)
+            held.drafts = [piece for piece in begun if piece.turn == held.turn.id and not piece.notice]
         if inbound.kind == "greeting":
             outcome = Outcome(says("assistant", assistant.greeting))
         elif inbound.kind == "push":
             outcome = Outcome(inbound.said)
         elif inbound.kind == "collect":
             return Outcome(None)
+        elif inbound.kind == "erase":
+            if editing(held.channel):
+                await self._delivery.erase(held, held.channel)
+            return Outcome(None)
+        elif inbound.said is None or held.stopped:
+            outcome = Outcome(None, "stopped")
         else:
             await self._merge(held)
+            await self._brief(held)
             outcome = await self._ask(held, tail, asked)
-        answer = outcome.answer or says("assistant", "")
-        caps = held.channel.caps
         held.turn = await self._ledger.answered(
             held.turn,
-            answer,
-            pieces_of(answer, caps) if answer.text and caps.batch else (),
+            outcome.answer or says("assistant", ""),
+            _pieces(held, outcome),
+            drafts=held.drafts,
             finish=outcome.finish,
             model=outcome.model,
             usage=outcome.usage,
@@ -186,6 +199,16 @@ class Worker:
         if others:
             held.turn = await self._ledger.absorb(held.turn, others)
 
+    async def _brief(self, held: Held) -> None:
+        """What the channel can tell beside the event, where it can, kept with the turn."""
+        channel, inbound = held.channel, held.turn.inbound
+        if not briefing(channel):
+            return
+        first = inbound.earlier and not await self._ledger.acquainted(held.turn.conversation)
+        told, before = await channel.brief(inbound, first=first)
+        if told != inbound or before:
+            held.turn = await self._ledger.briefed(held.turn, told, before)
+
     async def _ask(self, held: Held, tail: Tail, asked: _Asked) -> Outcome:
         """Ask the model, and keep the person company meanwhile."""
         history = self._ledger.history(held.turn.conversation)
@@ -196,13 +219,19 @@ class Worker:
                 attended = caps.waiting or caps.notice or held.assistant.settings.busy == "interrupt"
                 company = group.create_task(self._delivery.attend(held)) if caps.batch and attended else None
                 typing = group.create_task(self._delivery.type(held)) if caps.typing else None
+                shown = (
+                    group.create_task(self._growth.show(held, held.channel, tail)) if editing(held.channel) else None
+                )
                 held.asking = group.create_task(self._stream(held, question, tail, asked))
+                if held.stopped:  # while we were preparing
+                    held.asking.cancel()
                 await asyncio.wait([held.asking])
                 held.made.set()
                 if typing is not None:
                     typing.cancel()
-                if company is not None:
-                    await company
+                for task in (company, shown):
+                    if task is not None:
+                        await task  # not cut off: an edit on its way must not arrive after the last one
         except BaseExceptionGroup as faults:
             # One of ours (the lease, the ledger): the guard knows what to do with each.
             raise faults.exceptions[0] from None
@@ -295,7 +324,8 @@ def _outcome(asked: _Asked, text: str, held: Held) -> Outcome:
         return Outcome(says("assistant", sorry), APOLOGY, error=str(asked.fault))
     if done is None:
         # Interrupted. What somebody has read of it stands; what nobody has seen was never said.
-        return Outcome(says("assistant", text) if text and held.channel.caps.live else None, "stopped")
+        read = held.channel.caps.live or held.drafts
+        return Outcome(says("assistant", text) if text and read else None, "stopped")
     if not text.strip() and done.finish == "filter":
         # To ask again would not help, so this is an answer, if a poor one.
         text = words.sorry_filtered
@@ -309,10 +339,20 @@ def _outcome(asked: _Asked, text: str, held: Held) -> Outcome:
     return Outcome(says("assistant", text), done.finish, done.usage, done.model)
 
 
+def _pieces(held: Held, outcome: Outcome) -> list[Message]:
+    """The messages in which the answer goes out; one that was stopped while it grew says so."""
+    if not held.channel.caps.batch or (held.turn.inbound.kind == "message" and held.turn.inbound.said is None):
+        return []
+    text = outcome.answer.text if outcome.answer is not None else ""
+    if outcome.finish == "stopped" and held.drafts:
+        text = f"{text.rstrip()}…{held.assistant.words.stopped}"
+    return held.layout.pieces(text)
+
+
 def _said(turn: Turn, outcome: Outcome) -> list[Message]:
     """What the history remembers of the turn: both sides, or nothing where the model gave no answer."""
     inbound, answer = turn.inbound, outcome.answer
-    if outcome.finish == APOLOGY or inbound.kind == "collect" or inbound.context is not None:
+    if outcome.finish == APOLOGY or inbound.kind in ("collect", "erase") or inbound.context is not None:
         return []
     asked = inbound.said
     said = [asked] if inbound.kind == "message" and asked is not None else []

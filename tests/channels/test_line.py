@@ -10,7 +10,7 @@ from uuid import uuid4
 import aiohttp
 import pytest
 
-from chatferry.channels.base import COLLECT
+from chatferry.channels.base import COLLECT, Surroundings
 from chatferry.channels.line import Line
 from chatferry.clock import SystemClock
 from chatferry.config import LineSettings
@@ -20,6 +20,7 @@ from chatferry.simulator.line import LineSimulator
 from chatferry.simulator.line_people import address
 from chatferry.simulator.line_records import Fault
 from chatferry.simulator.serving import serving
+from chatferry.words import words
 from tests.contracts import channel as contract
 
 ANN = "U" + "a" * 32
@@ -46,7 +47,11 @@ class World:
     http: aiohttp.ClientSession
 
     def line(self, **more: Any) -> Line:
-        return Line("line", settings(**{"api_base": self.url, "data_api_base": self.url} | more), self.http, self.clock)
+        return Line(
+            "line",
+            settings(**{"api_base": self.url, "data_api_base": self.url} | more),
+            Surroundings(self.http, self.clock, words("en")),
+        )
 
     async def grant(self, user: str = "ann") -> Grant:
         """Leave to answer, as LINE gives it: by a webhook, which nobody has to take here."""
@@ -72,7 +77,7 @@ async def world() -> AsyncIterator[World]:
 
 def channel(**more: Any) -> Line:
     """One that only reads: it is given no way to call anybody."""
-    return Line("line", settings(**more), None, Clock())  # type: ignore[arg-type]  # no call is made
+    return Line("line", settings(**more), Surroundings(None, Clock(), words("en")))  # type: ignore[arg-type]  # no call is made
 
 
 # Sending.

@@ -12,12 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatferry.channels.base import COLLECT, Hook
+from chatferry.channels.base import COLLECT, Hook, Surroundings
 from chatferry.channels.line import Line
 from chatferry.clock import SystemClock
 from chatferry.config import LineSettings
 from chatferry.errors import Rejected
 from chatferry.model import File, Grant, Inbound, Message, Text
+from chatferry.words import words as sentences
 from tests.contracts import channel as contract
 
 ANN = "U" + "a" * 32
@@ -33,7 +34,7 @@ JsonValue: Any = st.recursive(
 def channel(**more: Any) -> Line:
     """One that only reads: it is given no way to call anybody."""
     read = LineSettings.model_validate({"secret": SECRET, "token": "t"} | more)
-    return Line("line", read, None, SystemClock())  # type: ignore[arg-type]  # `take` makes no call
+    return Line("line", read, Surroundings(None, SystemClock(), sentences("en")))  # type: ignore[arg-type]  # `take` makes no call
 
 
 def hook(body: bytes, *, secret: str = SECRET, query: dict[str, str] | None = None, at: float = 100.0) -> Hook:

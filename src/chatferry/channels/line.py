@@ -12,13 +12,10 @@ import re
 from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-import aiohttp
-
 from chatferry.channels import line_events
-from chatferry.channels.base import Capabilities, Hook, Taken
+from chatferry.channels.base import Capabilities, Hook, Surroundings, Taken
 from chatferry.channels.line_api import LineApi, fault, told
 from chatferry.channels.line_check import findings, quota
-from chatferry.clock import Clock
 from chatferry.errors import Ambiguous, Fault, Final, NoLeave, Rejected
 from chatferry.model import File, Finding, Grant, Message, Receipt
 from chatferry.text import split
@@ -47,7 +44,7 @@ LARGEST_FILE = 20 * 1024 * 1024
 class Line:
     """One LINE Official Account."""
 
-    def __init__(self, name: str, settings: LineSettings, http: aiohttp.ClientSession, clock: Clock) -> None:
+    def __init__(self, name: str, settings: LineSettings, around: Surroundings) -> None:
         self.name = name
         self.caps = Capabilities(
             batch=BATCH,
@@ -60,8 +57,8 @@ class Line:
             notice=NOTICE_SECONDS,
         )
         self._settings = settings
-        self._clock = clock
-        self._api = LineApi(settings.token, settings.api_base, settings.data_api_base, http)
+        self._clock = around.clock
+        self._api = LineApi(settings.token, settings.api_base, settings.data_api_base, around.http)
         self._left = 0.0
         """Pushes left in the month, as of `_looked` and our own since."""
         self._looked = -QUOTA_SECONDS

@@ -8,7 +8,8 @@ from typing import NamedTuple
 class Place(NamedTuple):
     """`ACCOUNT/CHANNEL`, `ACCOUNT/CHANNEL/THREAD` or, for a slash command, `ACCOUNT/CHANNEL/ask/USER`.
 
-    account: the workspace's id, or `ENTERPRISE+WORKSPACE` where the whole organisation installed us.
+    account: the workspace's id, or `ENTERPRISE+WORKSPACE` where the whole organisation installed us; empty where there
+    is only one.
     """
 
     account: str
@@ -25,7 +26,9 @@ class Place(NamedTuple):
 
     @classmethod
     def of(cls, address: str) -> Place:
-        """The place of an address that `str` made."""
+        """The place of an address that `str` made, or of a channel's id alone, as people write it."""
+        if "/" not in address:
+            return cls("", address)
         account, channel, *rest = (*address.split("/"), "")
         if rest[0] == "ask":
             return cls(account, channel, asker=rest[1])

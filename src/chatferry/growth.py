@@ -1,0 +1,140 @@
+"""Shows an answer while it is made, where messages that are out can be changed.
+
+A message is begun with a placeholder, or with the first words where the platform itself shows that we are at work;
+then it is edited, at the pace that the platform allows. That it is begun is noted before the call and what the platform
+calls it after, so that whoever goes on with the turn goes on with the same message. The last edit is not made here:
+it belongs to the stored answer, and `Delivery.settle` makes it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import uuid
+from collections.abc import Coroutine
+from typing import Any
+
+import msgspec
+import structlog
+
+from chatferry.channels.base import STOP, Editing
+from chatferry.clock import Clock
+from chatferry.errors import Ambiguous, Fault, Final, Gone, TryLater, Vanished
+from chatferry.feed import Tail
+from chatferry.held import Held
+from chatferry.ledger import Ledger
+from chatferry.model import Attempt, Button, Message, Piece, Receipt, says
+
+log = structlog.get_logger(__name__)
+
+
+class Growth:
+    """Grows the answers of all channels that can."""
+
+    def __init__(self, ledger: Ledger, clock: Clock) -> None:
+        self._ledger = ledger
+        self._clock = clock
+
+    async def show(self, held: Held, channel: Editing, tail: Tail) -> None:
+        """Show what the model says until `held.made`. Raises Final where the answer could not be sent either."""
+        patience = channel.patience(held.turn.inbound)
+        if patience is None:
+            return
+        if not await self._find(held, channel):
+            return
+        if patience and not held.drafts:
+            await self._either(held, tail.grown(""), patience)
+        while not held.made.is_set():
+            seen = tail.text
+            words = held.assistant.words
+            pieces = held.layout.pieces(seen) or [says("assistant", words.answering)]
+            pieces[-1] = says("assistant", pieces[-1].text, Button(words.stop, STOP))
+            try:
+                await self._show(held, channel, pieces)
+            except Vanished as fault:
+                log.info("the answer was removed", turn=held.turn.id)
+                held.note = str(fault)
+                held.interrupt()
+                return
+            except Ambiguous as fault:
+                # It may be out; `settle` finds out before anything else is sent.
+                log.warning("not known whether a message began", turn=held.turn.id, error=str(fault))
+                return
+            except TryLater as fault:
+                log.warning("not shown", turn=held.turn.id, error=str(fault))
+                await self._either(held, None, min(fault.after or 0.0, 60.0))
+            await self._either(held, None, channel.caps.edits)
+            await self._either(held, tail.grown(seen), math.inf)
+
+    async def _show(self, held: Held, channel: Editing, pieces: list[Message]) -> None:
+        """Begin and edit what is not out yet as it should be, as far as the platform lets us just now."""
+        for place, message in enumerate(pieces):
+            full = place < len(pieces) - 1
+            if place >= len(held.drafts) or not held.drafts[place].receipt:
+                await self._begin(held, channel, place, message)
+            draft = held.drafts[place]
+            if not draft.receipt or held.final.get(draft.receipt) == message.text:
+                continue
+            if draft.message != message:
+                try:
+                    shown = await channel.edit(held.turn.inbound, Receipt(draft.receipt), message, last=full)
+                except (Vanished, Gone):
+                    raise
+                except Final as fault:
+                    # The stored answer is sent in another way; until then this stays as it is.
+                    log.warning("cannot be edited", turn=held.turn.id, error=str(fault))
+                    return
+                if not shown:
+                    return
+            held.drafts[place] = _reads(draft, message)
+            if full:
+                held.final[draft.receipt] = message.text
+
+    async def _begin(self, held: Held, channel: Editing, place: int, message: Message) -> None:
+        attempt = Attempt(key=str(uuid.uuid4()))
+        if place < len(held.drafts):
+            # Begun before, in vain.
+            held.turn = await self._ledger.sending(held.turn, held.drafts[place : place + 1], attempt)
+        else:
+            held.drafts.append(await self._ledger.draft(held.turn, message, attempt))
+        try:
+            receipt = await channel.begin(held.turn.inbound, message, key=attempt.key)
+        except TryLater:
+            held.turn = await self._ledger.unsent(held.turn, held.drafts[place : place + 1])
+            raise
+        held.drafts[place] = _reads(await self._ledger.begun(held.turn, held.drafts[place], receipt), message)
+
+    async def _find(self, held: Held, channel: Editing) -> bool:
+        """Messages that an earlier holder began and did not come to note. False where that cannot be known now."""
+        for place, draft in enumerate(held.drafts):
+            if draft.attempt is None or draft.attempt.grant is not None:
+                continue
+            try:
+                receipt = await channel.find(held.turn.inbound, draft.attempt.key)
+            except Fault as fault:
+                log.warning("not known whether a message began", turn=held.turn.id, error=str(fault))
+                return False
+            if receipt is not None:
+                held.drafts[place] = await self._ledger.begun(held.turn, draft, receipt)
+            else:
+                held.turn = await self._ledger.unsent(held.turn, [draft])
+        return True
+
+    async def _either(self, held: Held, signal: Coroutine[Any, Any, object] | None, seconds: float) -> None:
+        """Wait for the end of the model, for the signal, or for so long."""
+        signals: list[Coroutine[Any, Any, object]] = [held.made.wait()]
+        if signal is not None:
+            signals.append(signal)
+        if seconds < math.inf:
+            signals.append(self._clock.sleep(seconds))
+        tasks = [asyncio.ensure_future(one) for one in signals]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+
+
+def _reads(draft: Piece, message: Message) -> Piece:
+    """The draft as the platform shows it now."""
+    return msgspec.structs.replace(draft, message=message)

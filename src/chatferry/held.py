@@ -1,0 +1,79 @@
+"""A turn while this process works on it."""
+
+from __future__ import annotations
+
+import asyncio
+
+from chatferry import text
+from chatferry.assistant import Assistant
+from chatferry.channels.base import Capabilities, Channel
+from chatferry.model import Grant, Message, Piece, Turn, says
+from chatferry.plain import plain
+
+
+class Held:
+    """`turn` is replaced as the ledger moves on."""
+
+    def __init__(self, turn: Turn, channel: Channel, assistant: Assistant, nudged: asyncio.Event) -> None:
+        self.turn = turn
+        self.channel = channel
+        self.assistant = assistant
+        self.nudged = nudged
+        """Set when something else came in this conversation."""
+        self.made = asyncio.Event()
+        """Set when the model is done, well or not."""
+        self.passed: Grant | None = None
+        """A grant that may end unused, because the answer can be pushed."""
+        self.stopped = turn.stopped
+        self.asking: asyncio.Task[None] | None = None
+        """The model call, while it runs."""
+        self.layout = Layout(channel.caps)
+        self.drafts: list[Piece] = []
+        """The messages in which the answer grows on the platform, in their order."""
+        self.final: dict[str, str] = {}
+        """What the full ones among them say, by receipt: they need no other edit."""
+        self.note = ""
+        """What happened on the platform that people who look at the turn should know."""
+        self._task = asyncio.current_task()
+
+    def interrupt(self) -> None:
+        """Stop the model, or do not even ask it; what it had said stands."""
+        self.stopped = True
+        if self.asking is not None:
+            self.asking.cancel()
+
+    def drop(self) -> None:
+        """Stop all work on the turn: another worker has it."""
+        if self._task is not None:
+            self._task.cancel()
+
+
+class Layout:
+    """An answer as the messages in which it goes out: made plain where no Markdown is shown, cut to the limit.
+
+    It may be asked again as the answer grows: a message that was full keeps its text, and the rest goes on behind it.
+    """
+
+    def __init__(self, caps: Capabilities) -> None:
+        self._caps = caps
+        self._full: list[str] = []
+        self._past = ""
+        """The beginning of the text that is in the full ones."""
+        self._head = ""
+        """What opens the block of code again that the last cut was in."""
+
+    def pieces(self, answer: str) -> list[Message]:
+        """The messages of an answer. White space alone has none."""
+        shown = answer if self._caps.markdown else plain(answer)
+        if not shown.strip():  # nothing but Markdown, say an empty heading
+            shown = answer
+        if not shown.startswith(self._past):
+            self._full, self._past, self._head = [], "", ""
+        rest = self._head + shown[len(self._past) :]
+        while (cut := text.first(rest, self._caps.limit, self._caps.measure)) is not None:
+            self._full.append(cut.piece)
+            self._past = shown[: len(self._past) + cut.rest - len(self._head)]
+            self._head = cut.head
+            rest = self._head + rest[cut.rest :]
+        pieces = [*self._full, rest]
+        return [says("assistant", piece) for piece in pieces if piece.strip()]
