@@ -29,6 +29,7 @@ CORE = {
     "accepting",
     "held",
     "growth",
+    "signals",
     "rows",
     "tables",
     "database",

@@ -11,10 +11,8 @@ takes it, it had not been sent; if it says that the grant is spent while the gra
 
 from __future__ import annotations
 
-import asyncio
 import uuid
-from collections.abc import Coroutine, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import structlog
 
@@ -24,6 +22,7 @@ from chatferry.errors import Ambiguous, Fault, Final, Gone, NoLeave, TryLater, V
 from chatferry.held import Held
 from chatferry.ledger import Ledger
 from chatferry.model import Attempt, Button, Grant, Message, Piece, Receipt, Turn, says
+from chatferry.signals import Signal, first_of
 
 log = structlog.get_logger(__name__)
 
@@ -60,15 +59,10 @@ class Delivery:
     async def _watch(self, held: Held) -> None:
         """One look: the answer is made, something else came, or the grant is about to end."""
         caps, grant = held.channel.caps, held.turn.grant
-        signals: list[Coroutine[Any, Any, object]] = [held.made.wait(), held.nudged.wait()]
+        signals: list[Signal] = [held.made.wait(), held.nudged.wait()]
         if caps.notice and grant is not None and grant != held.passed:
             signals.append(self._clock.sleep(grant.until - caps.notice - self._clock.now()))
-        tasks = [asyncio.ensure_future(signal) for signal in signals]
-        try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in tasks:
-                task.cancel()
+        await first_of(*signals)
         if held.made.is_set():
             return
         if held.nudged.is_set():

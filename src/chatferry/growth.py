@@ -8,11 +8,8 @@ it belongs to the stored answer, and `Delivery.settle` makes it.
 
 from __future__ import annotations
 
-import asyncio
 import math
 import uuid
-from collections.abc import Coroutine
-from typing import Any
 
 import msgspec
 import structlog
@@ -24,6 +21,7 @@ from chatferry.feed import Tail
 from chatferry.held import Held
 from chatferry.ledger import Ledger
 from chatferry.model import Attempt, Button, Message, Piece, Receipt, says
+from chatferry.signals import Signal, first_of
 
 log = structlog.get_logger(__name__)
 
@@ -43,7 +41,7 @@ class Growth:
         if not await self._find(held, channel):
             return
         if patience and not held.drafts:
-            await self._either(held, tail.grown(""), patience)
+            await self._wait(held, patience, tail.grown(""))
         while not held.made.is_set():
             seen = tail.text
             words = held.assistant.words
@@ -62,9 +60,9 @@ class Growth:
                 return
             except TryLater as fault:
                 log.warning("not shown", turn=held.turn.id, error=str(fault))
-                await self._either(held, None, min(fault.after or 0.0, 60.0))
-            await self._either(held, None, channel.caps.edits)
-            await self._either(held, tail.grown(seen), math.inf)
+                await self._wait(held, min(fault.after or 0.0, 60.0))
+            await self._wait(held, channel.caps.edits)
+            await self._wait(held, math.inf, tail.grown(seen))
 
     async def _show(self, held: Held, channel: Editing, pieces: list[Message]) -> None:
         """Begin and edit what is not out yet as it should be, as far as the platform lets us just now."""
@@ -120,19 +118,10 @@ class Growth:
                 held.turn = await self._ledger.unsent(held.turn, [draft])
         return True
 
-    async def _either(self, held: Held, signal: Coroutine[Any, Any, object] | None, seconds: float) -> None:
-        """Wait for the end of the model, for the signal, or for so long."""
-        signals: list[Coroutine[Any, Any, object]] = [held.made.wait()]
-        if signal is not None:
-            signals.append(signal)
-        if seconds < math.inf:
-            signals.append(self._clock.sleep(seconds))
-        tasks = [asyncio.ensure_future(one) for one in signals]
-        try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in tasks:
-                task.cancel()
+    async def _wait(self, held: Held, seconds: float, *signals: Signal) -> None:
+        """Wait for so long, for the end of the model, or for one of the signals."""
+        clock = [self._clock.sleep(seconds)] if seconds < math.inf else []
+        await first_of(held.made.wait(), *clock, *signals)
 
 
 def _reads(draft: Piece, message: Message) -> Piece:
