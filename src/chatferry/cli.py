@@ -24,6 +24,8 @@ app = typer.Typer(
 )
 turns_app = typer.Typer(invoke_without_command=True, help="The latest turns; `turns retry ID` does one again.")
 app.add_typer(turns_app, name="turns")
+slack_app = typer.Typer(no_args_is_help=True, help="Slack: `slack manifest` makes the app.")
+app.add_typer(slack_app, name="slack")
 
 ConfigOption = Annotated[
     Path | None,
@@ -150,6 +152,21 @@ def turns_retry(
 
     above = context.parent.params["config"] if context.parent else None  # `turns --config FILE retry ID`
     raise SystemExit(retry(load_server(config or above), turn))
+
+
+@slack_app.command("manifest")
+def slack_manifest(
+    config: ConfigOption = None,
+    channel: Annotated[str, typer.Option(help="The channel's name in the configuration, if there are several.")] = "",
+    name: Annotated[str, typer.Option(help="What people shall call the app.")] = "Chatferry",
+    socket: Annotated[bool, typer.Option("--socket", help="For Socket Mode: no public address is needed.")] = False,
+    several: Annotated[bool, typer.Option("--several", help="For several workspaces, which install it.")] = False,
+    link: Annotated[bool, typer.Option("--link", help="Print the link that makes the app instead.")] = False,
+) -> None:
+    """Print the manifest of the Slack app, and how to make the app with it. No token is needed yet."""
+    from chatferry.setup_slack import show
+
+    show(config, channel=channel, name=name, socket=socket, several=several, link=link)
 
 
 @app.command()

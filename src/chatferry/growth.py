@@ -47,8 +47,9 @@ class Growth:
             words = held.assistant.words
             pieces = held.layout.pieces(seen) or [says("assistant", words.answering)]
             pieces[-1] = says("assistant", pieces[-1].text, Button(words.stop, STOP))
+            whole = False
             try:
-                await self._show(held, channel, pieces)
+                whole = await self._show(held, channel, pieces)
             except Vanished as fault:
                 log.info("the answer was removed", turn=held.turn.id)
                 held.note = str(fault)
@@ -62,10 +63,11 @@ class Growth:
                 log.warning("not shown", turn=held.turn.id, error=str(fault))
                 await self._wait(held, min(fault.after or 0.0, 60.0))
             await self._wait(held, channel.caps.edits)
-            await self._wait(held, math.inf, tail.grown(seen))
+            if whole:
+                await self._wait(held, math.inf, tail.grown(seen))
 
-    async def _show(self, held: Held, channel: Editing, pieces: list[Message]) -> None:
-        """Begin and edit what is not out yet as it should be, as far as the platform lets us just now."""
+    async def _show(self, held: Held, channel: Editing, pieces: list[Message]) -> bool:
+        """Begin and edit what does not read as it should. False where the platform leaves no room for all of it now."""
         for place, message in enumerate(pieces):
             full = place < len(pieces) - 1
             if place >= len(held.drafts) or not held.drafts[place].receipt:
@@ -81,12 +83,13 @@ class Growth:
                 except Final as fault:
                     # The stored answer is sent in another way; until then this stays as it is.
                     log.warning("cannot be edited", turn=held.turn.id, error=str(fault))
-                    return
+                    return True
                 if not shown:
-                    return
+                    return False
             held.drafts[place] = _reads(draft, message)
             if full:
                 held.final[draft.receipt] = message.text
+        return True
 
     async def _begin(self, held: Held, channel: Editing, place: int, message: Message) -> None:
         attempt = Attempt(key=str(uuid.uuid4()))
