@@ -95,13 +95,13 @@ class Growth:
         attempt = Attempt(key=str(uuid.uuid4()))
         if place < len(held.drafts):
             # Begun before, in vain.
-            held.turn = await self._ledger.sending(held.turn, held.drafts[place : place + 1], attempt)
+            await self._ledger.sending(held.turn, held.drafts[place : place + 1], attempt)
         else:
             held.drafts.append(await self._ledger.draft(held.turn, message, attempt))
         try:
             receipt = await channel.begin(held.turn.inbound, message, key=attempt.key)
         except TryLater:
-            held.turn = await self._ledger.unsent(held.turn, held.drafts[place : place + 1])
+            await self._ledger.unsent(held.turn, held.drafts[place : place + 1])
             raise
         held.drafts[place] = _reads(await self._ledger.begun(held.turn, held.drafts[place], receipt), message)
 
@@ -118,7 +118,7 @@ class Growth:
             if receipt is not None:
                 held.drafts[place] = await self._ledger.begun(held.turn, draft, receipt)
             else:
-                held.turn = await self._ledger.unsent(held.turn, [draft])
+                await self._ledger.unsent(held.turn, [draft])
         return True
 
     async def _wait(self, held: Held, seconds: float, *signals: Signal) -> None:

@@ -135,10 +135,9 @@ class Ledger:
         )
         return msgspec.structs.replace(turn, answer=answer, finish=finish, error=error)
 
-    async def briefed(self, turn: Turn, inbound: Inbound, before: Sequence[Message]) -> Turn:
+    async def briefed(self, turn: Turn, inbound: Inbound, before: Sequence[Message]) -> None:
         """Keep what the platform told beside the event: the inbound with it, and what was said before we came."""
         await self._change(turn, columns={"inbound": rows.dump(inbound)}, recall=tuple(before))
-        return msgspec.structs.replace(turn, inbound=inbound)
 
     async def draft(self, turn: Turn, message: Message, attempt: Attempt) -> Piece:
         """Note, before the call, that a message begins that will grow into a piece of the answer."""

@@ -15,7 +15,7 @@ from chatferry.assistant import Assistant
 from chatferry.channels.base import Channel, briefing, editing
 from chatferry.clock import Clock
 from chatferry.delivery import Delivery
-from chatferry.engines.base import Delta, Done, Prompt, Restart
+from chatferry.engines.base import Delta, Done, Restart
 from chatferry.errors import Ambiguous, Fault, Final, Gone, LeaseLost, TryLater, Unavailable
 from chatferry.feed import Feed, Outcome, Tail
 from chatferry.growth import Growth
@@ -175,7 +175,6 @@ class Worker:
             outcome = Outcome(None, "stopped")
         else:
             await self._merge(held)
-            await self._brief(held)
             outcome = await self._ask(held, tail, asked)
         held.turn = await self._ledger.answered(
             held.turn,
@@ -207,12 +206,11 @@ class Worker:
         first = inbound.earlier and not await self._ledger.acquainted(held.turn.conversation)
         told, before = await channel.brief(inbound, first=first)
         if told != inbound or before:
-            held.turn = await self._ledger.briefed(held.turn, told, before)
+            await self._ledger.briefed(held.turn, told, before)
+            held.turn = msgspec.structs.replace(held.turn, inbound=told)
 
     async def _ask(self, held: Held, tail: Tail, asked: _Asked) -> Outcome:
         """Ask the model, and keep the person company meanwhile."""
-        history = self._ledger.history(held.turn.conversation)
-        question = await prompt.build(held.assistant, held.turn.inbound, history)
         caps = held.channel.caps
         try:
             async with asyncio.TaskGroup() as group:
@@ -222,7 +220,7 @@ class Worker:
                 shown = (
                     group.create_task(self._growth.show(held, held.channel, tail)) if editing(held.channel) else None
                 )
-                held.asking = group.create_task(self._stream(held, question, tail, asked))
+                held.asking = group.create_task(self._stream(held, tail, asked))
                 if held.stopped:  # while we were preparing
                     held.asking.cancel()
                 await asyncio.wait([held.asking])
@@ -239,7 +237,10 @@ class Worker:
             held.asking = None
         return _outcome(asked, tail.text, held)
 
-    async def _stream(self, held: Held, question: Prompt, tail: Tail, asked: _Asked) -> None:
+    async def _stream(self, held: Held, tail: Tail, asked: _Asked) -> None:
+        await self._brief(held)
+        history = self._ledger.history(held.turn.conversation)
+        question = await prompt.build(held.assistant, held.turn.inbound, history)
         pace = 0.0 if held.channel.caps.live else _PACE
         tail.restart()  # an earlier try may have left its words with a watcher
         try:
