@@ -30,6 +30,7 @@ CORE = {
     "held",
     "growth",
     "signals",
+    "vault",
     "rows",
     "tables",
     "database",

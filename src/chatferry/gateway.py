@@ -28,6 +28,7 @@ from chatferry.intake import Intake
 from chatferry.ledger import Ledger
 from chatferry.metrics import Metrics
 from chatferry.retry import Circuit
+from chatferry.vault import Vault
 from chatferry.words import words
 from chatferry.worker import Worker
 
@@ -128,11 +129,8 @@ def make_channels(
 
     def channel(name: str, its: ChannelSettings) -> Channel:
         tongue = settings.assistants[its.assistant].tongue
-        kept, vault = settings.server.secret, None
-        if kept and database:
-            from chatferry.vault import Vault
-
-            vault = Vault(database, name, kept.get_secret_value(), clock)
+        kept = settings.server.secret
+        vault = Vault(database, name, kept.get_secret_value(), clock) if kept and database else None
         around = Surroundings(http, clock, words(tongue), vault, settings.server.public_url)
         made: Channel = _load(CHANNELS[its.type])(name, its, around)
         return made
