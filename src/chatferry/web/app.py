@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from chatferry.channels.base import Channel, Hook
+from chatferry.channels.base import Channel, Hook, Visit, Visited, visited
 from chatferry.errors import Rejected, Unavailable
 from chatferry.gateway import Gateway
 from chatferry.web.http import RETRY_AFTER, read_body
@@ -28,6 +28,9 @@ def build(gateway: Gateway) -> Starlette:
         path = settings.path or f"/hooks/{name}"
         routes.append(Route(path, _hook(gateway, gateway.channels[name]), methods=["POST"]))
         routes.append(Route(path, _told(name), methods=["GET"]))
+    for channel in gateway.channels.values():
+        if visited(channel):
+            routes += [Route(path, _page(gateway, channel, path)) for path in channel.pages]
     if gateway.settings.api is not None:
         from chatferry.web import api
 
@@ -66,6 +69,14 @@ def _told(name: str) -> Endpoint:
         return PlainTextResponse(f"This is the webhook of channel {name}. The platform calls it by POST.\n", 405)
 
     return told
+
+
+def _page(gateway: Gateway, channel: Visited, path: str) -> Endpoint:
+    async def page(request: Request) -> Response:
+        made = await channel.visit(Visit(path, request.query_params, request.cookies, gateway.clock.now()))
+        return Response(made.body, made.status, made.headers, made.media_type)
+
+    return page
 
 
 async def _root(request: Request) -> Response:
