@@ -1,0 +1,121 @@
+"""The simulated Slack's Socket Mode: the connections that an app holds, and what is acknowledged on them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qs
+from uuid import uuid4
+
+from starlette.types import Receive, Scope, Send
+
+from chatferry.simulator import slack_people as people
+from chatferry.simulator.slack_records import Kind
+from chatferry.simulator.slack_rules import Json
+
+
+class Unacknowledged(Exception):
+    """No acknowledgement came, for one of Slack's retry reasons."""
+
+
+@dataclass(eq=False)
+class _Link:
+    send: Send
+    acks: dict[str, asyncio.Future[Any]] = field(default_factory=dict)
+    leaving: bool = False
+    """It was told to make room for a new one."""
+
+    async def say(self, frame: Json) -> None:
+        await self.send({"type": "websocket.send", "text": json.dumps(frame)})
+
+
+class Sockets:
+    """Every connection of the app. Envelopes take turns among them, as Slack's do."""
+
+    def __init__(self, tickets: set[str]) -> None:
+        self._tickets = tickets
+        self._links: list[_Link] = []
+        self._came = asyncio.Event()
+        self.used = False
+        """Somebody connected once: events come this way."""
+
+    @property
+    def connected(self) -> int:
+        """Connections that take events."""
+        return sum(not link.leaving for link in self._links)
+
+    async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One WebSocket, from its ticket to its end."""
+        await receive()
+        ticket = parse_qs(scope["query_string"].decode()).get("ticket", [""])[0]
+        if ticket not in self._tickets:
+            await send({"type": "websocket.close", "code": 1008})  # before the handshake is done: answers 403
+            return
+        self._tickets.remove(ticket)
+        await send({"type": "websocket.accept"})
+        link = _Link(send)
+        self._links.append(link)
+        try:
+            hello = {"type": "hello", "num_connections": len(self._links), "connection_info": {"app_id": people.APP}}
+            await link.say(hello | {"debug_info": {"host": "simulated", "approximate_connection_time": 18060}})
+            self.used = True
+            self._came.set()
+            while (got := await receive())["type"] == "websocket.receive":
+                self._acknowledged(link, got.get("text") or "")
+        finally:
+            self._links.remove(link)
+            for ack in link.acks.values():
+                if not ack.done():
+                    ack.set_exception(Unacknowledged("connection_failed"))
+
+    def _acknowledged(self, link: _Link, text: str) -> None:
+        with contextlib.suppress(ValueError):  # what is no JSON acknowledges nothing
+            frame = json.loads(text)
+            ack = link.acks.get(frame.get("envelope_id", ""))
+            if ack is not None and not ack.done():
+                ack.set_result(frame.get("payload"))
+
+    async def deliver(self, kind: Kind, payload: Json, retry: int, reason: str, *, patience: float) -> Any:
+        """Send one envelope and return what its acknowledgement carries. Raises Unacknowledged."""
+        envelope = str(uuid4())
+        frame: Json = {"envelope_id": envelope, "type": kind, "payload": payload}
+        frame["accepts_response_payload"] = kind != "events_api"
+        if kind == "events_api":
+            frame |= {"retry_attempt": retry, "retry_reason": reason}
+        try:
+            async with asyncio.timeout(patience):
+                link = await self._next()
+                ack = link.acks[envelope] = asyncio.get_running_loop().create_future()
+                try:
+                    await link.say(frame)
+                    return await ack
+                finally:
+                    del link.acks[envelope]
+        except TimeoutError:
+            raise Unacknowledged("timeout") from None
+
+    async def _next(self) -> _Link:
+        while True:
+            for link in self._links:
+                if not link.leaving:
+                    self._links.remove(link)
+                    self._links.append(link)
+                    return link
+            self._came.clear()
+            await self._came.wait()
+
+    async def disconnect(self, reason: str) -> None:
+        """Ask every connection to be replaced. It stays open for what is still to be acknowledged on it."""
+        for link in self._links:
+            link.leaving = True
+        for link in list(self._links):
+            await link.say({"type": "disconnect", "reason": reason, "debug_info": {"host": "simulated"}})
+
+    async def cut(self) -> None:
+        """Close every connection, unannounced."""
+        for link in list(self._links):
+            link.leaving = True
+            await link.send({"type": "websocket.close", "code": 1001})

@@ -1,0 +1,253 @@
+"""What the simulated Slack is, apart from the wire: its settings, its workspaces, and what is written where."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from chatferry.simulator import slack_people as people
+from chatferry.simulator import slack_rules as rules
+from chatferry.simulator.slack_records import Call, Delivery, Post, Room
+from chatferry.simulator.slack_rules import Json, Refused
+
+
+@dataclass
+class Grant:
+    """What a code is exchanged for."""
+
+    team: str
+    enterprise: str
+    redirect_uri: str
+
+
+@dataclass
+class Trigger:
+    """Leave to open a dialog, once and at once."""
+
+    user: str
+    team: str
+    born: float
+    spent: bool = False
+
+
+@dataclass
+class Response:
+    """Where a command or a click may still be answered."""
+
+    room: Room
+    user: str
+    born: float
+    uses: int = 0
+    post: Post | None = None
+    """What a new answer may replace."""
+
+
+@dataclass
+class State:
+    """One app on Slack, and the workspaces that it is installed in."""
+
+    signing_secret: str = "simulated-signing-secret"  # noqa: S105 - opens nothing but this simulator
+    bot_token: str = "xoxb-simulated"  # noqa: S105
+    app_token: str = "xapp-simulated"  # noqa: S105
+    client_id: str = "1000.2000"
+    client_secret: str = "simulated-client-secret"  # noqa: S105
+    scopes: list[str] = field(default_factory=lambda: list(rules.SCOPES))
+    webhook: str = ""
+    url: str = ""
+    """Where this simulator is, for the addresses that it gives out. Known at the latest from the first call."""
+    clock: Callable[[], float] = time.time
+    patience: float = 3.0
+    """Seconds in which an event, a command or a click has to be answered."""
+    pauses: tuple[float, ...] = (0.0, 0.0, 0.0)
+    """Seconds before each new attempt to deliver an event; Slack's own are 0, 60 and 300."""
+    enterprise: str = ""
+    """The organisation that installed the app as a whole."""
+    workspaces: dict[str, str] = field(default_factory=dict)
+    """Team to bot token; `T0SIM` has `bot_token`."""
+    rotation: bool = False
+    """OAuth gives tokens that end after twelve hours."""
+    streams: bool = True
+    stream_seconds: float = rules.STREAM_SECONDS
+    sessions: bool = True
+    markdown: bool = True
+    limits: bool = True
+    marketplace_limits: bool = False
+    echo: bool = False
+    """What the app does itself also comes back to it as events."""
+    mention_first: bool = False
+    """`app_mention` comes before the `message` of the same message."""
+    absent: set[str] = field(default_factory=set)
+    """Channels, by name or id, that the bot is not in."""
+    archived: set[str] = field(default_factory=set)
+    admins: set[str] = field(default_factory=set)
+    owners: set[str] = field(default_factory=set)
+    bots: set[str] = field(default_factory=set)
+    """Who is a bot, and not ours; by name, as admins and owners are."""
+    display_names: dict[str, str] = field(default_factory=dict)
+    """Where somebody's is not simply the name."""
+    calls: list[Call] = field(default_factory=list)
+    deliveries: list[Delivery] = field(default_factory=list)
+    views: dict[str, Json] = field(default_factory=dict)
+    """The dialog that is open, by user id."""
+    statuses: dict[tuple[str, str], str] = field(default_factory=dict)
+    """What agents.sessions.setStatus and assistant.threads.setStatus said last, by channel and thread."""
+    titles: dict[tuple[str, str], str] = field(default_factory=dict)
+    prompts: dict[tuple[str, str], list[Json]] = field(default_factory=dict)
+    contents: dict[str, bytes] = field(default_factory=dict)
+    """What people uploaded, by file id."""
+
+    def __post_init__(self) -> None:
+        self.workspaces.setdefault(people.TEAM, self.bot_token)
+        self.rooms: dict[str, Room] = {}
+        self.names: dict[str, str] = {}
+        """Everybody who was ever spoken of, by user id."""
+        self.dead: dict[str, str] = {}
+        """Tokens that work no more, and what is answered to them."""
+        self.issued: dict[str, str] = {}
+        """Tokens that OAuth gave, to their team."""
+        self.ends: dict[str, float] = {}
+        self.refreshes: dict[str, str] = {}
+        """Refresh token to team."""
+        self.grants: dict[str, Grant] = {}
+        self.triggers: dict[str, Trigger] = {}
+        self.responses: dict[str, Response] = {}
+        self.budgets = rules.Budgets()
+        self.tickets: set[str] = set()
+        self.outbox: list[tuple[str, Json]] = []
+        """Events that the app's own doings bring about, with their team; delivered after the call."""
+        self._ephemeral: dict[str, list[Post]] = defaultdict(list)
+        self._micros = 0
+        self._waiting: set[asyncio.Future[None]] = set()
+
+    # Who and where.
+
+    def user(self, name: str, *, team: str = people.TEAM) -> str:
+        """Somebody's id."""
+        id = people.address("U", name, team)
+        self.names.setdefault(id, name)
+        return id
+
+    def channel(self, name: str, *, team: str = people.TEAM) -> str:
+        return self._room(people.address("C", name, team), name, team).id
+
+    def dm(self, name: str, *, team: str = people.TEAM) -> str:
+        """The channel of somebody's direct messages with the bot."""
+        return self._room(people.address("D", name, team), name, team, self.user(name, team=team)).id
+
+    def group(self, name: str, *, team: str = people.TEAM) -> str:
+        """A direct message among several."""
+        return self._room(people.address("G", name, team), name, team).id
+
+    def _room(self, id: str, name: str, team: str, user: str = "") -> Room:
+        return self.rooms.setdefault(id, Room(id, name, team, user))
+
+    def room(self, channel: str, team: str) -> Room:
+        """A channel of this workspace, which must be there. Raises Refused."""
+        if channel[:1] in ("U", "W") and channel in self.names:
+            channel = self.dm(self.names[channel], team=team)
+        room = self.rooms.get(channel)
+        if room is None or room.team != team:
+            raise Refused("channel_not_found")
+        return room
+
+    def writable(self, channel: str, team: str) -> Room:
+        room = self.room(channel, team)
+        if {room.id, room.name} & self.archived:
+            raise Refused("is_archived")
+        if self.is_absent(room):
+            raise Refused("not_in_channel")
+        return room
+
+    def is_absent(self, room: Room) -> bool:
+        return bool({room.id, room.name} & self.absent)
+
+    # What is written.
+
+    def new_ts(self) -> str:
+        """Unique, and never smaller than the one before."""
+        self._micros = max(self._micros + 1, int(self.clock() * 1e6))
+        return f"{self._micros // 1_000_000}.{self._micros % 1_000_000:06d}"
+
+    def post(self, channel: str, ts: str) -> Post:
+        """Any message, also one that was deleted."""
+        post = self.rooms[channel].posts[ts]
+        self.refresh(post)
+        return post
+
+    def thread(self, channel: str, ts: str) -> list[Post]:
+        """The message `ts` and the replies to it that are still there, oldest first."""
+        room = self.rooms[channel]
+        return self._shown([*filter(None, [room.posts.get(ts)]), *room.threads.get(ts, ())])
+
+    def screen(self, channel: str) -> list[Post]:
+        """What a channel shows outside of its threads, oldest first."""
+        return self._shown(self.rooms[channel].top)
+
+    def _shown(self, posts: list[Post]) -> list[Post]:
+        for post in posts:
+            self.refresh(post)
+        return [post for post in posts if not post.deleted]
+
+    def ephemeral(self, name: str, *, team: str = people.TEAM) -> list[Post]:
+        """What only this person sees, oldest first."""
+        return self._shown(self._ephemeral[self.user(name, team=team)])
+
+    def whisper(self, user: str, post: Post) -> None:
+        self._ephemeral[user].append(post)
+
+    def ours(self, room: Room, **more: object) -> Post:
+        """A new message of the bot, not yet in its channel."""
+        now = self.clock()
+        bot = {"user": people.bot_user(room.team), "bot": people.BOT_ID}
+        return Post(ts=self.new_ts(), channel=room.id, at=now, **bot, **more)  # type: ignore[arg-type]  # by name
+
+    def refresh(self, post: Post) -> None:
+        """A stream ends by itself."""
+        if post.streaming and self.clock() - post.at >= self.stream_seconds:
+            post.streaming = False
+
+    def happened(self, room: Room, event: Json) -> None:
+        """The app did something. It hears of it only in channels that it is in."""
+        if self.echo and not self.is_absent(room):
+            self.outbox.append((room.team, event))
+
+    # Leave to do more.
+
+    def new_trigger(self, user: str, team: str) -> str:
+        id = f"{secrets.randbelow(10**12)}.{secrets.randbelow(10**11)}.{secrets.token_hex(16)}"
+        self.triggers[id] = Trigger(user, team, self.clock())
+        return id
+
+    def new_response_url(self, room: Room, user: str, post: Post | None = None) -> str:
+        id = secrets.token_hex(12)
+        self.responses[id] = Response(room, user, self.clock(), post=post)
+        return f"{self.url}/response/{id}"
+
+    def new_code(self, team: str = people.TEAM, *, redirect_uri: str = "") -> str:
+        """What a browser brings back once somebody has installed the app in a workspace."""
+        code = secrets.token_hex(12)
+        self.grants[code] = Grant(team, self.enterprise, redirect_uri)
+        return code
+
+    # Waiting for something.
+
+    def changed(self) -> None:
+        """Something happened: whoever waits looks again."""
+        for waiter in self._waiting:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    async def until(self, condition: Callable[[], object], *, patience: float = 5.0) -> None:
+        """Return once `condition` holds. It is looked at whenever something happens here."""
+        async with asyncio.timeout(patience):
+            while not condition():
+                waiter = asyncio.get_running_loop().create_future()
+                self._waiting.add(waiter)
+                try:
+                    await waiter
+                finally:
+                    self._waiting.discard(waiter)
