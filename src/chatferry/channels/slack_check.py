@@ -22,7 +22,10 @@ SPARE = frozenset({"assistant:write", "files:read"})
 
 _COPY = f"copy the Bot User OAuth Token (xoxb-...) from OAuth & Permissions at {CONSOLE}"
 _AGAIN = f"install the app again: Install App at {CONSOLE}; the token is a new one then"
-_ROTATES = "token rotation is on in this app and cannot be switched off; make it anew by `chatferry slack manifest`"
+_ROTATES = (
+    "token rotation is on in this app and cannot be switched off: make it anew by `chatferry slack manifest`, "
+    "or set `client_id` and install it by our own page, which renews its tokens"
+)
 _WRONG_KIND = {
     "xoxp-": ("a user's token, which would answer in the name of a person", _COPY),
     "xapp-": ("an app-level token, which cannot answer", f"that is `app_token`; for `token` {_COPY}"),
@@ -143,9 +146,11 @@ async def _call(
             body, scopes, status = await answer.read(), answer.headers.get("x-oauth-scopes"), answer.status
     except (aiohttp.ClientError, TimeoutError) as error:
         raise _Unreached(f"{method}: {type(error).__name__} {error}".strip()) from error
+    if status != 200:  # Slack refuses with 200; this is haste, or troubles of its own, or somebody in between
+        raise _Unreached(f"{method}: {status}")
     try:
         told = msgspec.json.decode(body, type=_Told)
     except (msgspec.MsgspecError, UnicodeError):
-        raise _Unreached(f"{method}: {status}, and not the answer that is documented") from None
+        raise _Unreached(f"{method}: not the answer that is documented") from None
     granted = None if scopes is None else frozenset(scope.strip() for scope in scopes.split(","))
     return told, granted
