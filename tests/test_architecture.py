@@ -15,7 +15,7 @@ from chatferry.gateway import CHANNELS, ENGINES
 
 SRC = Path(chatferry.__file__).parent
 FILES = {".".join(path.relative_to(SRC).with_suffix("").parts): path for path in sorted(SRC.rglob("*.py"))}
-ROOT = {"model", "errors", "clock", "text", "plain", "words.__init__"}
+ROOT = {"model", "errors", "clock", "text", "plain", "markdown", "words.__init__"}
 """Values and pure functions: everybody may use them."""
 CORE = {
     "intake",
@@ -37,7 +37,7 @@ CORE = {
     "assistant",
 }
 SEAMS = {"channels.base", "engines.base", "dispatch.base"}
-TOP = {"gateway", "serve", "cli", "__main__", "check", "operate", "demo"}
+TOP = {"gateway", "serve", "cli", "__main__", "check", "operate", "demo", "setup_slack"}
 FAMILIES = {place.split(":")[0].removeprefix("chatferry.") for place in (*CHANNELS.values(), *ENGINES.values())} | {
     "channels.api",
     "dispatch.inprocess",
@@ -46,6 +46,7 @@ FAMILIES = {place.split(":")[0].removeprefix("chatferry.") for place in (*CHANNE
 ALLOWED = {
     ("web.api", "channels.api"),  # the API's routes hand its channel what no webhook has: the parsed call
     ("web.shapes", "channels.api"),
+    ("setup_slack", "channels.slack_manifest"),  # before there is anything to be configured, so without the gateway
 }
 
 
