@@ -67,7 +67,10 @@ class Growth:
                 await self._wait(held, math.inf, tail.grown(seen))
 
     async def _show(self, held: Held, channel: Editing, pieces: list[Message]) -> bool:
-        """Begin and edit what does not read as it should. False where the platform leaves no room for all of it now."""
+        """Begin and edit what does not read as it should; what is full is ended.
+
+        False where the platform leaves no room for all of it now.
+        """
         for place, message in enumerate(pieces):
             full = place < len(pieces) - 1
             if place >= len(held.drafts) or not held.drafts[place].receipt:
@@ -75,7 +78,8 @@ class Growth:
             draft = held.drafts[place]
             if not draft.receipt or held.final.get(draft.receipt) == message.text:
                 continue
-            if draft.message != message:
+            if full or draft.message != message:
+                held.final.pop(draft.receipt, None)
                 try:
                     shown = await channel.edit(held.turn.inbound, Receipt(draft.receipt), message, last=full)
                 except (Vanished, Gone):

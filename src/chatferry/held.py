@@ -75,5 +75,6 @@ class Layout:
             self._past = shown[: len(self._past) + cut.rest - len(self._head)]
             self._head = cut.head
             rest = self._head + rest[cut.rest :]
-        pieces = [*self._full, rest]
+        # `split`, for white space at the end may be more than fits.
+        pieces = [*self._full, *text.split(rest, self._caps.limit, self._caps.measure)]
         return [says("assistant", piece) for piece in pieces if piece.strip()]

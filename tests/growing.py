@@ -1,0 +1,145 @@
+"""A gateway without sockets: a board, a model that is told what to say, between them the core on a real database."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from chatferry.accepting import Accepted
+from chatferry.assistant import Assistant
+from chatferry.channels.base import Capabilities, Editing, Taken
+from chatferry.config import AssistantSettings
+from chatferry.database import Database, migrate, open_database
+from chatferry.delivery import Delivery
+from chatferry.dispatch.inprocess import InProcess
+from chatferry.feed import Feed
+from chatferry.growth import Growth
+from chatferry.intake import Intake
+from chatferry.ledger import Entry, Ledger
+from chatferry.metrics import Metrics
+from chatferry.model import Inbound, says
+from chatferry.testing import Board, Call, LiveEngine, ManualClock, Talk
+from chatferry.words import words
+from chatferry.worker import Worker
+from tests.scenarios.support import until
+
+WORDS = words("en")
+SHORT = Capabilities(limit=40, markdown=True, unprompted="always", edits=1.0, keyed=False)
+"""A board whose messages are soon full."""
+
+
+def asks(event: str, text: str = "hi", *, who: str = "ann") -> Inbound:
+    return Inbound(event, "room", "message", says("user", text), sender=who, ref=f"m-{event}")
+
+
+def about(kind: Literal["retract", "stop", "erase", "change"], ref: str = "", *, who: str = "ann") -> Inbound:
+    return Inbound(f"{kind} {ref} {who}", "room", kind, sender=who, ref=ref)
+
+
+def rewords(event: str, text: str) -> Inbound:
+    return Inbound(f"change {event} {text}", "room", "change", says("user", text), sender="ann", ref=f"m-{event}")
+
+
+@dataclass
+class Process:
+    """What goes when a process dies."""
+
+    ledger: Ledger
+    intake: Intake
+    board: Editing
+
+    async def accept(self, *events: Inbound) -> list[Accepted]:
+        return await self.intake.accept(self.board, Taken(events))
+
+
+@dataclass
+class World:
+    """What outlives processes."""
+
+    database: Database
+    clock: ManualClock
+    board: Board
+    engine: LiveEngine = field(default_factory=LiveEngine)
+    busy: Literal["queue", "merge", "interrupt"] = "queue"
+
+    @contextlib.asynccontextmanager
+    async def process(self) -> AsyncIterator[Process]:
+        """A process that dies when the context is left: what it was doing stays undone, and nothing is given back."""
+        async with contextlib.AsyncExitStack() as stack:
+            opened = await stack.enter_async_context(contextlib.AsyncExitStack())
+            ledger = await opened.enter_async_context(Ledger(self.database, self.clock).open())
+            await ledger.adopt()
+            settings = AssistantSettings(language="en", busy=self.busy)
+            worker = Worker(
+                ledger, Delivery(ledger, self.clock), Growth(ledger, self.clock), Feed(), self.clock, Metrics(),
+                channels={"board": self.board},
+                assistants={"default": Assistant("default", settings, self.engine, WORDS)},
+                assigned={"board": "default"},
+            )  # fmt: skip
+            dispatcher = InProcess(ledger.due, self.clock)
+            running = asyncio.create_task(dispatcher.run(worker.handle))
+            leases = asyncio.create_task(worker.keep_leases())
+            try:
+                yield Process(ledger, Intake(ledger, dispatcher, Metrics(), end=worker.stop), self.board)
+            finally:
+                await opened.aclose()  # first, so that nothing more is written
+                for task in (running, leases):
+                    task.cancel()
+                await asyncio.wait([running, leases])
+
+    async def asked(self) -> Talk:
+        """The next question that the model is asked."""
+        question = asyncio.ensure_future(self.engine.asked())
+        await self.until(question.done)
+        return question.result()
+
+    async def until(self, met: Callable[[], object]) -> None:
+        """The clock is turned until this is so."""
+        await until(met, self.clock)
+
+    async def shows(self, *texts: str) -> None:
+        """Return once the board reads like this."""
+        with contextlib.suppress(TimeoutError):
+            await self.until(lambda: self.screen == list(texts))
+        assert self.screen == list(texts)
+
+    async def ended(self, process: Process, turns: int = 1) -> list[Entry]:
+        """All turns, oldest first, once there are so many and none is open."""
+        async with asyncio.timeout(5):
+            while True:
+                entries = await process.ledger.entries()
+                if len(entries) >= turns and not {entry.state for entry in entries} & {"due", "doing"}:
+                    break
+                self.clock.advance(0.05)
+                await asyncio.sleep(0.001)
+        still = [post for post in self.board.posts.values() if post.growing]
+        assert not still, "what has ended does not grow"
+        return entries[::-1]
+
+    @property
+    def screen(self) -> list[str]:
+        return self.board.screen("room")
+
+    def calls(self, method: str) -> list[Call]:
+        return [call for call in self.board.calls if call.method == method]
+
+    async def said(self, process: Process) -> list[str]:
+        """What is remembered of the talk, oldest first."""
+        return [message.text async for message in process.ledger.history("board:room")][::-1]
+
+
+@contextlib.asynccontextmanager
+async def world(
+    folder: Path, *, caps: Capabilities | None = None, busy: Literal["queue", "merge", "interrupt"] = "queue"
+) -> AsyncIterator[World]:
+    clock = ManualClock()
+    database = open_database(f"sqlite:///{folder}/ledger.db")
+    await migrate(database)
+    try:
+        yield World(database, clock, Board(clock, caps=caps), busy=busy)
+    finally:
+        await database.aclose()
