@@ -37,6 +37,7 @@ def test_button_labels_fit_the_20_characters_of_a_line_button(language: Language
 def test_sentences_take_exactly_what_is_put_into_them(language: Language) -> None:
     takes = {key: re.findall(r"{(\w*)}", text) for key, text in sentences(language).items()}
     assert {key: names for key, names in takes.items() if names} == {
+        "usage": ["command"],
         "file": ["name"],
         "sticker": ["text"],
         "location": ["text"],

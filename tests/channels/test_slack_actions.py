@@ -79,7 +79,7 @@ def test_a_command_without_a_question_is_told_what_it_is_for() -> None:
     taken = channel(replies="public").take(form(command(text=" ", command="/frag")))
     told = json.loads(taken.body)
     assert (taken.events, told["response_type"]) == ((), "ephemeral")
-    assert "/frag" in told["text"]
+    assert told["text"] == WORDS.usage.replace("{command}", "/frag")
 
 
 def test_a_command_from_a_whole_organisation_is_of_its_installation() -> None:

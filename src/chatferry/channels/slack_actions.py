@@ -36,7 +36,7 @@ def command(payload: bytes, rules: Rules, words: Words, *, at: float) -> Taken:
         raise Rejected(400, "the slash command does not say whose it is")
     text = asked.text.strip()
     if not text:
-        return _reply("ephemeral", f"`{asked.command} …` {words.greeting}")
+        return _reply("ephemeral", words.usage.replace("{command}", asked.command))
     if not _ours_to_call(asked.response_url):
         raise Rejected(400, "the response_url is not an address of Slack's")
     heard = Inbound(

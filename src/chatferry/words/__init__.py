@@ -42,6 +42,8 @@ class Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     delete_answer: str
     """The command on a message: 24 characters at most."""
     cancel: str
+    usage: str
+    """A slash command came without a question; takes `command`."""
     not_yours: str
     """Refuses to delete the answer to another person."""
     not_mine: str
