@@ -216,7 +216,7 @@ class SlackSimulator(State):
     def _place(self, who: str, channel: str | None, team: str) -> Room:
         if channel is None:
             return self.rooms[self.dm(who, team=team)]
-        return self.rooms.get(channel) or self.rooms[self.channel(channel, team=team)]
+        return self.at(channel, team=team)
 
     def _upload(self, name: str, data: bytes) -> Json:
         id = f"F{secrets.token_hex(5).upper()}"
@@ -271,12 +271,12 @@ class SlackSimulator(State):
         """Answer a call; None: with silence."""
         call = Call(method, {}, self.clock(), _bearer(request), host=host)
         self.calls.append(call)
+        self.changed()
         waiting = self._faults[method]
         fault = waiting.popleft() if waiting else Fault()
         if fault.delay:
             await fault.delay.wait()
         if fault.lose:
-            self.changed()
             return None
         try:
             call.fields = calls.read(request.headers.get("content-type", ""), request.url.query, body)

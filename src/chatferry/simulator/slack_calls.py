@@ -179,7 +179,7 @@ def _views_open(sim: State, call: Call) -> Json:
 def _session_status(sim: State, call: Call) -> Json:
     if call.fields.get("status") not in rules.SESSION_STATUSES:
         raise Refused("invalid_status")
-    sim.statuses[_thread(sim, call, "thread_ts_required")] = call.fields["status"]
+    sim.session_statuses[_thread(sim, call, "thread_ts_required")] = call.fields["status"]
     return {"ok": True}
 
 

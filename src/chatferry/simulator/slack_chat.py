@@ -121,8 +121,8 @@ def stop_stream(sim: State, call: Call) -> Json:
     post.blocks = [*post.blocks, *(asked.get("blocks") or ())]
     post.metadata = metadata or post.metadata
     post.streaming = False
-    if (room.id, post.thread_ts) in sim.statuses:
-        sim.statuses[room.id, post.thread_ts] = asked.get("session_status") or "active"
+    if (room.id, post.thread_ts) in sim.session_statuses:
+        sim.session_statuses[room.id, post.thread_ts] = asked.get("session_status") or "active"
     sim.happened(room, people.changed(before, post, room, sim.new_ts()))
     return {"ok": True, "channel": room.id, "ts": post.ts, "message": people.wire(post, room, metadata=True)}
 

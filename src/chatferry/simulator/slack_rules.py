@@ -49,8 +49,6 @@ STREAM_SECONDS = 300.0
 """A stream ends so long after its start, whatever it carries (measured)."""
 TRIGGER_SECONDS = 3.0
 RESPONSE_URL_SECONDS, RESPONSE_URL_USES = 1800.0, 5
-STATUS_SECONDS = 120.0
-"""assistant.threads.setStatus shows no longer, and only until the next message."""
 TOKEN_SECONDS = 43_200
 VIEW_LABEL = 24
 PRIVATE_METADATA = 3000

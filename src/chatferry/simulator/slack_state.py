@@ -94,7 +94,9 @@ class State:
     views: dict[str, Json] = field(default_factory=dict)
     """The dialog that is open, by user id."""
     statuses: dict[tuple[str, str], str] = field(default_factory=dict)
-    """What agents.sessions.setStatus and assistant.threads.setStatus said last, by channel and thread."""
+    """What assistant.threads.setStatus shows until the next message, by channel and thread."""
+    session_statuses: dict[tuple[str, str], str] = field(default_factory=dict)
+    """What agents.sessions.setStatus said last."""
     titles: dict[tuple[str, str], str] = field(default_factory=dict)
     prompts: dict[tuple[str, str], list[Json]] = field(default_factory=dict)
     contents: dict[str, bytes] = field(default_factory=dict)
@@ -172,20 +174,24 @@ class State:
         self._micros = max(self._micros + 1, int(self.clock() * 1e6))
         return f"{self._micros // 1_000_000}.{self._micros % 1_000_000:06d}"
 
+    def at(self, channel: str, *, team: str = people.TEAM) -> Room:
+        """A channel by name or id."""
+        return self.rooms.get(channel) or self.rooms[self.channel(channel, team=team)]
+
     def post(self, channel: str, ts: str) -> Post:
         """Any message, also one that was deleted."""
-        post = self.rooms[channel].posts[ts]
+        post = self.at(channel).posts[ts]
         self.refresh(post)
         return post
 
     def thread(self, channel: str, ts: str) -> list[Post]:
         """The message `ts` and the replies to it that are still there, oldest first."""
-        room = self.rooms[channel]
+        room = self.at(channel)
         return self._shown([*filter(None, [room.posts.get(ts)]), *room.threads.get(ts, ())])
 
     def screen(self, channel: str) -> list[Post]:
         """What a channel shows outside of its threads, oldest first."""
-        return self._shown(self.rooms[channel].top)
+        return self._shown(self.at(channel).top)
 
     def _shown(self, posts: list[Post]) -> list[Post]:
         for post in posts:
