@@ -46,8 +46,8 @@ def test_text_without_marks_is_not_touched(lines: list[str], gap: str) -> None:
     [
         "すみません。\n  字下げ　です\n\n\n\nおわり",
         "1. first\n2. second\n   and more",
-        "2 * 3 * 4 = 24, a_b_c, x < y && y > z, C:\\path",
-        "plain https://example.com/a_b_c?d=1&e=2 here",
+        "2 * 3 * 4 = 24, 2*3*4, 2**3**4, a_b_c, x < y && y > z, C:\\path",
+        "plain https://example.com/a_b_c/_d_/?e=1&f=2 here",
         "one\r\ntwo\r\n",
     ],
 )
@@ -83,6 +83,7 @@ def test_each_mark_becomes_what_reads_well(markdown: str, expected: str) -> None
 def test_emphasis_that_ends_in_full_width_punctuation_is_taken_off_too() -> None:
     assert plain("**注意：**次に**「項目」**です。") == "注意：次に「項目」です。"
     assert plain("power is `2**3` or 2 ** 3 ** 4") == "power is 2**3 or 2 ** 3 ** 4"
+    assert plain("**“項目”**は*「一」*で、~~（二）~~だ。") == "“項目”は「一」で、（二）だ。"
     assert plain("冪は `2**3` か `a**b` です") == "冪は 2**3 か a**b です"
 
 

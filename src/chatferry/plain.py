@@ -2,36 +2,24 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Iterator, Sequence
-from functools import cache
 from itertools import zip_longest
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from markdown_it import MarkdownIt
     from markdown_it.token import Token
-
-NESTING = 40
-"""Depth of lists and quotes that is still followed; a text that goes deeper is nobody's prose and stays as it is."""
 
 LONGEST = 50_000
 """Longer texts stay as they are, so that nobody can buy much of our time with one answer."""
+
+CELLS = 5_000
+"""A text that could make a table of more cells stays as it is: each row is filled up to the width of the first."""
 
 PHONE = 32
 """Columns that a phone shows in one line: a wider table is told row by row."""
 
 RULE = "———"
-
-# CommonMark does not see the end of emphasis in `**注意：**次に`, for punctuation followed by a letter may not close
-# it. Models write that all the time in languages without spaces, so what is left over is taken off here.
-_CODE_STAR = "\ufdd0"  # stands for a star in code meanwhile; Unicode keeps this code point out of all text
-_STARS = re.compile(r"\*\*(?=\S)([^*\n]+)(?<=\S)\*\*")
-
-
-CELLS = 5_000
-"""A text that could make a table of more cells stays as it is: each row is filled up to the width of the first."""
 
 
 def plain(markdown: str) -> str:
@@ -39,29 +27,28 @@ def plain(markdown: str) -> str:
 
     Any text may be given; HTML is text like any other. Nothing that a reader would see in the Markdown is left out.
     """
-    if len(markdown) > LONGEST or _cells(markdown) > CELLS:
+    tokens = parsed(markdown)
+    if tokens is None:
         return markdown
-    tokens = _parser().parse(markdown)
-    if any(token.level >= NESTING - 2 for token in tokens):
-        return markdown  # the parser leaves out what lies deeper
-    text = _Page().render(tokens)
+    text = Page().render(tokens)
     # The same words: there was no mark in it, only white space that Markdown does not count.
     return markdown if text.split() == markdown.split() else text
+
+
+def parsed(markdown: str) -> list[Token] | None:
+    """None for a text beyond reason: it is too long, makes too large a table, or is nested like nobody's prose."""
+    if len(markdown) > LONGEST or _cells(markdown) > CELLS:
+        return None
+    from chatferry.markdown import NESTING, parser  # 40 ms that only those pay who send to an app without Markdown
+
+    tokens = parser().parse(markdown)
+    return None if any(token.level >= NESTING - 2 for token in tokens) else tokens
 
 
 def _cells(markdown: str) -> int:
     """The most cells that its tables can have."""
     lines = markdown.splitlines()
     return max((line.count("|") for line in lines), default=0) * len(lines)
-
-
-@cache
-def _parser() -> MarkdownIt:
-    from markdown_it import MarkdownIt  # 40 ms that only those pay who send to an app without Markdown
-
-    parser = MarkdownIt("commonmark", {"html": False, "maxNesting": NESTING}).enable(["table", "strikethrough"])
-    # "[1]: https://..." is how models list their sources: as a definition it would vanish.
-    return parser.disable("reference")
 
 
 class _Mark(NamedTuple):
@@ -71,8 +58,14 @@ class _Mark(NamedTuple):
     rest: str
 
 
-class _Page:
-    """Blocks become lines; blank lines are kept where the author left them."""
+class Page:
+    """Blocks become lines; blank lines are kept where the author left them.
+
+    An app that shows some marks says in a subclass what words, code and tables look like.
+    """
+
+    code_moves_in = True
+    """Code in a list stands below the item's words, not at the margin."""
 
     def __init__(self) -> None:
         self._lines: list[str] = []
@@ -84,16 +77,19 @@ class _Page:
 
     def render(self, tokens: Sequence[Token]) -> str:
         rest = iter(tokens)
+        heading = False
         for token in rest:
             match token.type:
+                case "heading_open" | "heading_close":
+                    heading = token.nesting > 0
                 case "inline":
-                    self._put(token, _inline(token))
+                    self._put(token, self.words(token, heading=heading))
                 case "fence" | "code_block":
-                    self._put(token, token.content.removesuffix("\n"))
+                    self._put(token, self.code(token.content.removesuffix("\n")), code=True)
                 case "hr":
                     self._put(token, RULE)
                 case "table_open":
-                    self._put(token, _table(rest))
+                    self._put(token, self.table(_rows(rest)), code=True)
                 case "blockquote_open":
                     self._marks.append(_Mark("> ", "> "))
                 case "list_item_open":
@@ -109,67 +105,88 @@ class _Page:
                     self._marks.pop()
         return "\n".join(self._lines)
 
-    def _put(self, token: Token, text: str) -> None:
+    def words(self, token: Token, *, heading: bool = False) -> str:
+        return flat(token)
+
+    def code(self, text: str) -> str:
+        return text
+
+    def table(self, rows: list[list[Token]]) -> str:
+        """Aligned columns where they fit a phone, else each row as "header: value" lines."""
+        cells = [[flat(cell) for cell in row] for row in rows]
+        return aligned(cells, PHONE) or told(cells)
+
+    def _put(self, token: Token, text: str, *, code: bool = False) -> None:
         top, bottom = token.map or (self._bottom, self._bottom)
         if self._lines and top > self._bottom:
             self._lines.append("")
         self._bottom = bottom
         for line in text.split("\n"):
-            before = "".join(mark.first for mark in self._marks)
+            at_margin = code and not self.code_moves_in and all(mark.first == mark.rest for mark in self._marks)
+            before = "".join(mark.first for mark in self._marks if not (at_margin and mark.first.isspace()))
             self._lines.append(before + line if line else before.rstrip())
             self._marks = [_Mark(mark.rest, mark.rest) for mark in self._marks]
 
 
-def _inline(token: Token) -> str:
+def flat(token: Token) -> str:
     """Words without emphasis, links as "text (address)"."""
     out: list[str] = []
     links: list[tuple[int, Token]] = []
     for child in token.children or ():
         match child.type:
-            case "text":
+            case "text" | "code_inline":
                 out.append(child.content)
-            case "code_inline":
-                out.append(child.content.replace("*", _CODE_STAR))
             case "softbreak" | "hardbreak":
                 out.append("\n")
             case "image":
-                out.append(_linked(_inline(child), str(child.attrs.get("src", ""))))
+                out.append(linked(flat(child), str(child.attrs.get("src", ""))))
             case "link_open":
                 links.append((len(out), child))
             case "link_close":
                 start, opened = links.pop()
                 text = "".join(out[start:])
-                out[start:] = [text if opened.info == "auto" else _linked(text, str(opened.attrs.get("href", "")))]
-    text = "".join(out)
-    return (text if text.isascii() else _STARS.sub(r"\1", text)).replace(_CODE_STAR, "*")
+                out[start:] = [text if opened.info == "auto" else linked(text, str(opened.attrs.get("href", "")))]
+    return "".join(out)
 
 
-def _linked(text: str, address: str) -> str:
+def linked(text: str, address: str) -> str:
     if not address or text == address or f"mailto:{text}" == address:
         return text
     return f"{text} ({address})" if text else address
 
 
-def _table(tokens: Iterator[Token]) -> str:
-    """Aligned columns where they fit a phone, else each row as "header: value" lines."""
-    rows: list[list[str]] = []
+def _rows(tokens: Iterator[Token]) -> list[list[Token]]:
+    """The cells of the table that has just been opened."""
+    rows: list[list[Token]] = []
     for token in tokens:
         if token.type == "table_close":
             break
         if token.type == "tr_open":
             rows.append([])
         elif token.type == "inline":
-            rows[-1].append(_inline(token).replace("\n", " "))
+            rows[-1].append(token)
+    return rows
+
+
+def aligned(rows: list[list[str]], room: int) -> str | None:
+    """A table in columns; None where a line would be wider than `room`."""
     widths = [max(map(_width, column)) for column in zip_longest(*rows, fillvalue="")]
-    if sum(widths) + 2 * (len(widths) - 1) <= PHONE:
-        lines = ["  ".join(map(_padded, row, widths)).rstrip() for row in rows]
-        return "\n".join([lines[0], "─" * (sum(widths) + 2 * (len(widths) - 1)), *lines[1:]])
+    across = sum(widths) + 2 * (len(widths) - 1)
+    if across > room:
+        return None
+    lines = ["  ".join(map(_padded, row, widths)).rstrip() for row in rows]
+    return "\n".join([lines[0], "─" * across, *lines[1:]])
+
+
+def told(rows: list[list[str]]) -> str:
+    """A table row by row: what its first cell says, then a line for each of the others."""
     head, *body = rows
-    told = [
+    if not body:
+        return " | ".join(head)
+    return "\n\n".join(
         "\n".join([row[0], *(f"• {name}: {value}" if name else f"• {value}" for name, value in _named(head, row))])
         for row in body
-    ]
-    return "\n\n".join(told) if told else " | ".join(head)
+    )
 
 
 def _named(head: list[str], row: list[str]) -> Iterator[tuple[str, str]]:
@@ -181,5 +198,10 @@ def _padded(cell: str, width: int) -> str:
 
 
 def _width(text: str) -> int:
-    """Columns on the screen: Chinese, Japanese and Korean letters take two."""
-    return sum(1 + (unicodedata.east_asian_width(char) in "WF") for char in text if not unicodedata.combining(char))
+    """Columns on the screen."""
+    return sum(1 + wide(char) for char in text if not unicodedata.combining(char))
+
+
+def wide(char: str) -> bool:
+    """Does it take two columns? Chinese, Japanese and Korean letters and punctuation do."""
+    return unicodedata.east_asian_width(char) in "WF"
