@@ -230,6 +230,7 @@ async def test_events_come_over_a_socket(sim: SlackSimulator, listener: Listener
 
 async def test_the_client_moves_to_a_new_socket_when_asked(sim: SlackSimulator, listener: Listener) -> None:
     await sim.refresh_socket()
+    await sim.until(lambda: sim.sockets.connected)
     await sim.say("ann", "hello")
     assert [request.payload["event"]["text"] for request in listener.got] == ["hello"]
     assert [call.method for call in sim.calls] == ["apps.connections.open"] * 2

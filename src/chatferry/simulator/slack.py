@@ -44,12 +44,13 @@ class SlackSimulator(State):
     """One app, and everybody who talks with it.
 
     People are called by name, in workspace `team`; channels by name or id. Without a channel, somebody writes to the
-    bot directly. What people do returns once it is delivered, or was tried for the last time.
+    bot directly. What people do returns once it is delivered, or was tried for the last time; without a webhook and
+    before anybody opened a socket (`sockets.connected`), nothing is delivered.
     """
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.sockets = Sockets(self.tickets)
+        self.sockets = Sockets(self.tickets, self.changed)
         self._courier = Courier(self, self.sockets)
         self._faults: dict[str, deque[Fault]] = defaultdict(deque)
         self._tasks: set[asyncio.Task[object]] = set()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs
@@ -35,8 +36,9 @@ class _Link:
 class Sockets:
     """Every connection of the app. Envelopes take turns among them, as Slack's do."""
 
-    def __init__(self, tickets: set[str]) -> None:
+    def __init__(self, tickets: set[str], changed: Callable[[], None]) -> None:
         self._tickets = tickets
+        self._changed = changed
         self._links: list[_Link] = []
         self._came = asyncio.Event()
         self.used = False
@@ -57,16 +59,18 @@ class Sockets:
         self._tickets.remove(ticket)
         await send({"type": "websocket.accept"})
         link = _Link(send)
+        hello = {"type": "hello", "num_connections": len(self._links) + 1, "connection_info": {"app_id": people.APP}}
+        await link.say(hello | {"debug_info": {"host": "simulated", "approximate_connection_time": 18060}})
         self._links.append(link)
+        self.used = True
+        self._came.set()
+        self._changed()
         try:
-            hello = {"type": "hello", "num_connections": len(self._links), "connection_info": {"app_id": people.APP}}
-            await link.say(hello | {"debug_info": {"host": "simulated", "approximate_connection_time": 18060}})
-            self.used = True
-            self._came.set()
             while (got := await receive())["type"] == "websocket.receive":
                 self._acknowledged(link, got.get("text") or "")
         finally:
             self._links.remove(link)
+            self._changed()
             for ack in link.acks.values():
                 if not ack.done():
                     ack.set_exception(Unacknowledged("connection_failed"))
@@ -74,7 +78,7 @@ class Sockets:
     def _acknowledged(self, link: _Link, text: str) -> None:
         with contextlib.suppress(ValueError):  # what is no JSON acknowledges nothing
             frame = json.loads(text)
-            ack = link.acks.get(frame.get("envelope_id", ""))
+            ack = link.acks.get(frame.get("envelope_id", "")) if isinstance(frame, dict) else None
             if ack is not None and not ack.done():
                 ack.set_result(frame.get("payload"))
 
@@ -96,6 +100,8 @@ class Sockets:
                     del link.acks[envelope]
         except TimeoutError:
             raise Unacknowledged("timeout") from None
+        except OSError:
+            raise Unacknowledged("connection_failed") from None
 
     async def _next(self) -> _Link:
         while True:
@@ -112,10 +118,12 @@ class Sockets:
         for link in self._links:
             link.leaving = True
         for link in list(self._links):
-            await link.say({"type": "disconnect", "reason": reason, "debug_info": {"host": "simulated"}})
+            with contextlib.suppress(OSError):
+                await link.say({"type": "disconnect", "reason": reason, "debug_info": {"host": "simulated"}})
 
     async def cut(self) -> None:
         """Close every connection, unannounced."""
         for link in list(self._links):
             link.leaving = True
-            await link.send({"type": "websocket.close", "code": 1001})
+            with contextlib.suppress(OSError, RuntimeError):  # it is closed already, by them or by us
+                await link.send({"type": "websocket.close", "code": 1001})
