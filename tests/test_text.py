@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatferry.text import Measure, length, split
+from chatferry.text import Measure, closed, length, split
 
 MEASURES: tuple[Measure, ...] = ("chars", "utf16", "utf8", "escaped")
 # Every character class that the cutting looks at, often enough to meet.
@@ -39,6 +39,20 @@ def test_slack_counts_the_entities_that_stand_for_a_character() -> None:
 
 def test_text_that_fits_is_left_alone() -> None:
     assert split("  as it is \n", 12) == ["  as it is \n"]
+
+
+@pytest.mark.parametrize(
+    ("text", "end"),
+    [
+        ("as it is", ""),
+        ("```py\ndone()\n```", ""),
+        ("see:\n```py\nhalf(", "\n```\n"),
+        ("~~~~\nhalf", "\n~~~~\n"),
+        ("| a | b |\n|---|---|\n| 1", "\n\n"),
+    ],
+)
+def test_what_is_open_can_be_closed_for_something_to_follow(text: str, end: str) -> None:
+    assert closed(text) == text + end
 
 
 @pytest.mark.parametrize("nothing", ["", " \n\t " * 50])

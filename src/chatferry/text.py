@@ -94,6 +94,15 @@ def _cuts(text: str, limit: int, measure: Measure) -> Iterator[Cut]:
         yield Cut(piece, start, head)
 
 
+def closed(text: str) -> str:
+    """The text with what it has open ended, a block of code or a table, so that something else may follow."""
+    fences = _fences(text)
+    if fences and fences[-1].close >= len(text):
+        return f"{text}{fences[-1].tail}\n"
+    line = text[text.rfind("\n") + 1 :]
+    return f"{text}\n\n" if line.lstrip().startswith("|") else text
+
+
 class _Fence(NamedTuple):
     """A block of code, by places in the text."""
 

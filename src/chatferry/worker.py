@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 
 import msgspec
 import structlog
@@ -24,6 +24,7 @@ from chatferry.ledger import Ledger
 from chatferry.metrics import Metrics
 from chatferry.model import APOLOGY, Message, Turn, says
 from chatferry.retry import next_try
+from chatferry.text import closed
 
 log = structlog.get_logger(__name__)
 
@@ -239,8 +240,7 @@ class Worker:
 
     async def _stream(self, held: Held, tail: Tail, asked: _Asked) -> None:
         await self._brief(held)
-        history = self._ledger.history(held.turn.conversation)
-        question = await prompt.build(held.assistant, held.turn.inbound, history)
+        question = await prompt.build(held.assistant, held.turn.inbound, self._history(held))
         pace = 0.0 if held.channel.caps.live else _PACE
         tail.restart()  # an earlier try may have left its words with a watcher
         try:
@@ -257,6 +257,13 @@ class Worker:
         except Fault as fault:
             asked.fault = fault
             log.warning("model failed", turn=held.turn.id, assistant=held.assistant.name, error=str(fault))
+
+    async def _history(self, held: Held) -> AsyncIterator[Message]:
+        """What was said, newest first, by people with names."""
+        async for message in self._ledger.history(held.turn.conversation):
+            if briefing(held.channel) and message.author and not message.name:
+                message = await held.channel.named(held.turn.inbound.conversation, message)
+            yield message
 
     def _assistant(self, turn: Turn) -> Assistant | None:
         asked = self._assistants.get(turn.inbound.assistant)
@@ -346,7 +353,7 @@ def _pieces(held: Held, outcome: Outcome) -> list[Message]:
         return []
     text = outcome.answer.text if outcome.answer is not None else ""
     if outcome.finish == "stopped" and held.drafts:
-        text = f"{text.rstrip()}…{held.assistant.words.stopped}"
+        text = f"{closed(text.rstrip())}…{held.assistant.words.stopped}"
     return held.layout.pieces(text)
 
 
