@@ -1,42 +1,32 @@
 """A gateway that is killed again and again while people write to it, and what reached them in the end.
 
-LINE and the model are simulated in this process, on real sockets; the gateway is a process of its own. What was
-answered is counted on LINE's side; the gateway's ledger is only asked to explain what is wrong.
+The platform and the model are simulated in this process, on real sockets; the gateway is a process of its own. What was
+answered is counted on the platform's side; the gateway's ledger is only asked to explain what is wrong.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import json
 import random
 import signal
 import socket
 import sqlite3
 import sys
-from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import aiohttp
-from starlette.requests import Request
-from starlette.responses import Response
 
-from chatferry.simulator import line_people
-from chatferry.simulator.line import LineSimulator
-from chatferry.simulator.line_records import Seen
-from chatferry.simulator.line_rules import Json
 from chatferry.simulator.model import ModelSimulator
-from chatferry.simulator.serving import serving
 
-PEOPLE = 24
-OUTSTANDING = 4
-"""Messages that a person writes without waiting for an answer."""
 REPEATED = 0.1
-"""How many of the webhooks that were taken are delivered once more, for nothing."""
+"""How many of the messages that were taken are delivered once more, for nothing."""
 PATIENCE = 60.0
 """Seconds without an answer after which a person stops writing, and the count tells why."""
 
@@ -86,31 +76,21 @@ class Served:
         return [json.loads(line) for line in self._log.read_text().splitlines() if line.startswith("{")]
 
 
-class FarLine(LineSimulator):
-    """LINE at a distance, so that a kill meets calls on their way there and answers on their way back."""
-
-    chance: random.Random
-
-    async def _answer(self, request: Request, body: bytes) -> Response:
-        await asyncio.sleep(self.chance.uniform(0.0, 0.05))
-        answer = await super()._answer(request, body)
-        await asyncio.sleep(self.chance.uniform(0.0, 0.05))
-        return answer
-
-
 @dataclass
 class Account:
-    """What came of it all. `lost`, `twice` and `disorder` hold a line for each fault, which explains it."""
+    """What came of it all. The lists hold a line for each fault, which explains it."""
 
     figures: dict[str, int]
     lost: list[str] = field(default_factory=list)
     twice: list[str] = field(default_factory=list)
     disorder: list[str] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
+    """What should not be on the screen any more."""
     bugs: list[str] = field(default_factory=list)
 
     @property
     def faults(self) -> list[str]:
-        return [*self.lost, *self.twice, *self.disorder, *self.bugs]
+        return [*self.lost, *self.twice, *self.disorder, *self.left, *self.bugs]
 
     def __str__(self) -> str:
         found = {"lost": len(self.lost), "twice": len(self.twice), "out of order": len(self.disorder)}
@@ -118,50 +98,41 @@ class Account:
 
 
 @dataclass
-class Ordeal:
+class Trial(ABC):
     """People on one side, a model on the other, and a gateway in between that does not live long."""
 
-    line: FarLine
     model: ModelSimulator
     served: Served
     chance: random.Random
-    age: float = 0.0
-    """Seconds that messages are old when they first arrive, as after an outage."""
-    tokens: bool = True
-    """Do messages come with a reply token?"""
-    said: dict[str, list[tuple[str, str]]] = field(default_factory=lambda: defaultdict(list))
-    """What the gateway took from each person, in order: the event's id and the words."""
-    figures: Counter[str] = field(default_factory=Counter)
+    figures: Counter[str] = field(default_factory=Counter, kw_only=True)
 
     def __post_init__(self) -> None:
-        self._over = asyncio.Event()
+        self.over = asyncio.Event()
+        """Set when nobody is to write any more."""
 
     async def endure(self, kills: int) -> Account:
         """Everybody writes while the gateway is killed so many times; then it may finish, and is told to stop."""
         async with asyncio.TaskGroup() as group:
-            for n in range(PEOPLE):
-                group.create_task(self._talk(f"p{n}", group))
+            self.begin(group)
             for _ in range(kills):
                 await self._live_and_die()
-            self._over.set()
+            self.over.set()
             await self.served.start()
+        return await self.end()
+
+    async def end(self) -> Account:
+        """Let the gateway finish and tell it to stop; then count."""
         await self.settled()
         assert await self.served.end(signal.SIGTERM) == 0
         return self.account()
 
-    async def write(self, name: str, words: str) -> Json:
-        """A person writes, and LINE delivers it until the gateway has taken it. Returns the event."""
-        born = self.line.clock() - self.age
-        content = line_people.text(words)
-        event = line_people.event("message", line_people.source(name, None), born, reply=self.tokens, message=content)
-        redelivery = self.age > 0
-        while (status := (await self.line.deliver([event], redelivery=redelivery)).status) != 200:
-            assert status in (0, 503), status
-            redelivery = True
-            self.figures["redeliveries"] += 1
-            await asyncio.sleep(self.chance.uniform(0.02, 0.2))
-        self.said[name].append((event["webhookEventId"], words))
-        return event
+    @abstractmethod
+    def begin(self, group: asyncio.TaskGroup) -> None:
+        """People begin to write, until it is over."""
+
+    @abstractmethod
+    def account(self) -> Account:
+        """Hold what people were answered against what they wrote. The gateway must have ended."""
 
     async def settled(self) -> None:
         """Return when the gateway owes nothing any more."""
@@ -175,23 +146,6 @@ class Ordeal:
             while len(self.model.requests) < count:  # noqa: ASYNC110 - the simulator tells nobody
                 await asyncio.sleep(0.01)
 
-    async def _talk(self, name: str, group: asyncio.TaskGroup) -> None:
-        for n in itertools.count(1):
-            if self._over.is_set():
-                return
-            event = await self.write(name, f"{name} {n}")
-            if self.chance.random() < REPEATED:
-                group.create_task(self._repeat(event))
-            try:
-                await self.line.seen(name, n - OUTSTANDING, patience=PATIENCE)
-            except TimeoutError:
-                return
-
-    async def _repeat(self, event: Json) -> None:
-        await asyncio.sleep(self.chance.uniform(0.0, 3.0))
-        self.figures["repeats"] += 1
-        await self.line.deliver([event], redelivery=True)
-
     async def _live_and_die(self) -> None:
         await self.served.start()
         if self.chance.random() < 0.2:
@@ -202,41 +156,6 @@ class Ordeal:
         await self.served.end(signal.SIGKILL)
         self.figures["kills"] += 1
 
-    # ── counting ─────────────────────────────────────────────────────────────────────────────────────────────
-
-    def account(self) -> Account:
-        """Hold what people were answered against what they wrote. The gateway must have ended."""
-        log, rows = self.served.logged(), self.turns()
-        seen = {name: self.line.chats[self.line.address(name)] for name in self.said}
-        ways = Counter(one.via for chat in seen.values() for one in chat)
-        told = Counter(entry["event"] for entry in log)
-        account = Account(
-            {
-                "kills": self.figures["kills"],
-                "messages": sum(map(len, self.said.values())),
-                "redeliveries": self.figures["redeliveries"],
-                "repeats": self.figures["repeats"],
-                "resumed": sum(entry["turns"] for entry in log if entry["event"].startswith("going on")),
-                "replies": ways["reply"],
-                "pushes": ways["push"],
-                "apologies": sum(row["finish"] == "apology" for row in rows.values()),
-                "perhaps twice": told["sent twice, perhaps"],
-            },
-            bugs=[json.dumps(entry) for entry in log if entry["event"] == "bug"],
-        )
-        for name, said in self.said.items():
-            owed = [(_owed(words, rows.get(event)), event) for event, words in said]
-            got = [_asked(one.text) for one in seen[name]]
-            missing = Counter(text for text, _ in owed) - Counter(got)
-            surplus = Counter(got) - Counter(text for text, _ in owed)
-            story = _Story(dict(owed), rows, log, seen[name])
-            account.lost += map(story.of, missing.elements())
-            account.twice += map(story.of, surplus.elements())
-            first = [text for text, _ in owed if text in got]
-            if list(dict.fromkeys(got)) != list(dict.fromkeys(first)):
-                account.disorder.append(f"{name} wrote {first} and was answered {got}")
-        return account
-
     def turns(self) -> dict[str, dict[str, Any]]:
         """The turns by event, each with its outbox."""
         with contextlib.closing(sqlite3.connect(self.served.database)) as database:
@@ -246,61 +165,6 @@ class Ordeal:
             for piece in database.execute("SELECT * FROM outbox"):
                 turns[piece["turn"]].setdefault("outbox", []).append(dict(piece))
         return rows
-
-
-def _owed(words: str, row: Mapping[str, Any] | None) -> str:
-    """What an answer is recognised by: the words that it answers, or the apology that stands for it."""
-    if row is not None and row["finish"] == "apology":
-        return str(json.loads(row["answer"])["parts"][0]["text"])
-    return words
-
-
-def _asked(answer: str) -> str:
-    """The words that an answer repeats."""
-    return answer.partition(":")[0]
-
-
-@dataclass(frozen=True)
-class _Story:
-    """What is known of one person's messages."""
-
-    events: Mapping[str, str]
-    rows: Mapping[str, Mapping[str, Any]]
-    log: Sequence[Mapping[str, Any]]
-    seen: Sequence[Seen]
-
-    def of(self, words: str) -> str:
-        """Of one message: its turn, what was logged about that, and what the person saw."""
-        row = self.rows.get(self.events.get(words, ""), {})
-        logged = [entry for entry in self.log if row and entry.get("turn") == row["id"]]
-        shown = [(one.via, one.at, one.id) for one in self.seen if _asked(one.text) == words]
-        return f"{words!r}\n  turn {dict(row) or 'none'}\n  log {logged}\n  seen {shown}"
-
-
-@contextlib.asynccontextmanager
-async def ordeal(folder: Path, seed: int, **more: Any) -> AsyncIterator[Ordeal]:
-    """Everything in place, and the gateway not yet started. The model repeats what it is asked, and rambles."""
-    chance = random.Random(seed)  # noqa: S311 - for a test to be repeated, not for secrets
-    line = FarLine(quota=None)
-    line.chance = chance
-    model = ModelSimulator(reply=lambda words: f"{words}:{' la' * chance.randrange(15)}", rate=50.0)
-    async with line, serving(line) as line_url, serving(model.app) as model_url:
-        served = Served(
-            folder,
-            {
-                "LINE_CHANNEL_SECRET": line.secret,
-                "LINE_CHANNEL_ACCESS_TOKEN": line.token,
-                "LINE_API_BASE": line_url,
-                "LINE_DATA_API_BASE": line_url,
-                "OPENAI_BASE_URL": f"{model_url}/v1",
-                "OPENAI_API_KEY": "simulated",
-            },
-        )
-        line.webhook = f"{served.url}/hooks/line"
-        try:
-            yield Ordeal(line, model, served, chance, **more)
-        finally:
-            await served.aclose()
 
 
 def _port() -> int:

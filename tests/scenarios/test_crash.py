@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import signal
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import aiohttp
@@ -15,9 +12,8 @@ import pytest
 from chatferry.simulator import line_people, line_rules
 from chatferry.simulator.line_records import Fault
 from chatferry.simulator.model import Break, Odd, Plan, Refuse
-from tests.scenarios.crash import Account, ordeal
-
-Judge = Callable[[Account], None]
+from tests.scenarios.conftest import Judge
+from tests.scenarios.line_crash import ordeal
 
 _LINE_FAULTS = (
     Fault(status=500),
@@ -29,30 +25,6 @@ _LINE_FAULTS = (
 _MODEL_FAULTS: tuple[Plan, ...] = (Break("cut", 2), Break("end", 1), Break("error"), Refuse(429), Refuse(500))
 _MANY = 20_000
 """More calls than are made."""
-
-
-@pytest.fixture
-def seed(request: pytest.FixtureRequest) -> int:
-    """Of the moments at which things happen. What happens then is the machine's choice too."""
-    given: int | None = request.config.getoption("--seed")
-    return random.SystemRandom().randrange(1_000_000) if given is None else given
-
-
-@pytest.fixture
-def judge(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str], seed: int) -> Judge:
-    """Says in a line how it went, and fails the test where something is lost, twice or out of order."""
-
-    def judge(account: Account) -> None:
-        with capsys.disabled():
-            sys.stdout.write(f"\n{request.node.name}: {account} (--seed {seed})\n")
-        assert not account.faults, "\n".join([str(account), *account.faults[:20]])
-
-    return judge
-
-
-@pytest.fixture
-def kills(request: pytest.FixtureRequest) -> int:
-    return int(request.config.getoption("--kills"))
 
 
 async def test_a_gateway_that_is_killed_all_the_time_answers_everything_once_and_in_order(
@@ -104,11 +76,10 @@ async def test_to_be_killed_is_not_held_against_a_turn(tmp_path: Path, seed: int
             await trial.served.end(signal.SIGKILL)
         trial.model.first = 0.0
         await trial.served.start()
-        await trial.settled()
-        assert await trial.served.end(signal.SIGTERM) == 0
+        account = await trial.end()
         [turn] = trial.turns().values()
     assert turn["attempts"] == 1
-    judge(trial.account())
+    judge(account)
 
 
 async def test_told_to_stop_it_ends_its_answers_takes_nothing_more_and_leaves_the_rest_to_the_next(
@@ -136,8 +107,6 @@ async def test_told_to_stop_it_ends_its_answers_takes_nothing_more_and_leaves_th
         assert {name: len(trial.line.chats[trial.line.address(name)]) for name in people} == dict.fromkeys(people, 1)
         await trial.served.start()
         await trial.write("late", "late one")
-        await trial.settled()
-        assert await trial.served.end(signal.SIGTERM) == 0
-        account = trial.account()
+        account = await trial.end()
     assert account.figures["resumed"] == 0
     judge(account)
