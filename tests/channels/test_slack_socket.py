@@ -23,6 +23,7 @@ from chatferry.channels.slack_socket import AT_ONCE, LARGEST, SLOW, Handle, list
 from chatferry.clock import SystemClock
 from chatferry.errors import Rejected, Unavailable
 from chatferry.simulator.serving import serving
+from chatferry.simulator.slack import SlackSimulator
 
 TOKEN = "xapp-1-token"
 
@@ -139,25 +140,16 @@ async def test_an_envelope_is_acknowledged_once_it_is_kept_and_not_before(world:
         assert await link.came.get() == {"envelope_id": "e1"}
 
 
-@pytest.mark.parametrize(
-    ("said", "accepts", "payload"),
-    [
-        (b'{"text":"yes"}', True, {"text": "yes"}),
-        (b'{"text":"yes"}', False, None),
-        (b"", True, None),
-        (b"words", True, None),
-        (b"[1]", True, None),
-    ],
-)
-async def test_an_answer_goes_back_where_slack_takes_one(
-    world: World, said: bytes, accepts: bool, payload: object
-) -> None:
+async def test_an_answer_goes_back_where_slack_takes_one(world: World) -> None:
     async def handle(kind: str, payload: bytes, attempt: int) -> bytes:
-        return said
+        return str(json.loads(payload)["say"]).encode()
 
     async with world.listening(handle) as link:
-        await link.envelope("e1", "slash_commands", accepts_response_payload=accepts)
-        assert await link.came.get() == {"envelope_id": "e1"} | ({"payload": payload} if payload else {})
+        await link.envelope("e1", "slash_commands", payload={"say": '{"text":"yes"}'}, accepts_response_payload=True)
+        assert await link.came.get() == {"envelope_id": "e1", "payload": {"text": "yes"}}
+        for accepts, said in [(False, '{"text":"yes"}'), (True, ""), (True, "words"), (True, "[1]")]:
+            await link.envelope("e2", "interactive", payload={"say": said}, accepts_response_payload=accepts)
+            assert await link.came.get() == {"envelope_id": "e2"}, said
 
 
 async def test_what_could_not_be_kept_is_not_acknowledged_and_what_is_refused_is(world: World) -> None:
@@ -282,13 +274,13 @@ async def test_a_socket_that_is_switched_off_while_it_is_open_says_so(world: Wor
     assert "mend: switch Socket Mode on" in logs[0]["error"]
 
 
-@pytest.mark.parametrize("url", ["ws://192.0.2.1/link?ticket=t", "http://127.0.0.1/", "wss", "", "ws://[", "//x"])
-async def test_an_address_that_is_not_encrypted_is_not_gone_to(world: World, url: str) -> None:
-    world.slack.answers = [JSONResponse({"ok": True, "url": url})]
+async def test_an_address_that_is_not_encrypted_is_not_gone_to(world: World) -> None:
+    urls = ["ws://192.0.2.1/link?ticket=t", "http://127.0.0.1/", "wss", "", "ws://[", "//x"]
+    world.slack.answers = [JSONResponse({"ok": True, "url": url}) for url in urls]
     with capture_logs() as logs:
         async with world.listening(nothing):
-            assert world.clock.slept.get_nowait() == SLOW
-    assert "not wss://" in logs[0]["error"]
+            assert [world.clock.slept.get_nowait() for _ in urls] == [SLOW] * len(urls)
+    assert all("not wss://" in line["error"] for line in logs)
 
 
 async def test_an_address_that_leads_nowhere_is_asked_for_again_and_its_ticket_is_not_logged(world: World) -> None:
@@ -318,6 +310,25 @@ async def test_no_more_than_so_many_are_kept_at_once(world: World) -> None:
             await link.envelope(f"e{number}")
         assert len({(await link.came.get())["envelope_id"] for _ in range(2 * AT_ONCE)}) == 2 * AT_ONCE
     assert most == AT_ONCE
+
+
+async def test_the_simulated_slack_is_heard_across_a_change_of_connections() -> None:
+    heard: asyncio.Queue[str] = asyncio.Queue()
+
+    async def handle(kind: str, payload: bytes, attempt: int) -> None:
+        heard.put_nowait(json.loads(payload)["event"]["text"])
+
+    async with SlackSimulator(limits=False) as sim, serving(sim) as url, aiohttp.ClientSession() as http:
+        listening = asyncio.create_task(listen(f"{url}/api", SecretStr(sim.app_token), http, Clock(), handle))
+        while not sim.sockets.connected:  # noqa: ASYNC110 - nobody tells of it
+            await asyncio.sleep(0)
+        for text in ("one", "two", "three"):
+            await sim.say("ann", text)
+            assert await heard.get() == text
+            await sim.refresh_socket()
+        listening.cancel()
+        await asyncio.wait([listening])
+    assert [delivery.statuses for delivery in sim.deliveries] == [[200]] * 3
 
 
 async def test_to_be_cancelled_closes_the_connection(world: World) -> None:

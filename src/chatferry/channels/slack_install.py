@@ -17,7 +17,7 @@ import aiohttp
 import msgspec
 import structlog
 
-from chatferry.channels.base import Page, Surroundings, Visit
+from chatferry.channels.base import Page, Surroundings, Vault, Visit
 from chatferry.channels.slack_pages import Link, page, redirect
 from chatferry.channels.slack_post import Said, post
 from chatferry.channels.slack_scopes import SCOPES
@@ -87,16 +87,14 @@ class Installations:
     """Tokens by account, and the two pages through which they come. `visit` never raises."""
 
     def __init__(self, name: str, settings: SlackSettings, around: Surroundings) -> None:
-        if around.vault is None or settings.client_secret is None:
-            raise ConfigError(f"channels.{name}: to be installed it needs client_secret and server.secret")
         self.pages = (f"/{name}/install", f"/{name}/oauth")
         self._name = name
         self._client_id = settings.client_id
-        self._client_secret = settings.client_secret
+        self._client_secret = settings.client_secret.get_secret_value() if settings.client_secret else ""
         self._api_base = settings.api_base
         self._http = around.http
         self._clock = around.clock
-        self._vault = around.vault
+        self._given = around.vault
         self._public_url = around.public_url
         self._held: dict[str, _Held] = {}
         self._locks: dict[str, asyncio.Lock] = {}
@@ -181,12 +179,19 @@ class Installations:
     async def _keep(self, owner: str, installation: Installation) -> None:
         await self._vault.put(_key(owner), msgspec.json.encode(installation))
 
+    @property
+    def _vault(self) -> Vault:
+        if self._given is None:
+            mend = "CHATFERRY_SECRET=... in .env or the environment; `openssl rand -hex 32` makes a good one"
+            raise ConfigError(f"server.secret: is required to keep the tokens of workspaces\n  mend: {mend}")
+        return self._given
+
     def _lock(self, owner: str) -> asyncio.Lock:
         return self._locks.setdefault(owner, asyncio.Lock())
 
     async def _access(self, form: dict[str, str]) -> _Access:
         """oauth.v2.access with our own credentials. Raises `Final` with Slack's word for a refusal, or `TryLater`."""
-        ours = aiohttp.encode_basic_auth(self._client_id, self._client_secret.get_secret_value())
+        ours = aiohttp.encode_basic_auth(self._client_id, self._client_secret)
         said = await post(self._http, f"{self._api_base}/oauth.v2.access", ours, form, _Access)
         if said.ok and said.access_token:
             return said
@@ -270,7 +275,7 @@ class Installations:
         return f"{self._public_url}{self.pages[1]}"
 
     def _seal(self, until: str, nonce: str) -> str:
-        key = hmac.digest(self._client_secret.get_secret_value().encode(), b"chatferry install", "sha256")
+        key = hmac.digest(self._client_secret.encode(), b"chatferry install", "sha256")
         return hmac.digest(key, f"{until}.{nonce}".encode("utf-8", "replace"), "sha256").hex()
 
     @property

@@ -18,8 +18,8 @@ main { box-sizing: border-box; width: min(30rem, 100vw - 2rem); padding: 2.25rem
   background: #fff; border-top: 5px solid #2b6cb0; box-shadow: 0 8px 30px #0002; overflow-wrap: anywhere }
 main.bad { border-color: #c05621 }
 h1 { margin: 0 0 .6rem; font-size: 1.45rem; line-height: 1.25 }
-p { margin: 0 0 1rem }
-p:last-child { margin: 1.6rem 0 0 }
+p { margin: 0 }
+p + p { margin-top: 1.5rem }
 a { display: inline-block; padding: .55rem 1.15rem; border-radius: 9px; color: #fff; background: #2b6cb0;
   text-decoration: none; font-weight: 600 }
 a:hover, a:focus-visible { background: #2c5282 }
@@ -48,16 +48,14 @@ class Link(NamedTuple):
 def page(
     title: str, text: str, link: Link | None = None, *, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Page:
-    """A page of a title, paragraphs of plain text (one per line), and perhaps a button."""
+    """A page of a title, a paragraph of plain text, and perhaps a button."""
     mood = ' class="bad"' if status >= 400 else ""
-    parts = [f"<h1>{escape(title)}</h1>", *(f"<p>{escape(line)}</p>" for line in text.splitlines())]
-    if link:
-        parts.append(f'<p><a href="{escape(link.url)}">{escape(link.label)}</a></p>')
+    button = f'<p><a href="{escape(link.url)}">{escape(link.label)}</a></p>' if link else ""
     body = (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(title)}</title><style>{_STYLE}</style></head>\n"
-        f"<body><main{mood}>{''.join(parts)}</main></body></html>\n"
+        f"<body><main{mood}><h1>{escape(title)}</h1><p>{escape(text)}</p>{button}</main></body></html>\n"
     )
     return Page(body, status, {**_HEADERS, **(headers or {})})
 

@@ -10,7 +10,7 @@ import contextlib
 import math
 from collections.abc import Awaitable, Callable
 from random import random
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -18,6 +18,7 @@ import msgspec
 import structlog
 from pydantic import SecretStr
 
+from chatferry.channels.slack_hooks import Kind
 from chatferry.channels.slack_post import Said, post
 from chatferry.clock import Clock
 from chatferry.errors import Fault, Final, Rejected, TryLater, Unavailable
@@ -25,13 +26,12 @@ from chatferry.retry import next_try
 
 log = structlog.get_logger(__name__)
 
-Handle = Callable[[str, bytes, int], Awaitable[bytes | None]]
+Handle = Callable[[Kind, bytes, int], Awaitable[bytes | None]]
 """Keep what came: kind, payload (JSON), number of the delivery (0: the first). Returns the answer for Slack, if any.
 
 Raises Unavailable, and Slack delivers it again; or Rejected, and it does not.
 """
 
-KINDS = {"events_api", "slash_commands", "interactive"}
 AT_ONCE = 64
 """Envelopes that are being kept at the same time; who comes then waits in the socket."""
 LARGEST = 1024 * 1024
@@ -62,6 +62,7 @@ class _Envelope(msgspec.Struct):
     reason: str = ""
 
 
+_KINDS: dict[str, Kind] = {kind: kind for kind in get_args(Kind)}
 _envelope = msgspec.json.Decoder(_Envelope)
 
 
@@ -166,9 +167,10 @@ class _Connection:
             self._end(envelope.reason)
             return
         self.greeted = True
-        if envelope.type in KINDS and envelope.envelope_id:
+        kind = _KINDS.get(envelope.type)
+        if kind and envelope.envelope_id:
             await self._room.acquire()
-            task = group.create_task(self._keep(envelope), name=f"slack {envelope.type}")
+            task = group.create_task(self._keep(kind, envelope), name=f"slack {envelope.type}")
             self._running.add(task)
             task.add_done_callback(self._done)
 
@@ -184,16 +186,16 @@ class _Connection:
             self.fault = TryLater(f"Slack closed the socket: {reason}")
         self.over.set()
 
-    async def _keep(self, envelope: _Envelope) -> None:
+    async def _keep(self, kind: Kind, envelope: _Envelope) -> None:
         """Hand it over, and only then acknowledge it."""
         attempt = envelope.retry_attempt if isinstance(envelope.retry_attempt, int) else 0
         said: bytes | None = None
         try:
-            said = await self._handle(envelope.type, bytes(envelope.payload), attempt)
+            said = await self._handle(kind, bytes(envelope.payload), attempt)
         except Unavailable:
             return  # Slack delivers it again
         except Rejected as refusal:
-            log.info("rejected", kind=envelope.type, reason=refusal.reason)
+            log.info("rejected", kind=kind, reason=refusal.reason)
         except Exception:  # the top of the task
             log.exception("bug")
             return
