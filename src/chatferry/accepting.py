@@ -188,10 +188,12 @@ def _stop(connection: sa.Connection, conversation: str, event: Inbound) -> Accep
     """End the answer that is being made, if it is the one that is meant. It is noted, for whoever goes on with it."""
     query = sa.select(turns.c.id).where(turns.c.conversation == conversation, turns.c.answer.is_(None))
     if event.ref:
-        meant = sa.select(outbox.c.turn).where(
-            outbox.c.conversation == conversation, outbox.c.sent_at.is_(None), outbox.c.receipt == event.ref
-        )  # fmt: skip
-        query = query.where(turns.c.id.in_(meant), state_is("due", "doing"))
+        here, waits = outbox.c.conversation == conversation, outbox.c.sent_at.is_(None)
+        # A message that nobody knows yet is the one that has just begun, or of whose beginning we were not told.
+        begun = sa.and_(outbox.c.receipt == "", outbox.c.attempt.is_not(None), ~outbox.c.notice)
+        meant = sa.select(outbox.c.turn).where(here, waits, begun | (outbox.c.receipt == event.ref))
+        past = sa.exists().where(here, ~waits, outbox.c.receipt == event.ref)
+        query = query.where(turns.c.id.in_(meant), ~past, state_is("due", "doing"))
     else:
         query = query.where(state_is("doing"))
     turn = connection.execute(query).scalar()

@@ -240,6 +240,10 @@ def _remember(connection: sa.Connection, changes: Sequence[Change]) -> None:
         for message in op.remember
     ]
     # What was said before we came is one row: however much it is, it is remembered with this turn, once.
+    for op in changes:
+        if op.recall:  # and so is what we had heard of it
+            mine = messages.c.conversation == op.turn.conversation
+            connection.execute(sa.delete(messages).where(mine, messages.c.turn < op.turn.id))
     rows += [
         {
             "conversation": op.turn.conversation,
