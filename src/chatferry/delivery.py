@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 import structlog
 
-from chatferry.channels.base import COLLECT, Channel, Editing, editing
+from chatferry.channels.base import COLLECT, Channel, Editing, editing, resting
 from chatferry.clock import Clock
 from chatferry.errors import Ambiguous, Fault, Final, Gone, NoLeave, TryLater, Vanished
 from chatferry.held import Held
@@ -55,6 +55,14 @@ class Delivery:
                 log.info("typing failed", turn=held.turn.id, error=str(fault))
             # Renewed a little before it ends, so that it does not flicker.
             await self._clock.sleep(held.channel.caps.typing * 0.9)
+
+    async def rest(self, held: Held) -> None:
+        """The turn is over or put off, and nothing shows any more that it is worked on. Faults are logged."""
+        try:
+            if resting(held.channel):
+                await held.channel.rest(held.turn.inbound.conversation)
+        except Fault as fault:
+            log.info("still typing, it seems", turn=held.turn.id, error=str(fault))
 
     async def _watch(self, held: Held) -> None:
         """One look: the answer is made, something else came, or the grant is about to end."""

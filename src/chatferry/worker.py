@@ -136,6 +136,7 @@ class Worker:
             await self._later(held.turn, TryLater(f"{type(bug).__name__}: {bug}"))
         finally:
             del self._held[turn.id]
+        await self._delivery.rest(held)
 
     async def _run(self, held: Held) -> None:
         tail = self._feed.tail(held.turn.id)

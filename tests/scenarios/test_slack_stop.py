@@ -166,7 +166,8 @@ async def test_of_a_long_answer_only_the_last_message_says_that_it_was_stopped(t
         assert last.markdown.endswith(f"one{STOPPED}")
         assert "".join((first.markdown, last.markdown)).count("one") == 1100
         assert first.buttons == last.buttons == []
-        assert not first.streaming and not last.streaming
+        assert not first.streaming
+        assert not last.streaming
         assert world.model.cancelled == 1
 
 

@@ -159,6 +159,14 @@ class Briefing(Channel, Protocol):
         ...
 
 
+class Resting(Channel, Protocol):
+    """A channel on which what `typing` shows stays until it is taken away."""
+
+    async def rest(self, address: str) -> None:
+        """No answer is being made there any more. Raises Fault; nobody tries again."""
+        ...
+
+
 class Obliging(Channel, Protocol):
     """A channel that does something besides: see `Taken.aside`."""
 
@@ -234,6 +242,10 @@ def editing(channel: Channel) -> TypeGuard[Editing]:
 
 def briefing(channel: Channel) -> TypeGuard[Briefing]:
     return hasattr(channel, "brief")
+
+
+def resting(channel: Channel) -> TypeGuard[Resting]:
+    return hasattr(channel, "rest")
 
 
 def obliging(channel: Channel) -> TypeGuard[Obliging]:

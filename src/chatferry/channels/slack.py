@@ -291,17 +291,21 @@ class Slack:
             budget.growing.drop(address)
             if not budget.take():
                 return
+            self._shown.put(address, method)  # the call may be cut off, and be carried out all the same
+            budget.growing.put(address, None)  # a call is kept that takes it away again
             try:
                 await self._status(place, method, status)
             except Refused as fault:
+                self._forget_status(place)
                 if fault.code in NO_THREAD:
                     return
                 log.info("no status", account=place.account, error=str(fault))
                 self._no_status.put((place.account, method), None)
                 continue
-            self._shown.put(address, method)
-            budget.growing.put(address, None)  # a call is kept that takes it away again
             return
+
+    async def rest(self, address: str) -> None:
+        await self._quiet(Place.of(address))
 
     async def _quiet(self, place: Place) -> None:
         """Nothing is being made any more."""
