@@ -126,4 +126,6 @@ def _listen(server: ServerSettings) -> socket.socket:
             "  mend: stop what listens there, or set PORT=... (or server.port) to a free one"
         ) from None
     listener.setblocking(False)
+    # Asyncio does this for its own sockets only; without it an answer in two writes takes 40 ms.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener

@@ -35,6 +35,8 @@ async def serving(app: ASGIApp, *, port: int = 0) -> AsyncIterator[str]:
     """
     sock = socket.create_server(("127.0.0.1", port), backlog=2048)
     sock.setblocking(False)
+    # Asyncio does this for its own sockets only; without it an answer in two writes takes 40 ms.
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=1)
     server = _Server(config)
     with sock:
