@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import msgspec
@@ -112,7 +113,7 @@ class Slack:
 
     async def _introduce(self) -> None:
         """Without knowing our own name, a mention of us in a thread is only known by its own event."""
-        for pause in (1.0, 5.0, 30.0, 60.0):
+        for pause in chain((1.0, 5.0, 30.0), repeat(60.0)):
             try:
                 await self._threads.me("")
             except TryLater as fault:
@@ -279,6 +280,9 @@ class Slack:
     async def brief(self, inbound: Inbound, *, first: bool) -> tuple[Inbound, Sequence[Message]]:
         return await self._threads.brief(inbound, first=first)
 
+    async def named(self, address: str, message: Message) -> Message:
+        return await self._threads.named(address, message)
+
     async def typing(self, address: str) -> None:
         """Show in a thread that we are at work, by what the workspace grants; where that is nothing, ask nothing."""
         place = Place.of(address)
@@ -331,7 +335,7 @@ class Slack:
     async def download(self, file: File) -> bytes:
         """The bytes of a file of Slack's. `ref` is its address, and before it, after a blank, the account."""
         account, _, url = file.ref.rpartition(" ")
-        return await self._api.content(url, account, LARGEST_FILE)
+        return await self._api.content(url, account, file.media_type, LARGEST_FILE)
 
     async def oblige(self, aside: msgspec.Struct) -> None:
         """A dialog, a hint, or the end of an installation."""

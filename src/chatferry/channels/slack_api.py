@@ -135,10 +135,10 @@ class SlackApi:
         if status >= 500:
             raise Ambiguous(f"{name}: {status}")
         if status >= 300:
-            code = said[:200].decode("utf-8", "replace").strip()
+            code = _error(said)
             raise Refused(f"{name}: {status} {code}", code)
 
-    async def content(self, url: str, account: str, limit: int) -> bytes:
+    async def content(self, url: str, account: str, media_type: str, limit: int) -> bytes:
         """The bytes of a file. Slack asks who has no leave to log in, by a redirect or a page."""
         if not self.ours(url):
             raise Final("this file does not lie with Slack")
@@ -149,8 +149,8 @@ class SlackApi:
                     raise TryLater("Slack file: 429", after=_after(answer.headers.get("Retry-After", "")))
                 if answer.status >= 500:
                     raise TryLater(f"Slack file: {answer.status}")
-                if answer.status != 200:
-                    raise Final(f"Slack file: {answer.status}; the app may lack the scope files:read")
+                if answer.status != 200 or (answer.content_type == "text/html" and media_type != "text/html"):
+                    raise Final(f"Slack file: {answer.status}, and not the file; the app may lack the scope files:read")
                 data = bytearray()
                 async for chunk in answer.content.iter_chunked(65_536):
                     data += chunk
@@ -206,6 +206,14 @@ def _refuse(method: str, told: Told, after: float, passing: type[Fault]) -> NoRe
     if code in VANISHED:
         raise Vanished(reason)
     raise Refused(reason, code)
+
+
+def _error(body: bytes) -> str:
+    """What a `response_url` says: an error as the methods do, or a few words."""
+    try:
+        return msgspec.json.decode(body, type=Told).error
+    except (msgspec.MsgspecError, UnicodeError):
+        return body[:200].decode("utf-8", "replace").strip()
 
 
 def _plain(value: Any) -> str:

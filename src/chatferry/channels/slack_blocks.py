@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from chatferry.channels.slack_markup import mrkdwn
+from chatferry.channels.slack_markup import escape, mrkdwn
 from chatferry.errors import Final
 from chatferry.model import Button, Message
 from chatferry.text import split
@@ -24,7 +24,7 @@ _CALL_ALL = re.compile(r"<!(?=channel|here|everyone|subteam)")
 
 def tamed(markdown: str) -> str:
     """Whatever a model says, it does not call a whole channel together."""
-    return _CALL_ALL.sub("<\\u2060!", markdown) if "<!" in markdown else markdown
+    return _CALL_ALL.sub("<\u2060!", markdown) if "<!" in markdown else markdown
 
 
 def fields(message: Message, *, markdown: bool, last: bool) -> dict[str, Any]:
@@ -80,5 +80,5 @@ def _plain(text: str) -> dict[str, str]:
 
 def _escaped(text: str) -> str:
     """What would be taken for Slack's own marks is not; whole entities only."""
-    escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    escaped = escape(text)
     return escaped if len(escaped) <= TEXT_LIMIT else re.sub(r"&[a-z]{0,3}$", "", escaped[:TEXT_LIMIT])

@@ -149,7 +149,12 @@ class Streams:
             return False
         # What is appended to a stream that somebody stopped by Slack's own button is not shown.
         more = None if text.endswith(STOPPED) else _more(stream, text)
-        return await self._stop(place, ts, stream, more or None) and more is not None
+        try:
+            return await self._stop(place, ts, stream, more or None) and more is not None
+        except Refused as fault:
+            log.warning("a stream does not end", place=str(place), error=str(fault))
+            self.forget(place, ts)
+            return False
 
     async def stop(self, place: Place, ts: str) -> None:
         """End a stream of which we know nothing."""

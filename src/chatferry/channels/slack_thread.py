@@ -30,11 +30,13 @@ EARLIER = 100
 PATIENCE = 5.0
 """Seconds for which a question waits for what Slack could tell besides."""
 NAMES_SECONDS = 3600.0
+NAMELESS_SECONDS = 60.0
+"""How long nobody is asked again for the name of somebody of whom Slack told nothing."""
 NAMES = 30
 """People that are asked for at a time."""
 
 _SPOKEN = {"", "file_share", "thread_broadcast", "me_message", "bot_message"}
-_STOPPED = tuple(words(language).stopped for language in LANGUAGES)
+_STOPPED = tuple(f"{dots}{words(language).stopped}" for language in LANGUAGES for dots in ("…", ""))
 
 
 class Me(msgspec.Struct):
@@ -125,6 +127,7 @@ class Threads:
     def __init__(self, paced: Paced, clock: Clock) -> None:
         self._paced = paced
         self._people: Kept[tuple[str, str], Person] = Kept(clock, NAMES_SECONDS)
+        self._nameless: Kept[tuple[str, str], None] = Kept(clock, NAMELESS_SECONDS)
         self._me: dict[str, Me] = {}
 
     # ── who ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -160,10 +163,13 @@ class Threads:
         return {user: name for user, name in zip(asked, found, strict=True) if name}
 
     async def _name(self, account: str, user: str) -> str:
+        if (account, user) in self._nameless:
+            return ""
         try:
             return (await self.person(account, user)).name
         except Fault as fault:
             log.info("no name", account=account, user=user, error=str(fault))
+            self._nameless.put((account, user), None)
             return ""
 
     # ── what ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -179,19 +185,18 @@ class Threads:
         alone = place.channel.startswith("D")
 
         def named(one: Inbound) -> Inbound:
-            if one.message is None:
-                return one
-            parts = tuple(
-                replace(part, text=words_of(part.text, names)) if isinstance(part, Text) else part
-                for part in one.message.parts
-            )
-            name = "" if alone else names.get(one.message.author, "")
-            return replace(one, message=replace(one.message, parts=parts, name=name or one.message.name))
+            return replace(one, message=_named(one.message, names, alone=alone) if one.message else None)
 
         known = replace(named(inbound), also=tuple(named(one) for one in inbound.also))
         me = await self._myself(place.account) if posts else Me("")
         told = [_retold(post, me, names, alone=alone) for post in posts]
         return known, [message for message in told if message.text]
+
+    async def named(self, address: str, message: Message) -> Message:
+        """See `Briefing.named`."""
+        place = Place.of(address)
+        names = await self.names(place.account, [message.author, *mentioned(message.text)])
+        return _named(message, names, alone=place.channel.startswith("D"))
 
     async def _earlier(self, place: Place, before: str) -> list[Post]:
         """The beginning of the thread and the end of it before that message. What cannot be read is left out."""
@@ -261,6 +266,14 @@ class Threads:
         except Fault as fault:
             log.warning("not known who we are", account=account, error=str(fault))
             return Me("")
+
+
+def _named(message: Message, names: Mapping[str, str], *, alone: bool) -> Message:
+    parts = tuple(
+        replace(part, text=words_of(part.text, names)) if isinstance(part, Text) else part for part in message.parts
+    )
+    name = "" if alone else names.get(message.author, "")
+    return replace(message, parts=parts, name=name or message.name)
 
 
 def _retold(post: Post, me: Me, names: Mapping[str, str], *, alone: bool) -> Message:
