@@ -172,7 +172,7 @@ def _change(connection: sa.Connection, conversation: str, event: Inbound) -> Acc
     message, ends = event.message, 0
     for turn in _said(connection, conversation, event.ref) if message is not None else ():
         inbound = INBOUND.decode(turn.inbound)
-        changed = inbound.changed(event.ref, message) if message is not None else inbound
+        changed = inbound.changed(event.ref, message, event.at) if message is not None else inbound
         waits = turn.state in ("due", "doing", "merged") and turn.answer is None
         if changed == inbound or not (waits or inbound.kind == "heard"):
             continue

@@ -143,10 +143,12 @@ class Inbound(msgspec.Struct, frozen=True, omit_defaults=True):
         also = tuple(one for one in self.also if one.ref != ref)
         return msgspec.structs.replace(self, also=also, message=None if self.ref == ref else self.message)
 
-    def changed(self, ref: str, message: Message) -> Inbound:
-        """The same, with the message `ref` in other words."""
-        also = tuple(one.changed(ref, message) for one in self.also)
-        return msgspec.structs.replace(self, also=also, message=message if self.ref == ref else self.message)
+    def changed(self, ref: str, message: Message, at: float = 0.0) -> Inbound:
+        """The same, with the message `ref` in other words since `at`, if they are not older than those we know."""
+        also = tuple(one.changed(ref, message, at) for one in self.also)
+        if self.ref != ref or self.message == message or 0.0 < at <= self.at:
+            return msgspec.structs.replace(self, also=also)
+        return msgspec.structs.replace(self, also=also, message=message, at=max(self.at, at))
 
 
 class Receipt(msgspec.Struct, frozen=True):

@@ -58,7 +58,7 @@ async def is_stopped(world: World, gateway: Gateway, ts: str, *, said: str = HAL
     assert not answer.streaming
     await world.model.idle()
     assert world.model.cancelled == 1
-    assert is_quiet(world)
+    await until(lambda: is_quiet(world), world.clock)
     return turn
 
 

@@ -119,7 +119,7 @@ async def test_another_message_in_the_thread_stops_the_answer_and_is_answered(tm
         assert answer.markdown == world.model.reply("something else")
         assert world.asked() == [QUESTION, HALF, "something else"]
         assert world.model.cancelled == 1
-        assert is_quiet(world)
+        await until(lambda: is_quiet(world), world.clock)
 
 
 async def test_a_placeholder_can_be_stopped(tmp_path: Path) -> None:
@@ -232,7 +232,7 @@ async def test_a_stop_that_was_accepted_outlives_the_gateway(tmp_path: Path, nat
             assert answer.buttons == []
             assert not answer.streaming
             assert len(world.model.requests) == 1
-            assert is_quiet(world)
+            await until(lambda: is_quiet(world), world.clock)
 
 
 async def test_the_mark_comes_however_much_slack_throttles(tmp_path: Path) -> None:
