@@ -158,6 +158,10 @@ class Briefing(Channel, Protocol):
         """
         ...
 
+    async def named(self, address: str, message: Message) -> Message:
+        """The same for a message that was only heard, and of whose author we know no more than the id."""
+        ...
+
 
 class Resting(Channel, Protocol):
     """A channel on which what `typing` shows stays until it is taken away."""
