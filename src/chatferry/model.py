@@ -127,6 +127,8 @@ class Inbound(msgspec.Struct, frozen=True, omit_defaults=True):
     """It counts only where we take part in the conversation already; else it is passed over."""
     earlier: bool = False
     """Something was said in the conversation before this, which we may not have heard."""
+    briefed: bool = False
+    """`message` was made readable by what the channel knows beside the event: names for ids."""
     also: tuple[Inbound, ...] = ()
     """Later messages of the conversation that are answered together with this one."""
 
@@ -148,7 +150,7 @@ class Inbound(msgspec.Struct, frozen=True, omit_defaults=True):
         also = tuple(one.changed(ref, message, at) for one in self.also)
         if self.ref != ref or self.message == message or 0.0 < at <= self.at:
             return msgspec.structs.replace(self, also=also)
-        return msgspec.structs.replace(self, also=also, message=message, at=max(self.at, at))
+        return msgspec.structs.replace(self, also=also, message=message, at=max(self.at, at), briefed=False)
 
 
 class Receipt(msgspec.Struct, frozen=True):

@@ -22,7 +22,7 @@ from chatferry.channels.base import (
     obliging,
     visited,
 )
-from chatferry.channels.slack_events import Dialog, Hint, Revoked, Uninstalled
+from chatferry.channels.slack_events import Dialog, Hint, Uninstalled
 from chatferry.errors import Final, TryLater
 from chatferry.model import File, says
 from chatferry.simulator.slack import BOT, TEAM
@@ -141,8 +141,7 @@ async def test_a_hint_is_for_one_person_alone(world: World) -> None:
 
 
 async def test_a_token_of_our_own_is_not_forgotten_when_it_is_taken_back(world: World) -> None:
-    for aside in (Uninstalled(TEAM), Revoked(TEAM)):
-        await world.slack().oblige(aside)
+    await world.slack().oblige(Uninstalled(TEAM))
     assert world.calls() == []
 
 

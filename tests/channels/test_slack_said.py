@@ -185,8 +185,8 @@ def test_files_stay_with_slack_and_foreign_addresses_are_not_kept() -> None:
     assert inbound.kind == "message"
     assert inbound.message is not None
     assert inbound.message.parts == (
-        File("image", f"{url}/download/a.png", "a.png", "image/png", 9),
-        File("file", f"{url}/b.pdf", "b.pdf", "application/pdf"),
+        File("image", f"{TEAM} {url}/download/a.png", "a.png", "image/png", 9),
+        File("file", f"{TEAM} {url}/b.pdf", "b.pdf", "application/pdf"),
         File("audio", "", "c.m4a", "audio/mp4"),
     )
 

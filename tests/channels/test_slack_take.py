@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chatferry.channels.base import Hook, Taken
-from chatferry.channels.slack_events import Revoked, Uninstalled
+from chatferry.channels.slack_events import Uninstalled
 from chatferry.errors import Rejected
 from tests.channels.slack_payloads import (
     ANN,
@@ -182,5 +182,7 @@ def test_the_end_of_an_installation_is_told_besides() -> None:
         del gone["authorizations"]
         return channel().take(delivered(gone)).aside
 
-    assert aside({"type": "app_uninstalled"}) == Uninstalled(TEAM)
-    assert aside({"type": "tokens_revoked", "tokens": {"oauth": ["U1"], "bot": [BOT]}}) == Revoked(TEAM)
+    assert aside({"type": "app_uninstalled"}) == Uninstalled(TEAM, 1_700_000_050)
+    assert aside({"type": "tokens_revoked", "tokens": {"oauth": ["U1"], "bot": [BOT]}}) == Uninstalled(
+        TEAM, 1_700_000_050
+    )

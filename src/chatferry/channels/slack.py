@@ -238,6 +238,8 @@ class Slack:
             fields |= {"channel": place.channel, "ts": ts}
             if not last:
                 return await self._paced.spare("chat.update", place.account, **fields)
+            # Any key will do: a stream that an earlier process began has none, and is not to be taken for another one.
+            fields["metadata"] = metadata(ts)
             await self._paced.call("chat.update", place.account, Told, **fields)
             return True
 
@@ -353,9 +355,9 @@ class Slack:
                     thread_ts=aside.thread or None,
                     text=aside.text,
                 )
-            case slack_events.Uninstalled() | slack_events.Revoked():
+            case slack_events.Uninstalled():
                 if self._installations:
-                    await self._installations.drop(aside.account)
+                    await self._installations.drop(aside.account, said_at=aside.at)
 
     async def visit(self, visit: Visit) -> Page:
         """The pages of the installation."""

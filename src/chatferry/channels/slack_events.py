@@ -71,13 +71,11 @@ class Hint(msgspec.Struct, frozen=True):
 
 
 class Uninstalled(msgspec.Struct, frozen=True):
-    account: str
-
-
-class Revoked(msgspec.Struct, frozen=True):
-    """Our bot token has ended."""
+    """The app was removed from an account, or its token taken back."""
 
     account: str
+    at: float | None = None
+    """Unix seconds; None where Slack does not say."""
 
 
 def account_of(team: str | None, enterprise: str | None, wide: bool | str | None) -> str:
@@ -115,7 +113,7 @@ class Side(NamedTuple):
         """Without the mention of us. Other mentions and links stay as Slack writes them, until names can be asked."""
         text = without_mention(said.text or "", self.me).strip()
         parts: list[Part] = [Text(text)] if text else []
-        parts += [file.part() for file in said.files or () if file.mode != "tombstone"]
+        parts += [file.part(self.account) for file in said.files or () if file.mode != "tombstone"]
         return Message("user", tuple(parts), author=said.author)
 
 
@@ -153,10 +151,11 @@ def event(payload: bytes, rules: Rules, me: Mapping[str, str]) -> Taken:
     heard: Inbound | None = None
     match kind.type:
         case "app_uninstalled":
-            return Taken(aside=Uninstalled(side.account))
+            return Taken(aside=Uninstalled(side.account, envelope.event_time))
         case "tokens_revoked":
             ended = msgspec.json.decode(envelope.event, type=Ended)
-            return Taken(aside=Revoked(side.account) if ended.tokens and ended.tokens.bot else None)
+            bot = ended.tokens is not None and bool(ended.tokens.bot)
+            return Taken(aside=Uninstalled(side.account, envelope.event_time) if bot else None)
         case "assistant_thread_started":
             heard = _started(msgspec.json.decode(envelope.event, type=Started).assistant_thread, side)
         case "agent_session_stopped":

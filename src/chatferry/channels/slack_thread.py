@@ -185,7 +185,10 @@ class Threads:
         alone = place.channel.startswith("D")
 
         def named(one: Inbound) -> Inbound:
-            return replace(one, message=_named(one.message, names, alone=alone) if one.message else None)
+            if one.briefed or one.message is None:
+                return one
+            message = _named(one.message, names, alone=alone)
+            return replace(one, message=message, briefed=True) if message != one.message else one
 
         known = replace(named(inbound), also=tuple(named(one) for one in inbound.also))
         me = await self._myself(place.account) if posts else Me("")

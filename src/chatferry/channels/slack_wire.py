@@ -29,12 +29,13 @@ class Attached(msgspec.Struct):
     url_private: str | None = None
     url_private_download: str | None = None
 
-    def part(self) -> Part:
-        """It is fetched with our token, so never from an address outside of Slack: there `ref` is empty."""
+    def part(self, account: str) -> Part:
+        """`ref` is the account, whose token fetches it, and its address; empty where that is outside of Slack."""
         outside = self.is_external or self.mode == "external"
+        address = "" if outside else self.url_private_download or self.url_private
         return File(
             _MEDIA.get((self.mimetype or "").partition("/")[0], "file"),
-            "" if outside else self.url_private_download or self.url_private or "",
+            f"{account} {address}" if address else "",
             self.name or "",
             self.mimetype or "",
             self.size,
@@ -116,6 +117,7 @@ class Envelope(msgspec.Struct):
     enterprise_id: str | None = None
     api_app_id: str | None = None
     event_id: str | None = None
+    event_time: float | None = None
     event: msgspec.Raw = msgspec.Raw(b"{}")
     authorizations: list[Authorization] | None = None
 
