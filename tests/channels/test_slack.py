@@ -163,7 +163,9 @@ async def test_a_post_without_a_name_may_be_out_all_the_same(world: World) -> No
 async def test_a_message_grows_with_a_button_and_ends_without(world: World) -> None:
     slack, asked = world.slack(stream="edit"), await world.asked()
     receipt = await slack.begin(asked, grows("Answering …"), key="k")
-    assert world.answers(asked)[0].buttons == [("Stop", STOP)]
+    [post] = world.answers(asked)
+    assert post.buttons == [("Stop", STOP)]
+    assert post.metadata == {"event_type": "chatferry", "event_payload": {"key": "k"}}
     world.clock.advance(1)
     assert await slack.edit(asked, receipt, grows("**One** & <"), last=False)
     [post] = world.answers(asked)
@@ -171,7 +173,6 @@ async def test_a_message_grows_with_a_button_and_ends_without(world: World) -> N
     assert await slack.edit(asked, receipt, says("assistant", "**One** & < two"), last=True)
     [post] = world.answers(asked)
     assert (post.buttons, post.markdown, post.text) == ([], "**One** & < two", "*One* &amp; &lt; two")
-    assert post.metadata == {"event_type": "chatferry", "event_payload": {"key": "k"}}
     assert await slack.edit(asked, receipt, says("assistant", "**One** & < two"), last=True)
 
 
