@@ -293,14 +293,18 @@ class Ledger:
         ]
 
     async def history(self, conversation: str) -> AsyncIterator[Message]:
-        """What was said, newest first, read a page at a time: whoever has enough stops asking."""
-        before: int | None = None
+        """What was said, newest first, read a page at a time: whoever has enough stops asking.
+
+        In the order of the questions: what is heard while an answer is made is remembered before it, and came after.
+        """
+        place = sa.tuple_(messages.c.turn, messages.c.id)
+        before: tuple[int, int] | None = None
         while True:
-            query = sa.select(messages.c.id, messages.c.role, messages.c.body)
+            query = sa.select(messages.c.turn, messages.c.id, messages.c.role, messages.c.body)
             query = query.where(messages.c.conversation == conversation)
             if before is not None:
-                query = query.where(messages.c.id < before)
-            page = await self._rows(query.order_by(messages.c.id.desc()).limit(_PAGE))
+                query = query.where(place < before)
+            page = await self._rows(query.order_by(messages.c.turn.desc(), messages.c.id.desc()).limit(_PAGE))
             for row in page:
                 if row.role == rows.BEFORE:
                     for message in reversed(rows.MESSAGES.decode(row.body)):
@@ -309,7 +313,7 @@ class Ledger:
                     yield rows.MESSAGE.decode(row.body)
             if len(page) < _PAGE:
                 return
-            before = page[-1].id
+            before = page[-1].turn, page[-1].id
 
     async def acquainted(self, conversation: str) -> bool:
         """Have we ever answered here, or read what was said before we came?"""

@@ -118,7 +118,7 @@ messages = sa.Table(
     sa.UniqueConstraint("turn", "role", name="messages_turn"),
     sqlite_autoincrement=True,
 )
-sa.Index("messages_talk", messages.c.conversation, messages.c.id)
+sa.Index("messages_talk", messages.c.conversation, messages.c.turn, messages.c.id)
 
 vault = sa.Table(
     "vault",

@@ -15,6 +15,8 @@ def upgrade() -> None:
     op.create_index(
         "outbox_receipt", "outbox", ["conversation", "receipt"], sqlite_where=out, postgresql_where=out
     )  # fmt: skip
+    op.drop_index("messages_talk", "messages")
+    op.create_index("messages_talk", "messages", ["conversation", "turn", "id"])
     op.create_table(
         "vault",
         sa.Column("channel", sa.Text(), nullable=False),
