@@ -6,7 +6,7 @@ import pytest
 
 from chatferry.gateway import Gateway
 from chatferry.ledger import Entry
-from chatferry.simulator.model import Break
+from chatferry.simulator.model import Break, split
 from chatferry.simulator.slack_records import Post
 from tests.scenarios.slack_support import STOPPED, World
 from tests.scenarios.support import ended, until
@@ -23,7 +23,7 @@ async def half_said(
 ) -> tuple[str, Post]:
     """Somebody asks, the model hangs, and what it has said by then is on the screen: the question's ts, the answer."""
     ts = await asked(world, words, who=who, after=after, **where)
-    said = world.model.reply(words).partition(" ")[0] if after else ""
+    said = "".join(split(world.model.reply(world.asked()[-1]))[:after])
     thread = where.get("thread", ts)
     channel = where.get("channel", world.slack.dm(who))
     await until(lambda: _grown(world, channel, thread, ts, said), world.clock)

@@ -154,7 +154,9 @@ async def test_of_a_long_answer_only_the_last_message_says_that_it_was_stopped(t
         world.model.reply = lambda text: "one " * 2000
         world.model.plans.append(Break(after=1100, how="hang"))
         ts = await world.slack.say("ann", "count")
-        await until(lambda: len(world.thread("ann", ts)) == 2, world.clock)
+        await until(
+            lambda: "".join(post.markdown for post in world.thread("ann", ts)).count("one") == 1100, world.clock
+        )
         first, last = world.thread("ann", ts)
         await world.slack.shortcut("ann", "stop_answer", world.slack.dm("ann"), first.ts)
         await world.slack.until(lambda: world.slack.views)
@@ -243,4 +245,5 @@ async def test_the_mark_comes_however_much_slack_throttles(tmp_path: Path) -> No
         await world.slack.click("ann", world.slack.dm("ann"), growing.ts, STOP)
         await world.model.idle()
         assert world.model.cancelled == 1
+        await ended(gateway, 1, world.clock, turn=1.0)
         await is_stopped(world, gateway, ts)
