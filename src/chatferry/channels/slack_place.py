@@ -35,6 +35,11 @@ class Place(NamedTuple):
         return cls(account, channel, rest[0])
 
     @property
+    def alone(self) -> bool:
+        """Is it between one person and us? Ids of direct messages begin with D."""
+        return bool(self.asker) or self.channel.startswith("D")
+
+    @property
     def team(self) -> str:
         """The workspace alone."""
         return self.account.rpartition("+")[2]

@@ -179,27 +179,26 @@ class Threads:
         place = Place.of(inbound.conversation)
         posts = await self._earlier(place, inbound.ref) if first and inbound.earlier and place.thread else []
         heard = [one.message for one in (inbound, *inbound.also) if one.message is not None]
-        people = [message.author for message in heard] + [post.user or "" for post in posts]
+        people = [] if place.alone else [message.author for message in heard] + [post.user or "" for post in posts]
         spoken = [message.text for message in heard] + [post.text or "" for post in posts]
         names = await self.names(place.account, people + [user for text in spoken for user in mentioned(text)])
-        alone = place.channel.startswith("D")
 
         def named(one: Inbound) -> Inbound:
             if one.briefed or one.message is None:
                 return one
-            message = _named(one.message, names, alone=alone)
+            message = _named(one.message, names, alone=place.alone)
             return replace(one, message=message, briefed=True) if message != one.message else one
 
         known = replace(named(inbound), also=tuple(named(one) for one in inbound.also))
         me = await self._myself(place.account) if posts else Me("")
-        told = [_retold(post, me, names, alone=alone) for post in posts]
+        told = [_retold(post, me, names, alone=place.alone) for post in posts]
         return known, [message for message in told if message.text]
 
     async def named(self, address: str, message: Message) -> Message:
         """See `Briefing.named`."""
         place = Place.of(address)
-        names = await self.names(place.account, [message.author, *mentioned(message.text)])
-        return _named(message, names, alone=place.channel.startswith("D"))
+        people = mentioned(message.text) if place.alone else [message.author, *mentioned(message.text)]
+        return _named(message, await self.names(place.account, people), alone=place.alone)
 
     async def _earlier(self, place: Place, before: str) -> list[Post]:
         """The beginning of the thread and the end of it before that message. What cannot be read is left out."""
