@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,6 +13,7 @@ from tests.scenarios.slack_support import World, slack_world
 from tests.scenarios.support import ended
 
 TRANSLATOR = "Translate what you are given."
+ASSISTANTS = {"translator": {"instructions": TRANSLATOR}}
 READ = "conversations.replies"
 
 
@@ -154,11 +154,10 @@ async def test_what_is_said_while_an_answer_is_made_comes_behind_it(tmp_path: Pa
 async def test_each_room_has_the_assistant_that_it_was_given(tmp_path: Path) -> None:
     slack = SlackSimulator()
     rooms = {place: {"assistant": "translator"} for place in (slack.channel("words"), slack.dm("bob"))}
-    its: dict[str, dict[str, Any]] = {
-        "assistants": {"translator": {"instructions": TRANSLATOR}},
-        "channel": {"rooms": rooms},
-    }
-    async with slack_world(tmp_path, slack=slack, **its) as world, world.gateway() as gateway:
+    async with (
+        slack_world(tmp_path, slack=slack, assistants=ASSISTANTS, channel={"rooms": rooms}) as world,
+        world.gateway() as gateway,
+    ):
         asked = [("ann", "words"), ("ann", "tea"), ("ann", None), ("bob", None)]
         told = []
         for n, (who, channel) in enumerate(asked, 1):
