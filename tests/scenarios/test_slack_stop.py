@@ -28,8 +28,9 @@ STOP = "chatferry:stop"
 EN = words("en")
 
 
-@either_way
-@pytest.mark.parametrize("callback_id", ["stop_answer", "abort_openai_api"])
+@pytest.mark.parametrize(
+    ("callback_id", "native"), [("stop_answer", False), ("stop_answer", True), ("abort_openai_api", False)]
+)
 async def test_the_shortcut_asks_whether_to_stop_and_its_yes_stops(
     tmp_path: Path, callback_id: str, native: bool
 ) -> None:
@@ -80,6 +81,40 @@ async def test_the_button_stops_in_the_language_of_the_assistant(tmp_path: Path)
         await world.slack.click("ann", world.slack.dm("ann"), growing.ts, STOP)
         await is_stopped(world, gateway, ts, mark="…_[已終止]_")
         assert await next_prompt(world, ts) == [QUESTION, HALF, "and then?"]
+
+
+async def test_an_answer_outside_of_threads_can_be_stopped(tmp_path: Path) -> None:
+    async with slack_world(tmp_path, channel={"dm": "chat"}) as world, world.gateway() as gateway:
+        await asked(world)
+        dm = world.slack.dm("ann")
+        await until(lambda: world.slack.screen(dm)[-1].markdown == HALF, world.clock)
+        await world.slack.click("ann", dm, world.slack.screen(dm)[-1].ts, STOP)
+        (turn,) = await ended(gateway, 1, world.clock)
+        assert (turn.state, turn.finish) == ("done", "stopped")
+        assert [post.markdown for post in world.slack.screen(dm)] == [QUESTION, HALF + STOPPED]
+
+
+@either_way
+async def test_in_a_channel_anybody_may_stop_the_answer(tmp_path: Path, native: bool) -> None:
+    async with slack_world(tmp_path, native=native) as world, world.gateway() as gateway:
+        _, growing = await half_said(world, channel="general")
+        await world.slack.shortcut("bob", "stop_answer", "general", growing.ts)
+        await world.slack.until(lambda: world.slack.views)
+        await world.slack.submit("bob")
+        (turn,) = await ended(gateway, 1, world.clock)
+        assert (turn.state, turn.finish) == ("done", "stopped")
+        assert growing.markdown == f"echo: ann: one{STOPPED}"
+
+
+async def test_a_stop_whose_message_is_not_known_yet_finds_it(tmp_path: Path) -> None:
+    async with slack_world(tmp_path) as world, world.gateway() as gateway:
+        world.slack.faults("chat.postMessage", Fault(drop=True))  # it is there, and nobody tells us
+        ts = await asked(world)
+        await until(lambda: world.thread("ann", ts), world.clock)
+        (placeholder,) = world.thread("ann", ts)
+        await world.slack.click("ann", world.slack.dm("ann"), placeholder.ts, STOP)
+        await is_stopped(world, gateway, ts)
+        assert world.thread("ann", ts)[0].ts == placeholder.ts
 
 
 async def test_slacks_own_stop_ends_the_stream_and_the_session_is_active_again(tmp_path: Path) -> None:
