@@ -101,6 +101,15 @@ class World:
         """The clock is turned until this is so."""
         await until(met, self.clock)
 
+    async def passes(self, seconds: float) -> None:
+        """Let so much time pass."""
+        start = self.clock.now()
+        await self.until(lambda: self.clock.now() >= start + seconds)
+
+    async def reads(self, words: str) -> None:
+        """Return once these words are in the last message on the board."""
+        await self.until(lambda: self.screen and words in self.screen[-1])
+
     async def shows(self, *texts: str) -> None:
         """Return once the board reads like this."""
         with contextlib.suppress(TimeoutError):

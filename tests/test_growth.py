@@ -100,8 +100,7 @@ async def test_where_an_answer_cannot_be_shown_before_it_is_whole_it_is_not(talk
         await process.accept(asks("e1"))
         model = await talk.asked()
         model.says("Half")
-        before = talk.clock.now()
-        await talk.until(lambda: talk.clock.now() > before + 10)
+        await talk.passes(10.0)
         assert not talk.board.calls
         model.ends(" and half.")
         await talk.ended(process)
@@ -128,9 +127,8 @@ async def test_edits_keep_the_pace_of_the_platform(talk: World) -> None:
         await process.accept(asks("e1"))
         model = await talk.asked()
         for number in range(40):
-            seen = talk.clock.now()
             model.says(f"{number} ")
-            await talk.until(lambda seen=seen: talk.clock.now() >= seen + 0.3)
+            await talk.passes(0.3)
         model.ends("end")
         await talk.ended(process)
     times = [call.at for call in talk.board.calls if call.method == "begin" or not call.last]
@@ -163,7 +161,7 @@ async def test_an_answer_that_outgrows_a_message_goes_on_in_the_next(short: Worl
         model = await short.asked()
         for word in ("First comes this long sentence.", " Then another one", " of that kind.", " And a third,"):
             model.says(word)
-            await short.until(lambda word=word: short.screen and short.screen[-1].endswith(word.strip()))
+            await short.reads(word.strip())
         first, second, third = short.board.posts.values()
         assert [post.growing for post in (first, second, third)] == [False, False, True]
         assert [len(post.message.buttons) for post in (first, second, third)] == [0, 0, 1]
@@ -197,7 +195,7 @@ async def test_a_block_of_code_that_outgrows_a_message_is_opened_again_in_the_ne
         model = await one.asked()
         for number in range(12):
             model.says(f"{'```py' if number == 0 else ''}\nprint({number}, 'something')")
-            await one.until(lambda number=number: one.screen and f"({number}," in one.screen[-1])
+            await one.reads(f"({number},")
         model.ends("\n```\nThat's it.")
         await one.ended(process)
         assert len(one.screen) > 3
@@ -214,8 +212,7 @@ async def test_blank_lines_at_the_end_of_a_full_message_do_not_make_it_too_long(
         model.says("x" * 39)
         await short.shows("x" * 39)
         model.says("\n\n\n")
-        seen = short.clock.now()
-        await short.until(lambda: short.clock.now() > seen + 5)
+        await short.passes(5.0)
         model.ends("More.")
         [turn] = await short.ended(process)
     assert (turn.state, turn.error) == ("done", "")

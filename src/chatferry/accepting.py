@@ -72,13 +72,14 @@ def accept(connection: sa.Connection, operations: Sequence[Accept]) -> list[list
 def _owed(connection: sa.Connection, operations: Sequence[Accept]) -> list[dict[str, Any]]:
     """The rows of all events that make one: not those which have their effect at once, nor those of talks of others."""
     owed = [(op, event) for op in operations for event in op.events if event.kind not in EFFECTS]
-    ours = {conversation_key(op.channel, event.conversation) for op, event in owed if not event.joined}
-    unsure = {conversation_key(op.channel, event.conversation) for op, event in owed if event.joined} - ours
+    rows = [(event, _row(op.channel, event, op.now)) for op, event in owed]
+    # Whoever only wants something removed does not make us take part.
+    ours = {row["conversation"] for event, row in rows if not event.joined and event.kind != "erase"}
+    unsure = {row["conversation"] for event, row in rows if event.joined} - ours
     if unsure:
-        known = sa.select(turns.c.conversation).where(turns.c.conversation.in_(unsure)).distinct()
-        ours |= set(connection.execute(known).scalars())
-    rows = [_row(op.channel, event, op.now) for op, event in owed]
-    return [row for row in rows if row["conversation"] in ours]
+        known = sa.select(turns.c.conversation).where(turns.c.conversation.in_(unsure), turns.c.kind != "erase")
+        ours |= set(connection.execute(known.distinct()).scalars())
+    return [row for event, row in rows if not event.joined or row["conversation"] in ours]
 
 
 def _row(channel: str, event: Inbound, now: float) -> dict[str, Any]:
@@ -114,7 +115,7 @@ def _hear(connection: sa.Connection, turn: int, conversation: str, event: Inboun
 
 # ── what has its effect at once ──────────────────────────────────────────────────────────────────────────────────
 
-_TURN = sa.select(turns.c.id, turns.c.state, turns.c.inbound, turns.c.answer, turns.c.merged_into)
+_TURN = sa.select(turns.c.id, turns.c.kind, turns.c.state, turns.c.inbound, turns.c.answer, turns.c.merged_into)
 
 
 def _said(connection: sa.Connection, conversation: str, ref: str) -> list[Any]:
@@ -145,18 +146,25 @@ def _forget(connection: sa.Connection, turn: Any, ref: str) -> None:
     inbound = INBOUND.decode(turn.inbound).without(ref)
     columns: dict[str, object] = {"inbound": dump(inbound)}
     if turn.state in ("due", "doing"):
-        out = sa.exists().where(outbox.c.turn == turn.id, outbox.c.sent_at.is_(None), outbox.c.receipt != "")
         if inbound.said is not None:
-            if turn.answer is None:
-                # Whoever is asking the model with the old words has thereby lost the turn.
-                columns["state"] = "due"
-        elif connection.execute(sa.select(out)).scalar():
+            # Whoever holds the turn has the old words, and thereby loses it.
+            columns["state"] = "due"
+        elif _grows(connection, turn):
             # To take off the platform what has begun to grow there.
             columns |= {"state": "due", "answer": None}
         else:
             columns["state"] = "withdrawn"
     connection.execute(sa.update(turns).where(turns.c.id == turn.id).values(columns))
     _tell_history(connection, turn.id, inbound)
+
+
+def _grows(connection: sa.Connection, turn: Any) -> bool:
+    """Is a message of the answer on the platform already, or may it be?"""
+    open_ = sa.select(outbox.c.id).where(outbox.c.turn == turn.id, outbox.c.sent_at.is_(None), ~outbox.c.notice)
+    begun = outbox.c.receipt != ""
+    if turn.answer is None:
+        begun |= outbox.c.attempt.is_not(None)
+    return connection.execute(open_.where(begun)).first() is not None
 
 
 def _tell_history(connection: sa.Connection, turn: int, inbound: Inbound) -> None:
@@ -167,14 +175,20 @@ def _tell_history(connection: sa.Connection, turn: int, inbound: Inbound) -> Non
         connection.execute(sa.update(messages).where(said).values(body=dump(inbound.said)))
 
 
+def _counts(turn: Any) -> bool:
+    """May the message of this turn still change?"""
+    return turn.kind == "heard" or (turn.state in ("due", "doing") and turn.answer is None)
+
+
 def _change(connection: sa.Connection, conversation: str, event: Inbound) -> Accepted:
     """Put new words in the place of a message that is not answered yet; who asks with the old ones loses the turn."""
-    message, ends = event.message, 0
-    for turn in _said(connection, conversation, event.ref) if message is not None else ():
+    concerned, ends = _said(connection, conversation, event.ref), 0
+    if event.message is None or not concerned or not _counts(concerned[-1]):
+        return Accepted(0, False)
+    for turn in concerned:
         inbound = INBOUND.decode(turn.inbound)
-        changed = inbound.changed(event.ref, message, event.at) if message is not None else inbound
-        waits = turn.state in ("due", "doing", "merged") and turn.answer is None
-        if changed == inbound or not (waits or inbound.kind == "heard"):
+        changed = inbound.changed(event.ref, event.message, event.at)
+        if changed == inbound:
             continue
         columns: dict[str, object] = {"inbound": dump(changed)}
         if turn.state == "doing":

@@ -154,16 +154,16 @@ class Ledger:
         await self._change(turn, unsay=answered)
 
     async def notice(self, turn: Turn, message: Message, attempt: Attempt, *, pieces: Sequence[Piece] = ()) -> Turn:
-        """Note, before the call, that a notice is sent, after `pieces` in the same call: the turn's grant is spent."""
+        """Note, before the call, that a notice is sent, after `pieces` in the same call; see `sending`."""
         ids = tuple(piece.id for piece in pieces)
-        grant = attempt.grant.spent if attempt.grant else None
+        grant = attempt.grant.spent if attempt.grant else turn.grant
         columns = {"grant": rows.dump(grant) if grant else None}
         await self._change(turn, columns=columns, say=(message,), notice=attempt, attempt=(ids, attempt))
         return msgspec.structs.replace(turn, grant=grant)
 
     async def sending(self, turn: Turn, pieces: Sequence[Piece], attempt: Attempt) -> Turn:
-        """Note, before the call, that these pieces are sent: one use of the turn's grant is spent from here on."""
-        grant = attempt.grant.spent if attempt.grant else None
+        """Note, before the call, that these pieces are sent; if by the turn's grant, one use of it is spent."""
+        grant = attempt.grant.spent if attempt.grant else turn.grant
         columns = {"grant": rows.dump(grant) if grant else None}
         await self._change(turn, columns=columns, attempt=(tuple(piece.id for piece in pieces), attempt))
         return msgspec.structs.replace(turn, grant=grant)
@@ -218,7 +218,7 @@ class Ledger:
         await self._change(
             turn,
             columns={"inbound": rows.dump(merged.inbound), "grant": grant},
-            absorb=tuple(other.id for other in others),
+            absorb=tuple(others),
         )
         return merged
 
@@ -237,7 +237,7 @@ class Ledger:
         remember: tuple[Message, ...] = (),
         recall: tuple[Message, ...] = (),
         unsay: int = 0,
-        absorb: tuple[int, ...] = (),
+        absorb: tuple[Turn, ...] = (),
         attempts: int = 0,
         abandon: tuple[tuple[int, ...], str] = ((), ""),
     ) -> None:

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from chatferry.accepting import Accept, accept
 from chatferry.errors import LeaseLost
 from chatferry.model import APOLOGY, Attempt, Message, Piece, Receipt, Turn
-from chatferry.rows import BEFORE, TURN, dump, insert, turn_of
+from chatferry.rows import BEFORE, INBOUND, TURN, dump, insert, turn_of
 from chatferry.tables import OPEN, messages, outbox, state_is, turns
 
 
@@ -49,7 +49,7 @@ class Change(msgspec.Struct, frozen=True):
     remember: tuple[Message, ...]
     recall: tuple[Message, ...]
     unsay: int
-    absorb: tuple[int, ...]
+    absorb: tuple[Turn, ...]
     attempts: int
     abandon: tuple[tuple[int, ...], str]
 
@@ -156,11 +156,13 @@ def _change(connection: sa.Connection, operations: Sequence[Change]) -> list[Lea
 
 
 def _absorb(connection: sa.Connection, op: Change) -> bool:
-    """Take waiting turns over. Where one of them was taken back meanwhile, nothing is, and our turn starts anew."""
+    """Take waiting turns over. Where one of them was changed or taken back meanwhile, none is, and ours starts anew."""
     if not op.absorb:
         return True
-    due = sa.and_(turns.c.id.in_(op.absorb), state_is("due"))
-    if len(connection.execute(sa.select(turns.c.id).where(due)).all()) < len(op.absorb):
+    due = sa.and_(turns.c.id.in_([turn.id for turn in op.absorb]), state_is("due"))
+    found = connection.execute(sa.select(turns.c.id, turns.c.inbound).where(due))
+    inbounds = {row.id: INBOUND.decode(row.inbound) for row in found}
+    if any(inbounds.get(turn.id) != turn.inbound for turn in op.absorb):
         connection.execute(sa.update(turns).where(turns.c.id == op.turn.id).values(state="due"))
         return False
     connection.execute(sa.update(turns).where(due).values(state="merged", merged_into=op.turn.id))
@@ -274,13 +276,14 @@ def _adopt(connection: sa.Connection, operations: Sequence[Adopt]) -> list[int]:
 def _reopen(connection: sa.Connection, operations: Sequence[Reopen]) -> list[bool]:
     results = []
     for op in operations:
-        again = {"state": "due", "due_at": op.now, "attempts": 0, "finished_at": None}
+        again = {"state": "due", "due_at": op.now, "attempts": 0, "finished_at": None, "stopped": False}
         mine = sa.update(turns).where(turns.c.id == op.turn)
         asked = mine.where(state_is("failed"), turns.c.finish == APOLOGY)
         sent = mine.where(state_is("failed", "parked", "gone"))
         anew = connection.execute(asked.values(again | {"answer": None, "finish": "", "error": ""})).rowcount
         if anew:
-            apologies = outbox.c.turn == op.turn, outbox.c.sent_at.is_(None)
+            # One that has begun to grow on the platform becomes the answer.
+            apologies = outbox.c.turn == op.turn, outbox.c.sent_at.is_(None), outbox.c.receipt == ""
             connection.execute(sa.delete(outbox).where(*apologies))
         results.append(bool(anew or connection.execute(sent.values(again)).rowcount))
     return results
