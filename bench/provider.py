@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import time
 from collections import deque
 
 import uvloop
@@ -30,7 +31,11 @@ def _event(fields: bytes) -> bytes:
     return _chunk(b"data: " + head + b'"index":0,' + fields + b"}]}\n\n")
 
 
-TOKEN = _event(b'"delta":{"content":"token "},"logprobs":null,"finish_reason":null')
+def _token(text: bytes) -> bytes:
+    return _event(b'"delta":{"content":"%b "},"logprobs":null,"finish_reason":null' % text)
+
+
+TOKEN = _token(b"token")
 END = _event(b'"delta":{},"finish_reason":"stop"') + _chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n"
 
 
@@ -47,8 +52,9 @@ class _Answer:
 class Provider:
     """All streams, in as many groups as there are ticks in the time between two tokens."""
 
-    def __init__(self, rate: float, tokens: int) -> None:
+    def __init__(self, rate: float, tokens: int, first: float) -> None:
         self.tokens = tokens
+        self.first = first
         self.rate = rate
         self._groups: deque[set[_Answer]] = deque(set() for _ in range(max(1, round(TICKS / rate)) if rate else 1))
         self.written = 0
@@ -59,7 +65,15 @@ class Provider:
             transport.write(_HEAD + TOKEN * self.tokens + END)
             return
         transport.write(_HEAD)
-        self._groups[0].add(_Answer(transport, self.tokens))
+        if self.first:
+            asyncio.get_running_loop().call_later(self.first, self._stamp, transport)
+        else:
+            self._groups[0].add(_Answer(transport, self.tokens))
+
+    def _stamp(self, transport: asyncio.Transport) -> None:
+        """The first token is the time, by a clock that all processes share."""
+        transport.write(_token(b"@%.6f@" % time.perf_counter()))
+        self._groups[0].add(_Answer(transport, self.tokens - 1))
 
     async def run(self) -> None:
         """Write tokens for ever."""
@@ -89,8 +103,8 @@ class _Client(Connection):
         self._provider.begin(self.transport)
 
 
-async def main(rate: float, tokens: int) -> None:
-    provider = Provider(rate, tokens)
+async def main(rate: float, tokens: int, first: float) -> None:
+    provider = Provider(rate, tokens, first)
     server = await asyncio.get_running_loop().create_server(lambda: _Client(provider), "127.0.0.1", 0, backlog=4096)
     print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", flush=True)
     await provider.run()
@@ -100,5 +114,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--rate", type=float, default=50.0, help="tokens a second; 0: all at once")
     parser.add_argument("--tokens", type=int, default=100, help="tokens an answer")
+    parser.add_argument("--first", type=float, default=0.0, help="seconds to the first token, which tells the time")
     given = parser.parse_args()
-    uvloop.run(main(given.rate, given.tokens))
+    uvloop.run(main(given.rate, given.tokens, given.first))

@@ -11,6 +11,8 @@ class Connection(asyncio.Protocol):
 
     def __init__(self) -> None:
         self._buffer = b""
+        self.request = b""
+        """The one that is asked."""
 
     def asked(self) -> None:
         """Answer one request, on `self.transport`."""
@@ -27,5 +29,6 @@ class Connection(asyncio.Protocol):
             length = int(head[at + 15 :].split(b"\r\n", 1)[0]) if at >= 0 else 0
             if len(self._buffer) < end + 4 + length:
                 return
+            self.request = self._buffer[: end + 4 + length]
             self._buffer = self._buffer[end + 4 + length :]
             self.asked()

@@ -16,6 +16,22 @@ from pathlib import Path
 
 SECRET = "bench-secret"
 KEY = "bench-key"
+LINE = f"""
+            [channels.line]
+            type = "line"
+            secret = "{SECRET}"
+            token = "bench-token"
+            api_base = "@"
+            late = "push"
+            """
+SLACK = f"""
+            [channels.slack]
+            type = "slack"
+            secret = "{SECRET}"
+            token = "bench-token"
+            api_base = "@"
+            """
+"""The channel in a configuration; `@` stands for the platform's address."""
 _TICK = os.sysconf("SC_CLK_TCK")
 
 
@@ -76,7 +92,7 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def gateway(line: str, model: str, *, concurrency: int = 10000) -> Iterator[Gateway]:
+def gateway(platform: str, model: str, *, channel: str = LINE, concurrency: int = 10000) -> Iterator[Gateway]:
     """`chatferry serve` on a fresh database, up and answering."""
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="chatferry-bench-") as folder:
@@ -94,12 +110,7 @@ def gateway(line: str, model: str, *, concurrency: int = 10000) -> Iterator[Gate
             provider = "openai"
             model = "bench"
             base_url = "{model}"
-            [channels.line]
-            type = "line"
-            secret = "{SECRET}"
-            token = "bench-token"
-            api_base = "{line}"
-            late = "push"
+            {channel.replace("@", platform)}
             [api]
             keys = ["{KEY}"]
             """
