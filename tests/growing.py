@@ -99,7 +99,7 @@ class World:
 
     async def until(self, met: Callable[[], object]) -> None:
         """The clock is turned until this is so."""
-        await until(met, self.clock)
+        await until(met, self.clock, turn=0.1)
 
     async def passes(self, seconds: float) -> None:
         """Let so much time pass."""
@@ -123,7 +123,7 @@ class World:
                 entries = await process.ledger.entries()
                 if len(entries) >= turns and not {entry.state for entry in entries} & {"due", "doing"}:
                     break
-                self.clock.advance(0.05)
+                self.clock.advance(0.1)
                 await asyncio.sleep(0.001)
         still = [post for post in self.board.posts.values() if post.growing]
         assert not still, "what has ended does not grow"
