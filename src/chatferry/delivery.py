@@ -11,6 +11,7 @@ takes it, it had not been sent; if it says that the grant is spent while the gra
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from collections.abc import Sequence
 
@@ -141,6 +142,9 @@ class Delivery:
                     continue
                 if editing(held.channel) and (out := [p for p in pieces if p.receipt or not p.message.parts]):
                     sent = await self._complete(held, held.channel, out)
+                    if held.removed:
+                        rest = [piece for piece in pieces if piece.turn == held.turn.id and piece not in out]
+                        sent += [(piece, Receipt()) for piece in rest]
                     if not sent:
                         continue
                 elif grant is not None:
@@ -193,16 +197,21 @@ class Delivery:
                 elif held.final.get(piece.receipt) != piece.message.text:
                     await channel.edit(inbound, receipt, piece.message, last=True)
             except Vanished as fault:
-                # Whoever removed it does not want to read it.
+                # Whoever removed it does not want to read it, nor how it goes on.
                 log.info("the answer was removed", turn=held.turn.id)
-                held.note = str(fault)
+                held.note, held.removed = str(fault), True
             except Gone:
                 raise
             except Final as fault:
                 if not piece.message.parts:
-                    raise
+                    log.warning("cannot be removed", turn=held.turn.id, error=str(fault))
+                    held.note = str(fault)
+                    done.append((piece, receipt))
+                    continue
                 log.warning("cannot be edited, so it is sent", turn=held.turn.id, error=str(fault))
                 await self._ledger.begun(held.turn, piece, Receipt())
+                with contextlib.suppress(Fault):  # else the beginning of the answer stands there twice
+                    await channel.remove(inbound, receipt)
                 continue
             done.append((piece, receipt))
         return done
@@ -245,7 +254,7 @@ class Delivery:
             raise
         except NoLeave as fault:
             log.info("grant refused", turn=held.turn.id, error=str(fault))
-            held.turn = await self._ledger.unsent(held.turn, batch)
+            held.turn = await self._ledger.unsent(held.turn, batch, void=True)
             return []
         return list(zip(batch, receipts, strict=True))
 
@@ -282,7 +291,7 @@ class Delivery:
                     raise Ambiguous(str(fault)) from fault
                 raise
             except NoLeave as fault:
-                if unsure and self._open(grant) is not None:
+                if unsure and grant.uses == 1 and self._open(grant) is not None:
                     return [Receipt()] * len(pieces)
                 if unsure:
                     raise Ambiguous(str(fault)) from fault
@@ -295,7 +304,7 @@ class Delivery:
             # Now that the answer is there the notice is void; if it did not go out, its grant is still good.
             held.turn = await self._ledger.unsent(held.turn, pieces, self._open(attempt.grant))
             return
-        if attempt.grant is None and editing(held.channel) and not held.channel.caps.keyed:
+        if attempt.grant is None and editing(held.channel):
             for piece in pieces:
                 found = await held.channel.find(held.turn.inbound, attempt.key)
                 if found is None:
@@ -310,7 +319,7 @@ class Delivery:
         try:
             receipts = await self._call(held, pieces, attempt.grant)
         except NoLeave:
-            if self._open(attempt.grant) is not None:
+            if attempt.grant.uses == 1 and self._open(attempt.grant) is not None:
                 # Young enough to be alive, yet spent: by us, then, and the pieces are out.
                 receipts = [Receipt()] * len(pieces)
             else:

@@ -52,7 +52,7 @@ class Growth:
                 whole = await self._show(held, channel, pieces)
             except Vanished as fault:
                 log.info("the answer was removed", turn=held.turn.id)
-                held.note = str(fault)
+                held.note, held.removed = str(fault), True
                 held.interrupt()
                 return
             except Ambiguous as fault:
@@ -107,6 +107,8 @@ class Growth:
         except TryLater:
             await self._ledger.unsent(held.turn, held.drafts[place : place + 1])
             raise
+        except Vanished as fault:  # not our message, for there is none yet, but what it was to hang on
+            raise Final(str(fault)) from fault
         held.drafts[place] = _reads(await self._ledger.begun(held.turn, held.drafts[place], receipt), message)
 
     async def _find(self, held: Held, channel: Editing) -> bool:

@@ -15,7 +15,7 @@ from chatferry.channels.slack_api import Refused, Told
 from chatferry.channels.slack_limits import Kept, Paced
 from chatferry.channels.slack_place import Place
 from chatferry.clock import Clock
-from chatferry.errors import Ambiguous, TryLater
+from chatferry.errors import Ambiguous, TryLater, Vanished
 from chatferry.model import Inbound
 from chatferry.words import LANGUAGES, words
 
@@ -106,6 +106,9 @@ class Streams:
         except Refused as fault:
             log.info("no streams", account=place.account, channel=place.channel, error=str(fault))
             self._refused.put((place.account, "" if fault.code in OURS else place.channel), None)
+            return None
+        except Vanished as fault:
+            log.info("no stream in this thread", place=str(place), error=str(fault))
             return None
         except TryLater as fault:
             if fault.after is None:

@@ -53,6 +53,13 @@ class Break:
 
 
 @dataclass(frozen=True)
+class Pause:
+    """Stream the reply, but hang before each of these tokens: one release lets go of one."""
+
+    before: Sequence[int]
+
+
+@dataclass(frozen=True)
 class Odd:
     """Stream the reply with the habits of less careful servers."""
 
@@ -74,7 +81,7 @@ class Raw:
     media_type: str = "text/event-stream"
 
 
-Plan = Refuse | Break | Odd | Raw
+Plan = Refuse | Break | Pause | Odd | Raw
 
 
 class Wheel:
@@ -255,6 +262,10 @@ class ModelSimulator:
         for n in range(0, len(body), self.burst):
             if n == stop and isinstance(plan, Break) and not await self._break(wire, plan, write):
                 return plan.how != "cut"
+            if isinstance(plan, Pause) and n in plan.before:
+                self.hanging.set()
+                await self.release.wait()
+                self.release.clear()
             if self.rate:
                 await self._wheel.until(began + n / self.rate)
             await write(body[n] if self.burst == 1 else b"".join(body[n : n + self.burst]))
