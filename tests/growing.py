@@ -28,7 +28,7 @@ from chatferry.worker import Worker
 from tests.scenarios.support import until
 
 WORDS = words("en")
-SHORT = Capabilities(limit=40, markdown=True, unprompted="always", edits=1.0, keyed=False)
+SHORT = Capabilities(limit=40, markdown=True, unprompted="always", edits=1.0)
 """A board whose messages are soon full."""
 
 

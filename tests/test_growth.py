@@ -189,7 +189,7 @@ async def test_several_messages_at_once_are_each_made_final_once(short: World) -
 
 
 async def test_a_block_of_code_that_outgrows_a_message_is_opened_again_in_the_next(tmp_path: Path) -> None:
-    caps = Capabilities(limit=100, markdown=True, unprompted="always", edits=1.0, keyed=False)
+    caps = Capabilities(limit=100, markdown=True, unprompted="always", edits=1.0)
     async with world(tmp_path, caps=caps) as one, one.process() as process:
         await process.accept(asks("e1"))
         model = await one.asked()

@@ -150,7 +150,7 @@ class Ledger:
         return msgspec.structs.replace(piece, attempt=None, receipt=receipt.id)
 
     async def erased(self, turn: Turn, answered: int) -> None:
-        """The answer of another turn is off the platform: the history forgets it too."""
+        """Another turn's answer is off the platform: the history forgets it, and what was left of it is not sent."""
         await self._change(turn, unsay=answered)
 
     async def notice(self, turn: Turn, message: Message, attempt: Attempt, *, pieces: Sequence[Piece] = ()) -> Turn:
@@ -172,11 +172,17 @@ class Ledger:
         """These pieces are out. A parked turn of the conversation that has none left is done."""
         await self._change(turn, sent=tuple(sent))
 
-    async def unsent(self, turn: Turn, pieces: Sequence[Piece], grant: Grant | None = None) -> Turn:
-        """The send that was begun did not happen: its notices are dropped, and `grant` is good for another try."""
-        columns: dict[str, object] = {"grant": rows.dump(grant)} if grant else {}
+    async def unsent(
+        self, turn: Turn, pieces: Sequence[Piece], grant: Grant | None = None, *, void: bool = False
+    ) -> Turn:
+        """The send that was begun did not happen: its notices are dropped, and `grant` is good for another try.
+
+        void: no use of the turn's grant is good for anything any more.
+        """
+        left = None if void else grant or turn.grant
+        columns = {"grant": rows.dump(left) if left else None} if void or grant else {}
         await self._change(turn, columns=columns, attempt=(tuple(p.id for p in pieces), None))
-        return msgspec.structs.replace(turn, grant=grant or turn.grant)
+        return msgspec.structs.replace(turn, grant=left)
 
     async def abandon(self, turn: Turn, pieces: Sequence[Piece], error: str) -> None:
         """The platform refuses these pieces of parked turns: those turns have failed, and hold up nobody else."""

@@ -159,7 +159,7 @@ class Board:
 
     def __init__(self, clock: Clock, *, name: str = "board", caps: Capabilities | None = None) -> None:
         self.name = name
-        self.caps = caps or Capabilities(markdown=True, unprompted="always", edits=1.0, keyed=False)
+        self.caps = caps or Capabilities(markdown=True, unprompted="always", edits=1.0)
         self.waits: float | None = 0.0
         """What `patience` says."""
         self.room = True
@@ -249,6 +249,10 @@ class Board:
         found = next((receipt for receipt, post in self.posts.items() if post.key == key), None)
         await self._after(trouble)
         return Receipt(found) if found else None
+
+    async def reads(self, inbound: Inbound, receipt: Receipt) -> str:
+        post = self.posts.get(receipt.id)
+        return post.message.text if post else ""
 
     async def may_remove(self, inbound: Inbound, asker: str) -> bool:
         return inbound.sender == asker or inbound.sender in self.admins

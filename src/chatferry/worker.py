@@ -22,7 +22,7 @@ from chatferry.growth import Growth
 from chatferry.held import Held
 from chatferry.ledger import Ledger
 from chatferry.metrics import Metrics
-from chatferry.model import APOLOGY, Message, Turn, says
+from chatferry.model import APOLOGY, Message, Receipt, Turn, says
 from chatferry.retry import next_try
 from chatferry.text import closed
 
@@ -174,7 +174,7 @@ class Worker:
                 await self._delivery.erase(held, held.channel)
             return Outcome(None)
         elif inbound.said is None or held.stopped:
-            outcome = Outcome(None, "stopped")
+            outcome = Outcome(await self._shown(held), "stopped")
         else:
             await self._merge(held)
             outcome = await self._ask(held, tail, asked)
@@ -190,6 +190,16 @@ class Worker:
             error=outcome.error,
         )
         return outcome
+
+    async def _shown(self, held: Held) -> Message | None:
+        """What was shown of an answer that somebody stopped, and whose words went with a process that died."""
+        channel = held.channel
+        if not editing(channel) or held.turn.inbound.said is None:
+            return None
+        receipts = [Receipt(draft.receipt) for draft in held.drafts if draft.receipt]
+        shown = [await channel.reads(held.turn.inbound, receipt) for receipt in receipts]
+        text = "\n\n".join(filter(None, (said.strip() for said in shown)))
+        return says("assistant", text) if text and text != held.assistant.words.answering else None
 
     async def _merge(self, held: Held) -> None:
         """Take the messages that wait behind this one along, where the assistant is told to."""

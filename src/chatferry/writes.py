@@ -259,6 +259,9 @@ def _remember(connection: sa.Connection, changes: Sequence[Change]) -> None:
     ]
     if unsaid := [op.unsay for op in changes if op.unsay]:
         connection.execute(sa.delete(messages).where(messages.c.turn.in_(unsaid), messages.c.role == "assistant"))
+        connection.execute(sa.delete(outbox).where(outbox.c.turn.in_(unsaid), outbox.c.sent_at.is_(None)))
+        parked = sa.and_(turns.c.id.in_(unsaid), state_is("parked"))
+        connection.execute(sa.update(turns).where(parked).values(state="done"))
     if rows:
         connection.execute(insert(connection, messages).on_conflict_do_nothing(), rows)
 

@@ -291,7 +291,7 @@ async def test_capabilities_are_those_of_messages_that_grow(world: World) -> Non
     editing: Editing = world.slack()
     caps = editing.caps
     assert (caps.batch, caps.limit, caps.measure, caps.markdown) == (1, 3900, "escaped", True)
-    assert (caps.edits, caps.keyed, caps.unprompted, caps.collect) == (0.8, False, "always", False)
+    assert (caps.edits, caps.unprompted, caps.collect) == (0.8, "always", False)
 
 
 async def test_who_asked_and_who_administers_may_remove_an_answer(world: World) -> None:

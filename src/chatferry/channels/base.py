@@ -42,8 +42,6 @@ class Capabilities(msgspec.Struct, frozen=True):
     edits: float = 0.0
     """Seconds between two edits of a message that grows while the answer is made; the channel is an `Editing` then.
     0: a message that is out cannot be changed."""
-    keyed: bool = True
-    """The platform knows the `key` of a send again. Else `Editing.find` tells whether a send got through."""
 
 
 COLLECT = "chatferry:collect"
@@ -91,8 +89,9 @@ class Channel(Protocol):
     ) -> Sequence[Receipt]:
         """Send 1 to `caps.batch` messages, all or none, and return a receipt for each.
 
-        With a grant one use of it is spent, sent or not. Without one the same `key` (a UUID) sends at most once where
-        `caps.keyed`. Raises `TryLater`, `Ambiguous` (with a grant, or not `caps.keyed`), `NoLeave`, `Gone` or `Final`.
+        With a grant one use of it is spent, sent or not. Without one the same `key` (a UUID) sends at most once, or the
+        channel is an `Editing` and can `find` it.
+        Raises `TryLater`, `Ambiguous` (with a grant, or where it can be found), `NoLeave`, `Gone` or `Final`.
         """
         ...
 
@@ -142,6 +141,10 @@ class Editing(Channel, Protocol):
 
     async def find(self, inbound: Inbound, key: str) -> Receipt | None:
         """The message that a `send` or `begin` with this key left, or None if there is none. Raises `TryLater`."""
+        ...
+
+    async def reads(self, inbound: Inbound, receipt: Receipt) -> str:
+        """What a message of ours says now, as we gave it to the platform; empty where that is not known."""
         ...
 
     async def may_remove(self, inbound: Inbound, asker: str) -> bool:

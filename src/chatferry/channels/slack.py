@@ -64,7 +64,6 @@ class Slack:
             typing=TYPING_SECONDS,
             unprompted="always",
             edits=EDITS,
-            keyed=False,
         )
         self._settings = settings
         self._around = around
@@ -200,6 +199,9 @@ class Slack:
         """By the key that our messages carry along. None also where Slack does not let us look."""
         ts = await self._threads.find(inbound, key)
         return Receipt(ts) if ts else None
+
+    async def reads(self, inbound: Inbound, receipt: Receipt) -> str:
+        return await self._threads.reads(Place.of(inbound.conversation), receipt.id)
 
     async def may_remove(self, inbound: Inbound, asker: str) -> bool:
         """Who asked may, and who administers the workspace."""

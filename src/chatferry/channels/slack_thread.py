@@ -237,6 +237,19 @@ class Threads:
             return None
         return nameless if place.thread else None
 
+    async def reads(self, place: Place, ts: str) -> str:
+        """Our own words in a message of ours; empty where Slack does not tell. Raises TryLater."""
+        kind = "replies" if place.thread else "history"
+        try:
+            async for post in self._pages(kind, place, oldest=ts, latest=ts, inclusive=True):
+                if post.ts == ts:
+                    return post.markdown or words_of(post.text or "", {})
+        except TryLater:
+            raise
+        except Fault as fault:
+            log.warning("not known what was said", place=str(place), error=str(fault))
+        return ""
+
     async def _pages(self, kind: str, place: Place, *, patience: float = 60.0, **fields: Any) -> AsyncIterator[Post]:
         """A thread from its first message on, or a channel from its last one back."""
         cursor = None
