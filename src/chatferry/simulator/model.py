@@ -50,6 +50,8 @@ class Break:
     how: Literal["cut", "end", "error", "hang"]
     after: int = 0
     error: object = None
+    held: bool = False
+    """Wait there to be released."""
 
 
 @dataclass(frozen=True)
@@ -277,9 +279,10 @@ class ModelSimulator:
 
     async def _break(self, wire: Wire, plan: Break, write: Callable[[bytes], Awaitable[None]]) -> bool:
         """Do what is planned in mid-stream; True: and go on."""
-        if plan.how == "hang":
+        if plan.how == "hang" or plan.held:
             self.hanging.set()
             await self.release.wait()
+        if plan.how == "hang":
             return True
         if plan.how == "error":
             await write(b"data: " + json.dumps({"error": plan.error or "as planned"}).encode() + b"\n\n")
