@@ -177,6 +177,8 @@ class Slack:
             if await self._streams.end(place, ts, text):
                 self._forget_status(place)  # Slack does that by itself when a stream stops
             else:
+                if (place.channel, ts) not in self._paced.budget("chat.update", place.account).growing:
+                    self._shown.put(str(place), SESSION)  # by the process that began it, for all we know
                 await self._update(place, ts, message, last=True)
                 await self._quiet(place)
         except (Vanished, Gone):
@@ -318,10 +320,15 @@ class Slack:
     async def _quiet(self, place: Place) -> None:
         """Nothing is being made any more."""
         method = self._forget_status(place)
-        if method is None or not self._paced.budget(method, place.account).take():
+        if method is None or (place.account, method) in self._no_status or not place.thread:
+            return
+        if not self._paced.budget(method, place.account).take():
             return
         try:
             await self._status(place, method, "active" if method == SESSION else "")
+        except Refused as fault:
+            log.info("no status", account=place.account, error=str(fault))
+            self._no_status.put((place.account, method), None)
         except Fault as fault:
             log.info("a status stays", place=str(place), error=str(fault))
 
