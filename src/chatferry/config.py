@@ -208,7 +208,7 @@ class SlackSettings(_Table):
     threads: Literal["mention", "all"] = "mention"
     """In a thread in which we take part: answer who mentions us, or everybody."""
     bots: bool = False
-    """Answer other bots too."""
+    """Answer other bots too, in a thread only where they mention us."""
     stream: Literal["auto", "edit"] = "auto"
     """auto: Slack's own streams where Slack grants them; edit: always a message that is edited."""
     command: Annotated[str, AfterValidator(_command)] = "/ask"

@@ -173,6 +173,7 @@ async def test_frames_that_we_do_not_know_are_passed_over(world: World) -> None:
         await link.send("something_new", envelope_id="e0", payload={})
         await link.socket.send_text("no JSON")
         await link.socket.send_text('["a list"]')
+        await link.socket.send_text('{"payload":' + "[" * 100_000)
         await link.socket.send_bytes(b"bytes")
         await link.send("events_api", payload={"id": "without an envelope's id"})
         await link.envelope("e1", retry_attempt=None, payload=None)

@@ -5,6 +5,7 @@ The official SDK is not used on the way of an answer: it retries and waits by it
 
 from __future__ import annotations
 
+import re
 from typing import Any, NoReturn, Protocol, TypeVar
 from urllib.parse import urlsplit
 
@@ -21,6 +22,12 @@ FORMS = ("conversations.", "users.", "auth.", "oauth.")
 
 RETRY_AFTER = 30.0
 """Seconds, where a refusal for haste does not say how long to wait."""
+LONGEST_WAIT = 3600.0
+"""Seconds that we let ourselves be told to wait."""
+
+_SLACK = re.compile(r"(?:[a-z0-9-]+\.)*slack\.com")
+"""Plain names: no user, no port, nothing in them that somebody else may read in another way."""
+_ADDRESS = re.compile(r"\w+://[^\s'\"]*")
 
 # What becomes of each error. What is in none of these is Final.
 HASTE = {"ratelimited", "rate_limited"}
@@ -115,7 +122,7 @@ class SlackApi:
             raise passing(f"Slack {method}: {status}")
         try:
             told = msgspec.json.decode(body, type=shape)
-        except (msgspec.MsgspecError, UnicodeError) as error:
+        except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
             raise passing(f"Slack {method}: {status}, and not the answer that is documented") from error
         if not told.ok:
             _refuse(method, told, after, passing)
@@ -164,12 +171,11 @@ class SlackApi:
         """Is this an address of Slack's, so that the token may go there?"""
         try:
             parts = urlsplit(url)
-            host = parts.hostname or ""
         except ValueError:
             return False
         if (parts.scheme, parts.netloc) == urlsplit(self._base)[:2]:
             return True
-        return parts.scheme == "https" and (host == "slack.com" or host.endswith(".slack.com"))
+        return parts.scheme == "https" and _SLACK.fullmatch(parts.netloc) is not None
 
     async def _post(
         self,
@@ -212,8 +218,8 @@ def _error(body: bytes) -> str:
     """What a `response_url` says: an error as the methods do, or a few words."""
     try:
         return msgspec.json.decode(body, type=Told).error
-    except (msgspec.MsgspecError, UnicodeError):
-        return body[:200].decode("utf-8", "replace").strip()
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return _ADDRESS.sub("…", body[:200].decode("utf-8", "replace")).strip()
 
 
 def _plain(value: Any) -> str:
@@ -224,8 +230,9 @@ def _plain(value: Any) -> str:
 
 
 def _after(header: str) -> float:
-    return float(header) if header.isascii() and header.isdigit() else RETRY_AFTER
+    return min(float(header), LONGEST_WAIT) if header.isascii() and header.isdigit() else RETRY_AFTER
 
 
 def _named(error: Exception) -> str:
-    return f"{type(error).__name__} {error}".strip()
+    """What broke, without the address: whoever reads that of a `response_url` may speak there."""
+    return f"{type(error).__name__} {_ADDRESS.sub('…', str(error))}".strip()

@@ -19,12 +19,12 @@ TEXT_LIMIT = 4000
 SECTION_LIMIT = 3000
 BUTTON_LABEL = 75
 
-_CALL_ALL = re.compile(r"<!(?=channel|here|everyone|subteam)")
+_CALL = re.compile(r"<(?=!(?:channel|here|everyone|subteam)|@[UW][A-Z0-9])")
 
 
 def tamed(markdown: str) -> str:
-    """Whatever a model says, it does not call a whole channel together."""
-    return _CALL_ALL.sub("<\u2060!", markdown) if "<!" in markdown else markdown
+    """Whatever a model says, it calls nobody: not a whole channel, and not another bot that would answer."""
+    return _CALL.sub("<\u2060", markdown)
 
 
 def fields(message: Message, *, markdown: bool, last: bool) -> dict[str, Any]:

@@ -83,6 +83,11 @@ def account_of(team: str | None, enterprise: str | None, wide: bool | str | None
     return f"{enterprise}+{team}" if team and enterprise and wide in (True, "true") else team or ""
 
 
+def robot(said: Said) -> bool:
+    """Did a bot say it?"""
+    return bool(said.bot_id) or said.subtype == "bot_message" or said.user == "USLACKBOT"
+
+
 class Side(NamedTuple):
     """Who we are where something happened, and by which rules we listen."""
 
@@ -101,8 +106,7 @@ class Side(NamedTuple):
 
     def deaf(self, said: Said) -> bool:
         """Is it nothing to us, because we said it ourselves, or another bot did?"""
-        robot = bool(said.bot_id) or said.subtype == "bot_message" or said.user == "USLACKBOT"
-        return self.ours(said) or (robot and not self.rules.bots)
+        return self.ours(said) or (robot(said) and not self.rules.bots)
 
     def place(self, channel: str, said: Said, *, direct: bool = False) -> Place:
         """The conversation that a message belongs to. Ids of direct messages begin with D."""
@@ -202,7 +206,9 @@ def _message(event: MessageEvent, side: Side, called: bool) -> Inbound | None:
     # Not knowing our own name, we leave mentions to `app_mention`, which would be taken for a repetition of this.
     if not event.root or not message.parts or (names and not side.me):
         return None
-    return replace(heard, kind="message" if side.rules.threads == "all" else "heard", joined=True)
+    # A bot is answered where it names us: two that answer everybody would never end.
+    answered = side.rules.threads == "all" and not robot(event)
+    return replace(heard, kind="message" if answered else "heard", joined=True)
 
 
 def _greeted(heard: Inbound) -> Inbound:

@@ -31,10 +31,11 @@ def hook(came: Hook, settings: SlackSettings, rules: Rules, words: Words, me: Ma
     """Verify, then read. `me`: for each account our bot's user id, as far as we know it."""
     if settings.url_token and not _same(came.query.get("token", ""), settings.url_token.get_secret_value()):
         raise Rejected(403, "the address lacks its token")
-    if b"ssl_check=1" in came.body.split(b"&"):
+    form = came.headers.get("content-type", "").startswith(FORM)
+    if form and b"ssl_check=1" in came.body.split(b"&"):
         return Taken()  # Slack tries our certificate: there is nothing to read, and no promise that it is signed
     _verify(came, settings.secret.get_secret_value() if settings.secret else "")
-    if not came.headers.get("content-type", "").startswith(FORM):
+    if not form:
         return read("events_api", came.body, rules, words, me, at=came.at)
     try:
         fields = dict(parse_qsl(came.body.decode(), keep_blank_values=True))

@@ -8,6 +8,7 @@ from typing import TypeVar
 import aiohttp
 import msgspec
 
+from chatferry.channels.slack_api import LONGEST_WAIT
 from chatferry.errors import TryLater
 
 _TIMEOUT = aiohttp.ClientTimeout(total=10, connect=5)
@@ -37,7 +38,7 @@ async def post(
         ) as answer:
             if answer.status != 200:
                 asked = answer.headers.get("Retry-After", "")
-                after = float(asked) if asked.isascii() and asked.isdigit() else None
+                after = min(float(asked), LONGEST_WAIT) if asked.isascii() and asked.isdigit() else None
                 raise TryLater(f"Slack {method}: {answer.status}", after=after)
             body = bytearray()
             async for chunk in answer.content.iter_chunked(8192):
@@ -48,7 +49,7 @@ async def post(
         raise TryLater(f"Slack {method}: {type(error).__name__} {error}".strip()) from error
     try:
         said = msgspec.json.decode(body, type=shape)
-    except (msgspec.MsgspecError, UnicodeError):
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
         # Without its cause, which could quote a part of it.
         raise TryLater(f"Slack {method}: not the answer that is documented") from None
     if not said.ok and said.error in _PASSING:

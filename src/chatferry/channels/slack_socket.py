@@ -160,7 +160,7 @@ class _Connection:
     async def _take(self, frame: str, group: asyncio.TaskGroup) -> None:
         try:
             envelope = _envelope.decode(frame)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, RecursionError):
             log.warning("slack sent a frame that is not documented", length=len(frame))
             return
         if envelope.type == "disconnect":

@@ -129,20 +129,18 @@ class Threads:
         self._people: Kept[tuple[str, str], Person] = Kept(clock, NAMES_SECONDS)
         self._nameless: Kept[tuple[str, str], None] = Kept(clock, NAMELESS_SECONDS)
         self._me: dict[str, Me] = {}
+        self.known: dict[str, str] = {}
+        """Our bot's user id by account, where we have learned it."""
 
     # ── who ──────────────────────────────────────────────────────────────────────────────────────────────────────
-
-    @property
-    def known(self) -> Mapping[str, str]:
-        """Our bot's user id by account, where we have learned it."""
-        return {account: me.user for account, me in self._me.items()}
 
     async def me(self, account: str) -> Me:
         """Raises Fault."""
         if account not in self._me:
             told = await self._paced.call("auth.test", account, _Who, patience=PATIENCE)
-            self._me[account or told.team_id] = Me(told.user_id, told.bot_id)
-            return Me(told.user_id, told.bot_id)
+            me = self._me[account or told.team_id] = Me(told.user_id, told.bot_id)
+            self.known[account or told.team_id] = me.user
+            return me
         return self._me[account]
 
     async def person(self, account: str, user: str) -> Person:
@@ -152,7 +150,7 @@ class Threads:
             told = (await self._paced.call("users.info", account, _Told, patience=PATIENCE, user=user)).user or _User()
             profile = told.profile or _Profile()
             name = profile.display_name or profile.real_name or told.real_name or told.name or user
-            person = Person(name, bool(told.is_admin or told.is_owner or told.is_primary_owner))
+            person = Person(_one_line(name), bool(told.is_admin or told.is_owner or told.is_primary_owner))
             self._people.put((account, user), person)
         return person
 
@@ -297,9 +295,14 @@ def _retold(post: Post, me: Me, names: Mapping[str, str], *, alone: bool) -> Mes
         for mark in _STOPPED:
             said = said.removesuffix(mark)
         return says("assistant", said.strip())
-    name = "" if alone else names.get(post.user or "") or post.username or ""
+    name = "" if alone else names.get(post.user or "") or _one_line(post.username or "")
     author = post.user or post.bot_id or ""
     return Message("user", (Text(words_of(post.text or "", names)),), author=author, name=name)
+
+
+def _one_line(name: str) -> str:
+    """People and bots choose their names, and what stands behind a line's end would read as if another said it."""
+    return " ".join(name.split())
 
 
 def _seconds(ts: str) -> float:
