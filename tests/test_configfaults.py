@@ -116,8 +116,8 @@ secret = "s"
         "chatferry.toml:39  channels.line.groups: must be 'mention', 'all' or 'off'",
         "chatferry.toml:40  channels.line.assistant: names nothing that exists",
         "    mend: did you mean `main`?",
-        "chatferry.toml:42  channels.support.assistant: names nothing that exists",
-        "    mend: one of `main`",
+        "chatferry.toml:42  channels.support.assistant: is not said, and there is no [assistants.default]",
+        '    mend: write [assistants.default], or assistant = "main" in [channels.support]',
         "chatferry.toml:42  channels.support.type: must be 'line' or 'slack'",
     ]
 
@@ -209,6 +209,32 @@ def test_two_channels_cannot_share_a_path() -> None:
     assert faults() == [
         "chatferry.toml:11  channels.shop.path: is the path of channels.line too",
         '    mend: path = "/hooks/shop"',
+    ]
+
+
+def test_rooms_of_slack_go_by_the_ids_of_channels() -> None:
+    write(f"""{DEMO}[channels.slack]
+secret = "s"
+token = "t"
+[channels.slack.rooms]
+"#general" = {{ assistant = "default" }}
+C0123456789 = {{ assistant = "tea" }}
+""")
+    assert faults() == [
+        "chatferry.toml:7  channels.slack.rooms.#general: is not the id of a Slack channel",
+        "    mend: its id, such as C0123456789, is at the bottom of the channel's About tab",
+        "chatferry.toml:8  channels.slack.rooms.C0123456789.assistant: names nothing that exists",
+        "    mend: one of `default`",
+    ]
+
+
+def test_what_installations_in_slack_lack_is_mended_where_the_rest_is_said() -> None:
+    given = {"OPENAI_API_KEY": "k", "SLACK_SIGNING_SECRET": "s", "SLACK_CLIENT_ID": "1.2"}
+    assert faults(given) == [
+        "environment  SLACK_CLIENT_SECRET: is required for others to install us",
+        "    mend: SLACK_CLIENT_SECRET=... in .env or the environment",
+        "environment  CHATFERRY_SECRET: is required, as channels.slack keeps the tokens of workspaces",
+        "    mend: CHATFERRY_SECRET=... in .env or the environment; `openssl rand -hex 32` makes a good one",
     ]
 
 

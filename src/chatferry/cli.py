@@ -74,12 +74,17 @@ def welcome(settings: Settings) -> str:
     for name, assistant in settings.assistants.items():
         model = settings.models[assistant.model]
         lines.append(f"  assistant {name}: {model.model or model.provider} ({model.provider})")
+    address = public or "https://YOUR-ADDRESS"
     for name, channel in settings.channels.items():
         token = "?token=..." if channel.url_token else ""
-        lines.append(f"  channel {name}: webhook URL {public or 'https://YOUR-ADDRESS'}{channel.path}{token}")
+        socket = channel.type == "slack" and channel.app_token is not None
+        way = "events by Socket Mode" if socket else f"webhook URL {address}{channel.path}{token}"
+        lines.append(f"  channel {name}: {way}")
+        if channel.type == "slack" and channel.client_id:
+            lines.append(f"  channel {name}: workspaces install it at {address}/{name}/install")
     if settings.api is not None:
         lines.append(f"  api: base URL {public or f'http://localhost:{settings.server.port}'}/v1")
-    if public is None and settings.channels:
+    if any("https://YOUR-ADDRESS" in line for line in lines):
         lines.append("  hint: set CHATFERRY_PUBLIC_URL=https://... (server.public_url) to the address from outside")
     return "\n".join(lines) + "\n"
 

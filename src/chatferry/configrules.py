@@ -88,9 +88,9 @@ def check(draft: Draft) -> None:
         draft.fault(("channels",), "there is no channel and no api, so nobody could talk to us", mend)
     models, assistants, channels = map(draft.tables, ("models", "assistants", "channels"))
     for name, table in assistants.items():
-        _check_name(draft, ("assistants", name, "model"), table.get("model", "default"), models)
+        _check_choice(draft, ("assistants", name), "model", table, models)
     for name, table in channels.items():
-        _check_name(draft, ("channels", name, "assistant"), table.get("assistant", "default"), assistants)
+        _check_choice(draft, ("channels", name), "assistant", table, assistants)
         if not _good_name(name):
             mend = "name it by letters, digits, - and _, and not api"
             draft.fault(("channels", name), "cannot be the name of a channel", mend)
@@ -109,12 +109,16 @@ def _check_slack(draft: Draft, key: Key, table: Mapping[str, object], assistants
         draft.fault((*key, "token"), "is required", _set(draft, key, "token", "SLACK_BOT_TOKEN"))
     if bool(table.get("client_id")) != bool(table.get("client_secret")):
         lacking = "client_secret" if table.get("client_id") else "client_id"
-        draft.fault((*key, lacking), "is required for others to install us", f"{lacking} = ... in [{name}]")
+        mend = _set(draft, key, lacking, _SLACK[lacking])
+        draft.fault((*key, lacking), "is required for others to install us", mend)
     if table.get("client_id") and not draft.table("server").get("secret"):
         mend = "CHATFERRY_SECRET=... in .env or the environment; `openssl rand -hex 32` makes a good one"
         draft.fault(("server", "secret"), f"is required, as {name} keeps the tokens of workspaces", mend)
     rooms = table.get("rooms")
     for room, settings in rooms.items() if isinstance(rooms, dict) else ():
+        if not re.fullmatch(r"[CDG][A-Z0-9]+", room):
+            mend = "its id, such as C0123456789, is at the bottom of the channel's About tab"
+            draft.fault((*key, "rooms", room), "is not the id of a Slack channel", mend)
         if isinstance(settings, dict):
             _check_name(draft, (*key, "rooms", room, "assistant"), settings.get("assistant"), assistants)
 
@@ -127,6 +131,15 @@ def _set(draft: Draft, key: Key, setting: str, name: str) -> str:
 def _good_name(channel: str) -> bool:
     """Conversations are kept as NAME:ADDRESS beside those of the API, and hooks come in at /hooks/NAME."""
     return channel != "api" and re.fullmatch(r"[A-Za-z0-9_-]+", channel) is not None
+
+
+def _check_choice(draft: Draft, key: Key, setting: str, table: Mapping[str, object], known: Collection[str]) -> None:
+    """A setting that names a table of another kind: "default" where nothing is said."""
+    if setting in table or "default" in known or not known:
+        _check_name(draft, (*key, setting), table.get(setting), known)
+    else:
+        mend = f'write [{setting}s.default], or {setting} = "{min(known)}" in [{".".join(map(str, key))}]'
+        draft.fault((*key, setting), f"is not said, and there is no [{setting}s.default]", mend)
 
 
 def _check_name(draft: Draft, key: Key, name: object, known: Collection[str]) -> None:

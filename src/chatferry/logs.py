@@ -29,8 +29,11 @@ def configure(style: Style = "auto", *, level: int = logging.INFO, hide: Iterabl
     ]
     if people:
         end: list[Processor] = [
+            _one_line,
             # Never the pretty tracebacks: they print the local variables, which are secrets and people's messages.
-            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+            ),
         ]
     else:
         end = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(ensure_ascii=False)]
@@ -45,6 +48,13 @@ def configure(style: Style = "auto", *, level: int = logging.INFO, hide: Iterabl
     form = structlog.stdlib.ProcessorFormatter
     libraries.setFormatter(form(foreign_pre_chain=shared, processors=[form.remove_processors_meta, *end]))
     logging.basicConfig(handlers=[libraries], level=max(level, logging.WARNING), force=True)
+
+
+def _one_line(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """What mends an error stands on a line of its own, which the log would show as "\\n"."""
+    if isinstance(error := event.get("error"), str):
+        event["error"] = error.replace("\n  mend:", "; mend:")
+    return event
 
 
 class _Curtain:

@@ -126,7 +126,8 @@ def row(entry: Entry, wide: bool) -> Iterator[str]:
     )
     yield _row(cells, wide)
     if entry.error:
-        yield f"{'':{_COLUMNS[0].width}}{_GAP}{' '.join(entry.error.split())}"
+        error = entry.error.replace("\n  mend:", "; mend:")
+        yield f"{'':{_COLUMNS[0].width}}{_GAP}{' '.join(error.split())}"
 
 
 def _row(cells: Sequence[str], wide: bool) -> str:
@@ -196,7 +197,7 @@ def _became(entry: Entry) -> str:
         case "gone":
             return f"not sent {turn}: nobody is there. {entry.error}"
         case "failed":
-            return f"not sent {turn}: {entry.error}\n  mend: then `chatferry turns retry {entry.id}`"
+            return f"not sent {turn}: {entry.error}\n  when that is mended: `chatferry turns retry {entry.id}`"
     return f"not sent yet {turn}; a running gateway, or the next start, goes on trying. {entry.error}"
 
 

@@ -145,6 +145,7 @@ def _next(link: str, plan: _Plan) -> Iterator[str]:
         steps.append(f"Basic Information, App Credentials: Client ID is {_goes(plan, 'client_id')}")
         steps.append(f"the same place: Client Secret is {_goes(plan, 'client_secret')}")
         steps.append("CHATFERRY_SECRET=... encrypts the workspaces' tokens: `openssl rand -hex 32` makes a good one")
+        steps.append("`pip install 'chatferry[slack]'`: what the encryption needs")
         steps.append("Manage Distribution: activate it, so that other workspaces may install the app")
     else:
         steps.append(f"Install App: install it to your workspace; the Bot User OAuth Token is {_goes(plan, 'token')}")

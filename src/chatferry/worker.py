@@ -152,7 +152,8 @@ class Worker:
             state = await self._ledger.finish(held.turn, said)
         tail.end(outcome)
         self._metrics.closed(held.turn, state, self._clock.now())
-        log.info("turn closed", turn=turn.id, channel=turn.channel, state=state, error=outcome.error)
+        why = {"error": outcome.error} if outcome.error else {}
+        log.info("turn closed", turn=turn.id, channel=turn.channel, state=state, **why)
 
     # ── the answer ───────────────────────────────────────────────────────────────────────────────────────────
 

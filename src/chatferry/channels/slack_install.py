@@ -107,6 +107,8 @@ class Installations:
 
     async def of(self, account: str) -> Installation:
         """The workspace's installation, else its organisation's. Raises as `token` does."""
+        if not account:
+            raise Final("of which workspace? with several, write T0123456789/C0123456789")
         enterprise, _, team = account.rpartition("+")
         with _faults():
             for owner in filter(None, (team, enterprise)):
