@@ -41,6 +41,10 @@ class FarSlack(SlackSimulator):
 
     chance: random.Random
 
+    def count(self, *methods: str) -> int:
+        """Calls of these methods that came and were not refused."""
+        return sum(call.method in methods and not call.error for call in self.calls)
+
     async def _api(self, request: Request, method: str, body: bytes, host: str) -> Response | None:
         await asyncio.sleep(self.chance.uniform(0.0, 0.05))
         answer = await super()._api(request, method, body, host)
@@ -118,25 +122,26 @@ class Ordeal(Trial):
     # ── counting ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def account(self) -> Account:
-        log, rows = self.served.logged(), self.turns()
-        calls = Counter(call.method for call in self.slack.calls)
+        sim, log, rows = self.slack, self.served.logged(), self.turns()
         figures = {
             "kills": self.figures["kills"],
             "questions": sum(len(talk.asked) for talk in self.talks),
             "threads": len(self.talks),
-            "tries": sum(len(one.attempts) for one in self.slack.deliveries),
+            "tries": sum(len(one.attempts) for one in sim.deliveries),
             "repeats": self.figures["repeats"],
             "resumed": sum(entry["turns"] for entry in log if entry["event"].startswith("going on")),
             "asked of the model": len(self.model.requests),
-            "posts": calls["chat.postMessage"],
-            "streams": calls["chat.startStream"],
-            "edits": calls["chat.update"],
-            "deleted": calls["chat.delete"],
-            "looked for": calls["conversations.replies"],
+            "posts": sim.count("chat.postMessage"),
+            "streams": sim.count("chat.startStream"),
+            "edits": sim.count("chat.update"),
+            "deleted": sim.count("chat.delete"),
+            "looked for": sim.count("conversations.replies"),
             "apologies": sum(row["finish"] == "apology" for row in rows.values()),
         }
         account = Account(figures, bugs=[json.dumps(entry) for entry in log if entry["event"] == "bug"])
-        account.bugs += [f"refused: {one.payload}" for one in self.slack.deliveries if one.status != 200]
+        account.bugs += [f"refused: {one.payload}" for one in sim.deliveries if one.status != 200]
+        busy = [place for place, status in sim.session_statuses.items() if status != "active"]
+        account.left += [f"a status in {place}" for place in (*sim.statuses, *busy)]
         for talk in self.talks:
             posts = self.posts(talk)
             answers, left = _answers(posts)
@@ -202,7 +207,7 @@ async def ordeal(folder: Path, seed: int, *, native: bool) -> AsyncIterator[Orde
     slack = FarSlack(limits=False, streams=native, sessions=native)
     slack.chance = chance
     slack.pauses = tuple(chance.uniform(0.02, 0.2) for _ in range(1000))
-    model = ModelSimulator(reply=reply(chance), rate=60.0)
+    model = ModelSimulator(reply=reply(chance), rate=100.0)
     async with slack, serving(slack) as slack.url, serving(model.app) as model_url:
         environ = {
             "SLACK_SIGNING_SECRET": slack.signing_secret,
