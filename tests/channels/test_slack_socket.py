@@ -19,7 +19,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 from structlog.testing import capture_logs
 
-from chatferry.channels.slack_socket import AT_ONCE, LARGEST, SLOW, Handle, listen
+from chatferry.channels.slack_socket import AT_ONCE, BREATH, LARGEST, SLOW, Handle, listen
 from chatferry.clock import SystemClock
 from chatferry.errors import Rejected, Unavailable
 from chatferry.simulator.serving import serving
@@ -201,7 +201,16 @@ async def test_the_next_connection_is_open_before_the_old_one_closes(world: Worl
         assert await old.came.get() == {"envelope_id": "slow"}
         await old.closed.wait()
         assert not new.closed.is_set()
+    assert world.clock.slept.get_nowait() <= BREATH
     assert world.clock.slept.empty()
+
+
+async def test_a_slack_that_always_wants_another_connection_gets_one_a_second(world: World) -> None:
+    async with world.listening(nothing) as link:
+        for _ in range(3):
+            await link.send("disconnect", reason="refresh_requested")
+            link = await world.slack.links.get()
+    assert [round(await world.clock.slept.get()) for _ in range(3)] == [BREATH] * 3
 
 
 async def test_the_old_connection_is_read_while_the_next_cannot_be_had(world: World) -> None:

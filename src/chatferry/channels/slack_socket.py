@@ -39,6 +39,8 @@ LARGEST = 1024 * 1024
 OPEN_SECONDS = 10.0
 HEARTBEAT = 20.0
 """Seconds between our pings; without an answer for half of that the connection is given up."""
+BREATH = 1.0
+"""Seconds between two connections at least, should Slack want each to be another at once."""
 SLOW = 300.0
 """Seconds between tries while only the operator can help."""
 _MENDS = {
@@ -75,6 +77,7 @@ async def listen(
     failures = 0
     async with asyncio.TaskGroup() as group:
         while True:
+            began = clock.now()
             try:
                 opened = _Connection(await _open(api_base, app_token, http), handle, room)
                 group.create_task(opened.read(), name="slack socket")
@@ -85,6 +88,7 @@ async def listen(
                 failures = 0 if connection.greeted else failures
                 if connection.fault is None:
                     log.info("slack wants another connection")
+                    await clock.sleep(max(0.0, began + BREATH - clock.now()))
                     continue
                 raise connection.fault
             except Fault as fault:
