@@ -84,6 +84,7 @@ async def listen(
                 if connection:
                     group.create_task(connection.leave(), name="slack socket's end")
                 connection = opened
+                log.info("slack socket is open")
                 await connection.over.wait()
                 failures = 0 if connection.greeted else failures
                 if connection.fault is None:
