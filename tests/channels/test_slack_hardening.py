@@ -10,10 +10,25 @@ import aiohttp
 import pytest
 from structlog.testing import capture_logs
 
+from chatferry.channels.base import Hook
 from chatferry.channels.slack_api import LONGEST_WAIT, OneToken, SlackApi, Told
-from chatferry.errors import Fault, NoLeave, TryLater
+from chatferry.errors import Fault, NoLeave, Rejected, TryLater
 from chatferry.model import Grant, Message, Text, says
-from tests.channels.slack_payloads import ROOT, TEAM, channel, delivered, direct, envelope, mention, message, taken
+from tests.channels.slack_payloads import (
+    ROOT,
+    TEAM,
+    channel,
+    clicked,
+    command,
+    delivered,
+    direct,
+    envelope,
+    form,
+    mention,
+    message,
+    submitted,
+    taken,
+)
 from tests.channels.slack_world import opened
 
 HERE = "https://x.example/?a=1&ssl_check=1&b=2"
@@ -94,6 +109,23 @@ def test_a_link_in_a_message_is_not_taken_for_slack_trying_our_certificate() -> 
     hook = delivered(envelope(direct("look at this", blocks=[block])))
     assert b"&ssl_check=1&" in hook.body
     assert len(channel().take(hook).events) == 1
+
+
+@pytest.mark.parametrize(
+    "hook",
+    [
+        delivered(envelope(direct("what did I ask?", thread_ts="ask/U0BOB"))),
+        delivered(envelope(direct("what did I ask?", channel="C0001/ask"))),
+        delivered(envelope(direct("what did I ask?", ts="1\x00"))),
+        form(command(channel_id="C0001/ask/U0BOB")),
+        form(command(team_id="T0001/C0001")),
+        form(command(user_id="U0BOB/x")),
+        clicked(submitted("stop_answer", '{"address":"T0001/C0001/ask/U0BOB/","ts":"1.1"}')),
+    ],
+)
+def test_no_id_leads_into_the_talk_of_somebody_else(hook: Hook) -> None:
+    with pytest.raises(Rejected, match="none of Slack's"):
+        channel().take(hook)
 
 
 async def test_no_model_calls_anybody() -> None:

@@ -13,6 +13,7 @@ import msgspec
 from chatferry.channels import slack_actions, slack_events
 from chatferry.channels.base import Hook, Taken
 from chatferry.channels.slack_events import Rules
+from chatferry.channels.slack_place import COMMAND, TALK
 from chatferry.errors import Rejected
 from chatferry.words import Words
 
@@ -54,13 +55,17 @@ def read(kind: Kind, payload: bytes, rules: Rules, words: Words, me: Mapping[str
     try:
         match kind:
             case "events_api":
-                return slack_events.event(payload, rules, me)
+                taken = slack_events.event(payload, rules, me)
             case "slash_commands":
-                return slack_actions.command(payload, rules, words, at=at)
+                taken = slack_actions.command(payload, rules, words, at=at)
             case "interactive":
-                return slack_actions.interaction(payload, rules, words, me, at=at)
+                taken = slack_actions.interaction(payload, rules, words, me, at=at)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise Rejected(400, "the body is not of a form that Slack sends") from error
+    address = COMMAND if kind == "slash_commands" else TALK
+    if not all(address.fullmatch(event.conversation) for event in taken.events):
+        raise Rejected(400, "the body has an id that is none of Slack's")
+    return taken
 
 
 def _verify(came: Hook, secret: str) -> None:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
+
+# What Slack's own ids and `ts` make. With a slash in one of them an address could be that of somebody else's talk.
+TALK = re.compile(r"[A-Z0-9+]+/[A-Z0-9]+(?:/[0-9.]+)?")
+COMMAND = re.compile(r"[A-Z0-9+]+/[A-Z0-9]+/ask/[A-Z0-9]+")
 
 
 class Place(NamedTuple):
