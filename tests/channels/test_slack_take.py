@@ -63,7 +63,7 @@ def test_the_signature_of_slacks_own_example_is_accepted() -> None:
 @pytest.mark.parametrize("body", [b"not even JSON", b'{"type":"url_verification","challenge":"x"}'])
 def test_a_wrong_signature_is_refused_before_anything_is_read(signature: str, body: bytes) -> None:
     headers = {"x-slack-request-timestamp": str(int(NOW)), "x-slack-signature": signature}
-    assert reason(Hook(body, headers, at=NOW)) == "401 the signature is not Slack's for this app"
+    assert reason(Hook(body, headers, at=NOW)) == "401 the signature is not Slack's for this app: is `secret` right?"
     assert reason(signed(body, "application/json", secret="another")).startswith("401")
 
 
@@ -93,7 +93,7 @@ def test_the_token_in_the_address_is_asked_for_where_one_is_set() -> None:
     at = [Hook(hook.body, hook.headers, {"token": token}, NOW) for token in ("open-sesame", "open", "漢")]
     assert channel(url_token="open-sesame").take(at[0]).events
     for wrong in (hook, *at[1:]):
-        assert reason(wrong, url_token="open-sesame") == "403 the address lacks its token"
+        assert reason(wrong, url_token="open-sesame") == "403 the address lacks its ?token=, which is url_token"
 
 
 def test_slack_may_see_that_somebody_is_there() -> None:

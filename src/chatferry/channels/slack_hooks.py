@@ -31,7 +31,7 @@ Kind = Literal["events_api", "slash_commands", "interactive"]
 def hook(came: Hook, settings: SlackSettings, rules: Rules, words: Words, me: Mapping[str, str]) -> Taken:
     """Verify, then read. `me`: for each account our bot's user id, as far as we know it."""
     if settings.url_token and not _same(came.query.get("token", ""), settings.url_token.get_secret_value()):
-        raise Rejected(403, "the address lacks its token")
+        raise Rejected(403, "the address lacks its ?token=, which is url_token")
     form = came.headers.get("content-type", "").startswith(FORM)
     if form and b"ssl_check=1" in came.body.split(b"&"):
         return Taken()  # Slack tries our certificate: there is nothing to read, and no promise that it is signed
@@ -77,7 +77,7 @@ def _verify(came: Hook, secret: str) -> None:
         raise Rejected(401, "the request is not of the last five minutes")
     right = hmac.digest(secret.encode(), b"v0:%b:%b" % (signed.encode(), came.body), "sha256").hex()
     if not _same(came.headers.get("x-slack-signature", ""), f"v0={right}"):
-        raise Rejected(401, "the signature is not Slack's for this app")
+        raise Rejected(401, "the signature is not Slack's for this app: is `secret` right?")
 
 
 def _same(given: str, right: str) -> bool:
