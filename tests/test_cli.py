@@ -29,8 +29,8 @@ async def test_help_needs_no_settings(shop: Shop) -> None:
 
 def test_the_first_lines_say_how_slack_comes_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    given = {"OPENAI_API_KEY": "k", "SLACK_SIGNING_SECRET": "s", "SLACK_BOT_TOKEN": "xoxb-1"}
-    socket = welcome(load(environ=given | {"SLACK_APP_TOKEN": "xapp-1"}))
+    given = {"OPENAI_API_KEY": "k", "SLACK_SIGNING_SECRET": "s"}
+    socket = welcome(load(environ=given | {"SLACK_BOT_TOKEN": "xoxb-1", "SLACK_APP_TOKEN": "xapp-1"}))
     assert "channel slack: events by Socket Mode" in socket
     assert "hint" not in socket
     installed = {"SLACK_CLIENT_ID": "1.2", "SLACK_CLIENT_SECRET": "s", "CHATFERRY_SECRET": "0123456789abcdef"}

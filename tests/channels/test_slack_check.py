@@ -117,6 +117,8 @@ async def test_an_app_for_several_workspaces_says_where_they_install_it(slack: S
     told = await found(slack, token=None, client_id="1.2", client_secret="c")
     assert told["install"].detail == f"workspaces install us at {INSTALL}"
     assert "token" not in told
+    both = (await found(slack, client_id="1.2", client_secret="c"))["token"]
+    assert "leave one of the two out" in both.mend
     homeless = (await found(slack, None, None, token=None, client_id="1.2", client_secret="c"))["install"]
     assert not homeless.ok
     assert "CHATFERRY_PUBLIC_URL" in homeless.mend

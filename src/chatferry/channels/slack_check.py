@@ -67,7 +67,10 @@ async def findings(
     hook_url, install_url: where Slack is to call us, and where workspaces may install us, if our address is known.
     """
     try:
-        if settings.token:
+        if settings.token and settings.client_id:
+            detail = "not used beside `client_id`, with which each workspace gives a token of its own"
+            yield Finding(True, "token", detail, "leave one of the two out")
+        elif settings.token:
             async for finding in _token(http, settings.api_base, settings.token):
                 yield finding
         if settings.app_token:
