@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
-from chatferry.database import Database, migrate, open_database
+from chatferry.database import Database, Sqlite, Work, migrate, open_database
 from chatferry.errors import LeaseLost
 from chatferry.ledger import Ledger
 from chatferry.model import APOLOGY, Attempt, Grant, Inbound, Message, Piece, Receipt, Text, Turn, says
@@ -15,6 +17,7 @@ from chatferry.testing import ManualClock
 
 GRANT = Grant("token", until=1_800_000_050.0, uses=3)
 ROOM = "board:room"
+T = TypeVar("T")
 
 
 @pytest.fixture
@@ -36,9 +39,10 @@ async def ledger(database: Database, clock: ManualClock) -> AsyncIterator[Ledger
         yield ledger
 
 
-async def claimed(ledger: Ledger, event: str = "e1", *, grant: Grant | None = None) -> Turn:
+async def claimed(ledger: Ledger, event: str = "e1", *, grant: Grant | None = None, ref: str = "") -> Turn:
     """A turn that was asked by a new event."""
-    await ledger.accept("board", [Inbound(event, "room", message=says("user", "hi"), sender="ann", grant=grant)])
+    said = Inbound(event, "room", message=says("user", "hi"), sender="ann", ref=ref, grant=grant)
+    await ledger.accept("board", [said])
     return await again(ledger)
 
 
@@ -237,3 +241,31 @@ async def test_a_call_without_leave_spends_none(ledger: Ledger) -> None:
     assert turn.grant == GRANT
     await ledger.release(turn)
     assert (await again(ledger)).grant == GRANT
+
+
+class Behind(Sqlite):
+    """Where nobody sees anything before `looks` is set."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.looks = asyncio.Event()
+
+    async def read(self, work: Work[T]) -> T:
+        await self.looks.wait()
+        return await super().read(work)
+
+
+async def test_a_turn_that_is_changed_while_a_message_begins_is_lost_and_no_bug(
+    database: Database, clock: ManualClock, tmp_path: Path
+) -> None:
+    behind = Behind(tmp_path / "ledger.db")
+    async with Ledger(behind, clock).open() as ledger:
+        turn = await claimed(ledger, ref="m1")
+        begins = asyncio.create_task(ledger.draft(turn, says("assistant", "…"), Attempt(key="k")))
+        await asyncio.sleep(0)
+        await ledger.accept("board", [])  # what was to be written before this is written
+        await ledger.accept("board", [Inbound("", "room", "change", says("user", "ho"), ref="m1")])
+        behind.looks.set()
+        with pytest.raises(LeaseLost):
+            await begins
+    await behind.aclose()

@@ -61,7 +61,7 @@ class Delivery:
         """The turn is over or put off, and nothing shows any more that it is worked on. Faults are logged."""
         try:
             if resting(held.channel):
-                await held.channel.rest(held.turn.inbound.conversation)
+                await held.channel.rest(held.turn.inbound.conversation, inherited=held.turn.lease > 1)
         except Fault as fault:
             log.info("still typing, it seems", turn=held.turn.id, error=str(fault))
 

@@ -19,7 +19,7 @@ from chatferry.accepting import Accept, Accepted
 from chatferry.clock import Clock
 from chatferry.commit import GroupCommit, unavailable
 from chatferry.database import Database
-from chatferry.errors import Closed, Unavailable
+from chatferry.errors import Closed, LeaseLost, Unavailable
 from chatferry.model import APOLOGY, Attempt, Grant, Inbound, Message, Piece, Receipt, Turn, Usage
 from chatferry.tables import OPEN, OPEN_STATES, messages, outbox, state_is, turns
 from chatferry.writes import Change
@@ -142,7 +142,10 @@ class Ledger:
     async def draft(self, turn: Turn, message: Message, attempt: Attempt) -> Piece:
         """Note, before the call, that a message begins that will grow into a piece of the answer."""
         await self._change(turn, say=(message,), draft=attempt)
-        return next(piece for piece in await self.pending(turn.conversation) if piece.attempt == attempt)
+        for piece in await self.pending(turn.conversation):
+            if piece.attempt == attempt:
+                return piece
+        raise LeaseLost(f"turn {turn.id} was taken back or changed")
 
     async def begun(self, turn: Turn, piece: Piece, receipt: Receipt) -> Piece:
         """The message that was begun is out: whoever goes on with the turn finds it by this."""

@@ -169,8 +169,11 @@ class Briefing(Channel, Protocol):
 class Resting(Channel, Protocol):
     """A channel on which what `typing` shows stays until it is taken away."""
 
-    async def rest(self, address: str) -> None:
-        """No answer is being made there any more. Raises Fault; nobody tries again."""
+    async def rest(self, address: str, *, inherited: bool) -> None:
+        """No answer is being made there any more. Raises Fault; nobody tries again.
+
+        inherited: another process began the turn, and what it showed may still show.
+        """
         ...
 
 

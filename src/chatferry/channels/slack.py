@@ -177,8 +177,6 @@ class Slack:
             if await self._streams.end(place, ts, text):
                 self._forget_status(place)  # Slack does that by itself when a stream stops
             else:
-                if (place.channel, ts) not in self._paced.budget("chat.update", place.account).growing:
-                    self._shown.put(str(place), SESSION)  # by the process that began it, for all we know
                 await self._update(place, ts, message, last=True)
                 await self._quiet(place)
         except (Vanished, Gone):
@@ -314,7 +312,9 @@ class Slack:
                 continue
             return
 
-    async def rest(self, address: str) -> None:
+    async def rest(self, address: str, *, inherited: bool) -> None:
+        if inherited and address not in self._shown:
+            self._shown.put(address, SESSION)  # the other method's status goes by itself
         await self._quiet(Place.of(address))
 
     async def _quiet(self, place: Place) -> None:
@@ -326,11 +326,10 @@ class Slack:
             return
         try:
             await self._status(place, method, "active" if method == SESSION else "")
-        except Refused as fault:
-            log.info("no status", account=place.account, error=str(fault))
-            self._no_status.put((place.account, method), None)
         except Fault as fault:
             log.info("a status stays", place=str(place), error=str(fault))
+            if isinstance(fault, Refused) and fault.code not in NO_THREAD:
+                self._no_status.put((place.account, method), None)
 
     def _forget_status(self, place: Place) -> str | None:
         method = self._shown.drop(str(place))
