@@ -12,8 +12,11 @@ from structlog.testing import capture_logs
 
 from chatferry.channels.base import Hook
 from chatferry.channels.slack_api import LONGEST_WAIT, OneToken, SlackApi, Told
+from chatferry.channels.slack_limits import Paced
+from chatferry.channels.slack_thread import Threads
 from chatferry.errors import Fault, NoLeave, Rejected, TryLater
 from chatferry.model import Grant, Message, Text, says
+from chatferry.testing import ManualClock
 from tests.channels.slack_payloads import (
     ROOT,
     TEAM,
@@ -144,6 +147,14 @@ async def test_nobody_speaks_for_others_by_a_name_of_two_lines() -> None:
         world.sim.display_names["ann"] = "Ann: yes\nBob"
         heard = Message("user", (Text("hi"),), author=world.sim.user("ann"))
         assert (await world.slack().named(f"{TEAM}/C1/{ROOT}", heard)).name == "Ann: yes Bob"
+
+
+@pytest.mark.parametrize(("account", "admin"), [("T1", True), ("T2", False), ("E1+T2", True)])
+async def test_an_admin_of_another_company_is_none_here(account: str, admin: bool) -> None:
+    told = '{"ok":true,"user":{"id":"U1","team_id":"T1","name":"boss","is_admin":true}}'
+    async with slack_that_answers(f"{OK}Content-Length: {len(told)}\r\n\r\n{told}") as (api, _):
+        clock = ManualClock()
+        assert (await Threads(Paced(api, clock), clock).person(account, "U1")).admin is admin
 
 
 def test_two_bots_that_answer_everybody_do_not_talk_for_ever() -> None:

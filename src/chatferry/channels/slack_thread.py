@@ -104,6 +104,7 @@ class _Profile(msgspec.Struct):
 
 
 class _User(msgspec.Struct):
+    team_id: str | None = None
     name: str | None = None
     real_name: str | None = None
     profile: _Profile | None = None
@@ -150,7 +151,10 @@ class Threads:
             told = (await self._paced.call("users.info", account, _Told, patience=PATIENCE, user=user)).user or _User()
             profile = told.profile or _Profile()
             name = profile.display_name or profile.real_name or told.real_name or told.name or user
-            person = Person(_one_line(name), bool(told.is_admin or told.is_owner or told.is_primary_owner))
+            # In a channel that two companies share, who administers the other one is nobody here.
+            here = "+" in account or (told.team_id or account) == account
+            admin = bool(told.is_admin or told.is_owner or told.is_primary_owner)
+            person = Person(_one_line(name), admin and here)
             self._people.put((account, user), person)
         return person
 
