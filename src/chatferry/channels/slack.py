@@ -92,7 +92,7 @@ class Slack:
     async def listen(self, accept: Callable[[Taken], Awaitable[object]]) -> None:
         """Learn who we are, and hold the connection of Socket Mode where there is one."""
         async with asyncio.TaskGroup() as group:
-            if self._settings.token:
+            if self._settings.token and not self._installations:
                 group.create_task(self._introduce(), name=f"who is {self.name}")
             if self._settings.app_token:
                 from chatferry.channels import slack_socket
