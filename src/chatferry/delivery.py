@@ -5,8 +5,9 @@ is stored, `settle` sends it. What differs between platforms is asked of `channe
 
 Every send is noted before the call, and if we don't know how the call ended (a broken connection, a crash) the same
 call is made again before anything else is sent. A send without a grant carries a key, by which the platform knows it
-again. A send by a grant carries none, but a grant is good for one call only, so it is its own key: if the platform
-takes it, it had not been sent; if it says that the grant is spent while the grant is young enough to be alive, it had.
+again, or by which the channel finds it (`Editing.find`). A send by a grant carries none, but most grants are good for
+one call only, and so are their own keys: if the platform takes it, it had not been sent; if it says that the grant is
+spent while the grant is young enough to be alive, it had.
 """
 
 from __future__ import annotations
