@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from pathlib import Path
+
 import pytest
 import structlog
+
+from chatferry.database import Database, migrate, open_database
+from chatferry.ledger import Ledger
+from chatferry.testing import ManualClock
 
 # Plain tracebacks: the pretty ones print local variables, and a failing test should not flood the screen.
 structlog.configure(
@@ -17,3 +24,23 @@ structlog.configure(
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kills", type=int, default=50, help="How often the crash test kills the gateway.")
     parser.addoption("--seed", type=int, help="Repeats the random choices of a crash test that printed this.")
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
+    """A real file with the schema in it."""
+    database = open_database(f"sqlite:///{tmp_path}/ledger.db")
+    await migrate(database)
+    yield database
+    await database.aclose()
+
+
+@pytest.fixture
+async def ledger(database: Database, clock: ManualClock) -> AsyncIterator[Ledger]:
+    async with Ledger(database, clock).open() as ledger:
+        yield ledger

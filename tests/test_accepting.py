@@ -3,39 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import msgspec
 import pytest
 
 from chatferry.accepting import Accepted
-from chatferry.database import Database, migrate, open_database
 from chatferry.errors import LeaseLost
 from chatferry.ledger import Ledger
 from chatferry.model import APOLOGY, Attempt, Inbound, Kind, Message, Receipt, Turn, says
-from chatferry.testing import ManualClock
 
 NOTHING = Accepted(0, False)
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    database = open_database(f"sqlite:///{tmp_path}/ledger.db")
-    await migrate(database)
-    yield database
-    await database.aclose()
-
-
-@pytest.fixture
-async def ledger(database: Database, clock: ManualClock) -> AsyncIterator[Ledger]:
-    async with Ledger(database, clock).open() as ledger:
-        yield ledger
 
 
 def asks(event: str, text: str = "hi", *, room: str = "room", joined: bool = False) -> Inbound:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -11,32 +10,13 @@ from typing import Any, Literal
 import pytest
 import sqlalchemy as sa
 
-from chatferry.database import Database, migrate, open_database
+from chatferry.database import Database
 from chatferry.errors import LeaseLost, Unavailable
 from chatferry.ledger import Ledger
 from chatferry.model import APOLOGY, Attempt, Grant, Inbound, Receipt, Turn, says
 from chatferry.testing import ManualClock
 
 GRANT = Grant("token", until=1_800_000_050.0)
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    database = open_database(f"sqlite:///{tmp_path}/ledger.db")
-    await migrate(database)
-    yield database
-    await database.aclose()
-
-
-@pytest.fixture
-async def ledger(database: Database, clock: ManualClock) -> AsyncIterator[Ledger]:
-    async with Ledger(database, clock, lease=60.0).open() as ledger:
-        yield ledger
 
 
 def asks(

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TypeVar
 
 import pytest
 
-from chatferry.database import Database, Sqlite, Work, migrate, open_database
+from chatferry.database import Database, Sqlite, Work
 from chatferry.errors import LeaseLost
 from chatferry.ledger import Ledger
 from chatferry.model import APOLOGY, Attempt, Grant, Inbound, Message, Piece, Receipt, Text, Turn, says
@@ -18,25 +17,6 @@ from chatferry.testing import ManualClock
 GRANT = Grant("token", until=1_800_000_050.0, uses=3)
 ROOM = "board:room"
 T = TypeVar("T")
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    database = open_database(f"sqlite:///{tmp_path}/ledger.db")
-    await migrate(database)
-    yield database
-    await database.aclose()
-
-
-@pytest.fixture
-async def ledger(database: Database, clock: ManualClock) -> AsyncIterator[Ledger]:
-    async with Ledger(database, clock).open() as ledger:
-        yield ledger
 
 
 async def claimed(ledger: Ledger, event: str = "e1", *, grant: Grant | None = None, ref: str = "") -> Turn:

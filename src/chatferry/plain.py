@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from typing import TYPE_CHECKING, NamedTuple
 
+from chatferry.text import wide
+
 if TYPE_CHECKING:
     from markdown_it.token import Token
 
@@ -200,8 +202,3 @@ def _padded(cell: str, width: int) -> str:
 def _width(text: str) -> int:
     """Columns on the screen."""
     return sum(1 + wide(char) for char in text if not unicodedata.combining(char))
-
-
-def wide(char: str) -> bool:
-    """Does it take two columns? Chinese, Japanese and Korean letters and punctuation do."""
-    return unicodedata.east_asian_width(char) in "WF"

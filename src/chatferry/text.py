@@ -103,6 +103,11 @@ def closed(text: str) -> str:
     return f"{text}\n\n" if line.lstrip().startswith("|") else text
 
 
+def wide(char: str) -> bool:
+    """Does it take two columns? Chinese, Japanese and Korean letters and punctuation do."""
+    return unicodedata.east_asian_width(char) in "WF"
+
+
 class _Fence(NamedTuple):
     """A block of code, by places in the text."""
 

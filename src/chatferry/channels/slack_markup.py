@@ -10,7 +10,8 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from chatferry.plain import Page, aligned, flat, linked, parsed, told, wide
+from chatferry.plain import Page, aligned, flat, linked, parsed, told
+from chatferry.text import wide
 
 if TYPE_CHECKING:
     from markdown_it.token import Token
