@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from chatferry import config
-from chatferry.config import LineSettings, Settings, load, load_server
+from chatferry.config import LineSettings, Settings, SlackSettings, load, load_server
 from chatferry.errors import ConfigError
 from chatferry.words import words
 
@@ -294,6 +294,20 @@ def test_who_only_looks_at_the_database_needs_nothing_else_to_be_right() -> None
     assert load_server(environ={"CHATFERRY_DATABASE": "postgresql://u:p@db/chat"}).file is None
     with pytest.raises(ConfigError, match=r"^environment  PORT: must be a whole number$"):
         load_server(environ={"PORT": "x"})
+
+
+def test_a_room_of_slack_names_its_assistant_in_a_word_or_in_a_table() -> None:
+    made = load(
+        write(f"""{DEMO}[channels.slack]
+secret = "s"
+token = "t"
+rooms = {{ C01 = "default", C02 = {{ assistant = "default" }} }}
+"""),
+        {},
+    )
+    slack = made.channels["slack"]
+    assert isinstance(slack, SlackSettings)
+    assert {room: its.assistant for room, its in slack.rooms.items()} == {"C01": "default", "C02": "default"}
 
 
 def test_settings_know_what_must_not_be_shown() -> None:

@@ -219,11 +219,14 @@ token = "t"
 [channels.slack.rooms]
 "#general" = {{ assistant = "default" }}
 C0123456789 = {{ assistant = "tea" }}
+C02 = "tea"
 """)
     assert faults() == [
         "chatferry.toml:7  channels.slack.rooms.#general: is not the id of a Slack channel",
         "    mend: its id, such as C0123456789, is at the bottom of the channel's About tab",
         "chatferry.toml:8  channels.slack.rooms.C0123456789.assistant: names nothing that exists",
+        "    mend: one of `default`",
+        "chatferry.toml:9  channels.slack.rooms.C02: names nothing that exists",
         "    mend: one of `default`",
     ]
 

@@ -189,6 +189,10 @@ class RoomSettings(_Table):
     assistant: str
 
 
+Room = Annotated[RoomSettings, BeforeValidator(lambda its: {"assistant": its} if isinstance(its, str) else its)]
+"""`C0123 = "translator"` says as much as `C0123 = { assistant = "translator" }`."""
+
+
 class SlackSettings(_Table):
     type: Literal["slack"] = "slack"
     secret: Secret | None = None
@@ -201,7 +205,7 @@ class SlackSettings(_Table):
     client_secret: Secret | None = None
     """With `client_id`: any workspace may install us, at `/NAME/install`."""
     assistant: str = "default"
-    rooms: dict[str, RoomSettings] = {}
+    rooms: dict[str, Room] = {}
     """Which assistant answers in a Slack channel, by its id, where it is not the usual one."""
     dm: Literal["thread", "chat"] = "thread"
     """In direct messages, each question begins a thread of its own, or all of it is one talk."""

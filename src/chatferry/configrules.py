@@ -119,8 +119,9 @@ def _check_slack(draft: Draft, key: Key, table: Mapping[str, object], assistants
         if not re.fullmatch(r"[CDG][A-Z0-9]+", room):
             mend = "its id, such as C0123456789, is at the bottom of the channel's About tab"
             draft.fault((*key, "rooms", room), "is not the id of a Slack channel", mend)
-        if isinstance(settings, dict):
-            _check_name(draft, (*key, "rooms", room, "assistant"), settings.get("assistant"), assistants)
+        named = settings.get("assistant") if isinstance(settings, dict) else settings
+        place = (*key, "rooms", room, "assistant") if isinstance(settings, dict) else (*key, "rooms", room)
+        _check_name(draft, place, named, assistants)
 
 
 def _set(draft: Draft, key: Key, setting: str, name: str) -> str:
