@@ -197,6 +197,16 @@ async def test_what_one_channel_refuses_says_nothing_about_others(world: World) 
     assert [slack.patience(one) for one in (asked, other)] == [0.0, 1.0]
 
 
+async def test_a_stream_that_cannot_begin_without_words_may_begin_with_some(world: World) -> None:
+    slack, slow, swift = world.slack(), await world.asked(), await world.asked(channel="other")
+    world.sim.faults(START, Fault(error="no_text"))
+    receipt = await slack.begin(slow, says("assistant", "Writing an answer…"), key="k")
+    assert world.sim.post(slow.conversation.split("/")[1], receipt.id).markdown == "Writing an answer…"
+    assert slack.patience(slow) == 1.0
+    await slack.begin(swift, says("assistant", "One"), key="l")
+    assert slack.patience(slow) == math.inf
+
+
 async def test_when_slack_has_seen_too_many_starts_the_answer_is_edited_and_nothing_is_remembered(world: World) -> None:
     slack, asked = world.slack(), await world.asked()
     world.sim.faults(START, Fault(status=429, retry_after=20))

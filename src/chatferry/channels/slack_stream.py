@@ -105,6 +105,8 @@ class Streams:
             )
         except Refused as fault:
             log.info("no streams", account=place.account, channel=place.channel, error=str(fault))
+            if fault.code == "no_text":  # so it takes no stream without words, which says nothing about others
+                return None
             self._refused.put((place.account, "" if fault.code in OURS else place.channel), None)
             return None
         except Vanished as fault:
