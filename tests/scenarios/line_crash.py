@@ -10,6 +10,7 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +117,7 @@ class Ordeal(Trial):
             surplus = Counter(got) - Counter(text for text, _ in owed)
             story = _Story(dict(owed), rows, log, seen[name])
             account.lost += map(story.of, missing.elements())
-            account.twice += map(story.of, surplus.elements())
+            account.twice += [story.of(words) for words in surplus.elements() if not story.honest(words)]
             first = [text for text, _ in owed if text in got]
             if list(dict.fromkeys(got)) != list(dict.fromkeys(first)):
                 account.disorder.append(f"{name} wrote {first} and was answered {got}")
@@ -146,10 +147,25 @@ class _Story:
 
     def of(self, words: str) -> str:
         """Of one message: its turn, what was logged about that, and what the person saw."""
-        row = self.rows.get(self.events.get(words, ""), {})
-        logged = [entry for entry in self.log if row and entry.get("turn") == row["id"]]
+        row, logged = self._turn(words)
         shown = [(one.via, one.at, one.id) for one in self.seen if _asked(one.text) == words]
         return f"{words!r}\n  turn {dict(row) or 'none'}\n  log {logged}\n  seen {shown}"
+
+    def honest(self, words: str) -> bool:
+        """Was it sent once more, and logged so, when its reply token was dead and nothing could be known any more?
+
+        That is the exception that the README tells of. It takes a machine on which 50 s pass between two kills.
+        """
+        row, logged = self._turn(words)
+        grant = json.loads(row["inbound"]).get("grant") if row else None
+        said = [entry["timestamp"] for entry in logged if entry["event"] == "sent twice, perhaps"]
+        if not said or grant is None:
+            return False
+        return datetime.fromisoformat(min(said)).timestamp() >= grant["until"]
+
+    def _turn(self, words: str) -> tuple[Mapping[str, Any], list[Mapping[str, Any]]]:
+        row = self.rows.get(self.events.get(words, ""), {})
+        return row, [entry for entry in self.log if row and entry.get("turn") == row["id"]]
 
 
 @contextlib.asynccontextmanager
