@@ -161,7 +161,7 @@ class _Story:
         said = [entry["timestamp"] for entry in logged if entry["event"] == "sent twice, perhaps"]
         if not said or grant is None:
             return False
-        return datetime.fromisoformat(min(said)).timestamp() >= grant["until"]
+        return datetime.fromisoformat(min(said)).timestamp() >= float(grant["until"])
 
     def _turn(self, words: str) -> tuple[Mapping[str, Any], list[Mapping[str, Any]]]:
         row = self.rows.get(self.events.get(words, ""), {})
