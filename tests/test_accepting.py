@@ -6,11 +6,14 @@ import asyncio
 
 import msgspec
 import pytest
+import sqlalchemy as sa
 
 from chatferry.accepting import Accepted
+from chatferry.database import Database
 from chatferry.errors import LeaseLost
 from chatferry.ledger import Ledger
 from chatferry.model import APOLOGY, Attempt, Inbound, Kind, Message, Receipt, Turn, says
+from chatferry.tables import turns
 
 NOTHING = Accepted(0, False)
 
@@ -345,3 +348,34 @@ async def test_whoever_wants_another_answer_removed_does_not_end_the_one_that_is
     await takes(ledger, asks("e1"))
     await grows(ledger, await claimed(ledger))
     assert (await takes(ledger, about("erase", "p9"))).ends == 0
+
+
+async def test_a_message_that_was_taken_back_before_it_came_is_neither_asked_nor_kept(
+    ledger: Ledger, database: Database
+) -> None:
+    back = about("retract", "m-e1")
+    assert [await takes(ledger, back) for _ in range(2)] == [NOTHING, NOTHING]
+    late = await takes(ledger, asks("e1", "not for you"))
+    assert late.new
+    assert await takes(ledger, asks("e1", "not for you")) == Accepted(late.turn, False)
+    assert await ledger.claim("board:room") is None
+    assert await states(ledger) == ["withdrawn"]
+    kept = await database.read(lambda connection: connection.execute(sa.select(turns.c.inbound)).scalars().all())
+    assert not any("not for you" in inbound for inbound in kept)
+    await takes(ledger, asks("e2"))
+    assert words(await claimed(ledger)) == "hi"
+
+
+async def test_what_was_heard_after_it_was_taken_back_is_not_remembered(ledger: Ledger) -> None:
+    await takes(ledger, asks("e1"))
+    await takes(ledger, about("retract", "m-h1"))
+    await takes(ledger, overheard("h1"))
+    assert await said(ledger) == []
+
+
+async def test_what_people_take_back_where_we_take_no_part_leaves_nothing(ledger: Ledger, database: Database) -> None:
+    await takes(ledger, msgspec.structs.replace(about("retract", "m-e1"), joined=True))
+    count = sa.select(sa.func.count()).select_from(turns)
+    assert await database.read(lambda connection: connection.execute(count).scalar()) == 0
+    await takes(ledger, about("retract", "m-e1"))
+    assert await takes(ledger, overheard("h1")) == NOTHING

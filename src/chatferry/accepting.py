@@ -5,7 +5,7 @@ All functions are synchronous and run inside the ledger's one transaction (`writ
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import msgspec
@@ -52,21 +52,21 @@ def accept(connection: sa.Connection, operations: Sequence[Accept]) -> list[list
         found = connection.execute(sa.select(turns.c.id, turns.c.channel, turns.c.event).where(pair.in_(missing)))
         known = {(row.channel, row.event): row.id for row in found}
     known |= made
+    gone = _taken_back(connection, made.values())
 
-    def accepted(channel: str, event: Inbound, now: float) -> Accepted:
-        key = (channel, event.event)
-        conversation = conversation_key(channel, event.conversation)
+    def accepted(op: Accept, event: Inbound) -> Accepted:
+        key = (op.channel, event.event)
         if event.kind in EFFECTS:
-            return EFFECTS[event.kind](connection, conversation, event)
+            return EFFECTS[event.kind](connection, op, event)
         # Two copies in one batch are one new turn: the first takes it.
         turn, new = known.get(key, 0), made.pop(key, None) is not None
-        if new and event.kind == "heard":
-            _hear(connection, turn, conversation, event, now)
+        if new and event.kind == "heard" and turn not in gone:
+            _hear(connection, turn, op, event)
         if new and event.kind == "erase":
-            return Accepted(turn, True, _stop(connection, conversation, event).ends)
+            return Accepted(turn, True, _stop(connection, op, event).ends)
         return Accepted(turn, new)
 
-    return [[accepted(op.channel, event, op.now) for event in op.events] for op in operations]
+    return [[accepted(op, event) for event in op.events] for op in operations]
 
 
 def _owed(connection: sa.Connection, operations: Sequence[Accept]) -> list[dict[str, Any]]:
@@ -77,9 +77,34 @@ def _owed(connection: sa.Connection, operations: Sequence[Accept]) -> list[dict[
     ours = {row["conversation"] for event, row in rows if not event.joined and event.kind != "erase"}
     unsure = {row["conversation"] for event, row in rows if event.joined} - ours
     if unsure:
-        known = sa.select(turns.c.conversation).where(turns.c.conversation.in_(unsure), turns.c.kind != "erase")
-        ours |= set(connection.execute(known.distinct()).scalars())
+        ours |= _known(connection, unsure)
     return [row for event, row in rows if not event.joined or row["conversation"] in ours]
+
+
+def _known(connection: sa.Connection, conversations: Collection[str]) -> set[str]:
+    """The talks among these in which we take part."""
+    part = turns.c.kind.not_in(("erase", "retract"))
+    known = sa.select(turns.c.conversation).where(turns.c.conversation.in_(conversations), part)
+    return set(connection.execute(known.distinct()).scalars())
+
+
+def _taken_back(connection: sa.Connection, made: Collection[int]) -> set[int]:
+    """The new turns whose message was taken back before it came, as may be where it is delivered again. Nothing is
+    kept of them but that.
+    """
+    if not made:
+        return set()
+    stone = turns.alias()
+    lies = sa.exists().where(
+        stone.c.kind == sa.literal_column("'retract'"),
+        stone.c.conversation == turns.c.conversation,
+        stone.c.ref == turns.c.ref,
+    )
+    found = connection.execute(sa.select(turns.c.id, turns.c.inbound, turns.c.ref).where(turns.c.id.in_(made), lies))
+    gone = {row.id: dump(INBOUND.decode(row.inbound).without(row.ref)) for row in found}
+    for turn, inbound in gone.items():
+        connection.execute(sa.update(turns).where(turns.c.id == turn).values(state="withdrawn", inbound=inbound))
+    return set(gone)
 
 
 def _row(channel: str, event: Inbound, now: float) -> dict[str, Any]:
@@ -107,9 +132,10 @@ def _row(channel: str, event: Inbound, now: float) -> dict[str, Any]:
     }
 
 
-def _hear(connection: sa.Connection, turn: int, conversation: str, event: Inbound, now: float) -> None:
+def _hear(connection: sa.Connection, turn: int, op: Accept, event: Inbound) -> None:
     if event.message is not None:
-        row = {"conversation": conversation, "turn": turn, "role": "user", "body": dump(event.message), "said_at": now}
+        talk = conversation_key(op.channel, event.conversation)
+        row = {"conversation": talk, "turn": turn, "role": "user", "body": dump(event.message), "said_at": op.now}
         connection.execute(sa.insert(messages), row)
 
 
@@ -130,12 +156,18 @@ def _said(connection: sa.Connection, conversation: str, ref: str) -> list[Any]:
     return [mine, answering] if answering else [mine]
 
 
-def _retract(connection: sa.Connection, conversation: str, event: Inbound) -> Accepted:
+def _retract(connection: sa.Connection, op: Accept, event: Inbound) -> Accepted:
     """Forget a message that its writer took back, in its turn, in the turn that answers for it, and in the history.
+
+    One that has not come yet leaves a row that says so; where we do not take part (`joined`), nothing.
 
     A turn that has nothing left to answer is withdrawn; one that has, and is not answered yet, is asked anew.
     """
+    conversation = conversation_key(op.channel, event.conversation)
     concerned = _said(connection, conversation, event.ref)
+    if not concerned and event.ref and (not event.joined or _known(connection, [conversation])):
+        stone = _row(op.channel, event, op.now) | {"state": "withdrawn", "finished_at": op.now}
+        connection.execute(insert(connection, turns).on_conflict_do_nothing(), [stone])
     for turn in concerned:
         _forget(connection, turn, event.ref)
     last = concerned[-1].id if concerned else 0
@@ -180,9 +212,9 @@ def _counts(turn: Any) -> bool:
     return turn.kind == "heard" or (turn.state in ("due", "doing") and turn.answer is None)
 
 
-def _change(connection: sa.Connection, conversation: str, event: Inbound) -> Accepted:
+def _change(connection: sa.Connection, op: Accept, event: Inbound) -> Accepted:
     """Put new words in the place of a message that is not answered yet; who asks with the old ones loses the turn."""
-    concerned, ends = _said(connection, conversation, event.ref), 0
+    concerned, ends = _said(connection, conversation_key(op.channel, event.conversation), event.ref), 0
     if event.message is None or not concerned or not _counts(concerned[-1]):
         return Accepted(0, False)
     for turn in concerned:
@@ -198,8 +230,9 @@ def _change(connection: sa.Connection, conversation: str, event: Inbound) -> Acc
     return Accepted(ends, False, ends)
 
 
-def _stop(connection: sa.Connection, conversation: str, event: Inbound) -> Accepted:
+def _stop(connection: sa.Connection, op: Accept, event: Inbound) -> Accepted:
     """End the answer that is being made, if it is the one that is meant. It is noted, for whoever goes on with it."""
+    conversation = conversation_key(op.channel, event.conversation)
     query = sa.select(turns.c.id).where(turns.c.conversation == conversation, turns.c.answer.is_(None))
     if event.ref:
         here, waits = outbox.c.conversation == conversation, outbox.c.sent_at.is_(None)

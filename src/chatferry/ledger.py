@@ -358,7 +358,7 @@ class Ledger:
         fields = [turns.c[name] for name in Entry.__struct_fields__]
         query = (
             sa.select(*fields)
-            .where(turns.c.id > after, turns.c.kind != "heard")
+            .where(turns.c.id > after, turns.c.kind.not_in(("heard", "retract")))
             .order_by(turns.c.id.desc())
             .limit(limit)
         )

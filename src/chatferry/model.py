@@ -97,11 +97,11 @@ class Inbound(msgspec.Struct, frozen=True, omit_defaults=True):
         `collect`  a tap on our own button: brings a fresh grant for an answer that waits or is being made;
         `push`     nobody asked: `message` is what we want to say;
         `erase`    `sender` wants our answer, of which `ref` is a message, taken off the platform;
-        `retract`  the person took back the message `ref`: nothing is owed, and what we kept of it goes;
+        `retract`  the person took back the message `ref`: nothing is owed, and what we kept of it goes, or may come;
         `change`   the person changed the message `ref` to `message`: counts as long as it is not answered;
         `stop`     the answer of which `ref` is a message, or that is being made, is to end here.
 
-    The last three are done when they are accepted, and make no turn.
+    The last three are done when they are accepted, and nobody works on them.
     """
 
     event: str

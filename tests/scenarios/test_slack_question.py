@@ -269,3 +269,19 @@ async def test_what_was_said_before_a_stop_is_what_the_changed_question_does_not
         await ended(gateway, 1, world.clock)
         await world.slack.edit("ann", world.slack.dm("ann"), ts, OTHER)
         assert await next_prompt(world, ts) == [QUESTION, HALF, "and then?"]
+
+
+async def test_a_question_that_was_deleted_while_nobody_was_there_is_not_answered_when_it_comes_again(
+    tmp_path: Path,
+) -> None:
+    async with slack_world(tmp_path) as world:
+        ts = await world.slack.say("ann", QUESTION)
+        await world.slack.delete("ann", world.slack.dm("ann"), ts)
+        said, deleted = world.slack.deliveries
+        async with world.gateway() as gateway:
+            await world.slack.deliver_again(deleted)
+            assert (await world.slack.deliver_again(said)).status == 200
+            (turn,) = await ended(gateway, 1, world.clock)
+            assert turn.state == "withdrawn"
+        assert world.model.requests == []
+        assert world.thread("ann", ts) == []

@@ -248,6 +248,7 @@ def _deleted(event: MessageEvent, side: Side, direct: bool) -> Inbound | None:
         event="",
         conversation=str(side.place(event.channel, said, direct=direct)),
         kind="stop" if deaf else "retract",
+        joined=not deaf and not (direct or event.channel.startswith("D")),  # people delete much that was not for us
         sender="" if deaf else said.author,
         ref=ref,
         at=_seconds(event.ts),
