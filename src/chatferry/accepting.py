@@ -34,6 +34,12 @@ class Accept(msgspec.Struct, frozen=True):
 
 Key = tuple[str, str]
 
+REDELIVERED = 86_400.0
+"""Seconds for which a platform may deliver what we did not take (Slack, "Delayed Events": a day)."""
+_STONES = sa.select(turns.c.conversation, turns.c.ref).where(
+    turns.c.kind == sa.literal_column("'retract'"), turns.c.accepted_at > sa.bindparam("since")
+)
+
 
 def accept(connection: sa.Connection, operations: Sequence[Accept]) -> list[list[Accepted]]:
     """A result for each event of each operation, in their order."""
@@ -46,13 +52,13 @@ def accept(connection: sa.Connection, operations: Sequence[Accept]) -> list[list
         )
         made = {(row.channel, row.event): row.id for row in found}
     keys = [(row["channel"], row["event"]) for row in rows]
+    withdrawn = {key for key, row in zip(keys, rows, strict=True) if row["state"] == "withdrawn"}
     known: dict[Key, int] = {}
     if missing := [key for key in keys if key not in made]:
         pair = sa.tuple_(turns.c.channel, turns.c.event)
         found = connection.execute(sa.select(turns.c.id, turns.c.channel, turns.c.event).where(pair.in_(missing)))
         known = {(row.channel, row.event): row.id for row in found}
     known |= made
-    gone = _taken_back(connection, made.values())
 
     def accepted(op: Accept, event: Inbound) -> Accepted:
         key = (op.channel, event.event)
@@ -60,7 +66,7 @@ def accept(connection: sa.Connection, operations: Sequence[Accept]) -> list[list
             return EFFECTS[event.kind](connection, op, event)
         # Two copies in one batch are one new turn: the first takes it.
         turn, new = known.get(key, 0), made.pop(key, None) is not None
-        if new and event.kind == "heard" and turn not in gone:
+        if new and event.kind == "heard" and key not in withdrawn:
             _hear(connection, turn, op, event)
         if new and event.kind == "erase":
             return Accepted(turn, True, _stop(connection, op, event).ends)
@@ -78,6 +84,11 @@ def _owed(connection: sa.Connection, operations: Sequence[Accept]) -> list[dict[
     unsure = {row["conversation"] for event, row in rows if event.joined} - ours
     if unsure:
         ours |= _known(connection, unsure)
+    gone = _taken_back(connection, operations[-1].now) if rows else set()
+    for event, row in rows:
+        if (row["conversation"], row["ref"]) in gone and event.kind in ("message", "heard"):
+            # Nothing is kept of it but that.
+            row |= {"state": "withdrawn", "inbound": dump(event.without(event.ref))}
     return [row for event, row in rows if not event.joined or row["conversation"] in ours]
 
 
@@ -88,23 +99,9 @@ def _known(connection: sa.Connection, conversations: Collection[str]) -> set[str
     return set(connection.execute(known.distinct()).scalars())
 
 
-def _taken_back(connection: sa.Connection, made: Collection[int]) -> set[int]:
-    """The new turns whose message was taken back before it came, as may be where it is delivered again. Nothing is
-    kept of them but that.
-    """
-    if not made:
-        return set()
-    stone = turns.alias()
-    lies = sa.exists().where(
-        stone.c.kind == sa.literal_column("'retract'"),
-        stone.c.conversation == turns.c.conversation,
-        stone.c.ref == turns.c.ref,
-    )
-    found = connection.execute(sa.select(turns.c.id, turns.c.inbound, turns.c.ref).where(turns.c.id.in_(made), lies))
-    gone = {row.id: dump(INBOUND.decode(row.inbound).without(row.ref)) for row in found}
-    for turn, inbound in gone.items():
-        connection.execute(sa.update(turns).where(turns.c.id == turn).values(state="withdrawn", inbound=inbound))
-    return set(gone)
+def _taken_back(connection: sa.Connection, now: float) -> set[Key]:
+    """Conversation and `ref` of the messages that were taken back before they came, as long as they may come yet."""
+    return {(row.conversation, row.ref) for row in connection.execute(_STONES, {"since": now - REDELIVERED})}
 
 
 def _row(channel: str, event: Inbound, now: float) -> dict[str, Any]:

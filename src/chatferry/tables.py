@@ -85,7 +85,7 @@ _partial("turns_open", turns.c.conversation, turns.c.id, where=OPEN)
 sa.Index("turns_ref", turns.c.conversation, turns.c.ref)
 _partial("turns_due", turns.c.due_at, where=state_is("due"))
 # Messages that were taken back before they came: there are few.
-_partial("turns_retracted", turns.c.conversation, turns.c.ref, where=turns.c.kind == sa.literal_column("'retract'"))
+_partial("turns_retracted", turns.c.accepted_at, where=turns.c.kind == sa.literal_column("'retract'"))
 _partial("turns_leased", turns.c.leased_until, where=state_is("doing"))
 
 outbox = sa.Table(

@@ -12,7 +12,7 @@ depends_on = None
 def upgrade() -> None:
     op.add_column("turns", sa.Column("stopped", sa.Boolean(), server_default=sa.false(), nullable=False))
     back = sa.text("kind = 'retract'")
-    op.create_index("turns_retracted", "turns", ["conversation", "ref"], sqlite_where=back, postgresql_where=back)
+    op.create_index("turns_retracted", "turns", ["accepted_at"], sqlite_where=back, postgresql_where=back)
     out = sa.text("receipt != ''")
     op.create_index(
         "outbox_receipt", "outbox", ["conversation", "receipt"], sqlite_where=out, postgresql_where=out
