@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from chatferry.model import Inbound, conversation_key
 from chatferry.rows import INBOUND, dump, insert
-from chatferry.tables import messages, outbox, state_is, turns
+from chatferry.tables import OUT, messages, outbox, state_is, turns
 
 
 class Accepted(msgspec.Struct, frozen=True):
@@ -95,8 +95,8 @@ def _owed(connection: sa.Connection, operations: Sequence[Accept]) -> list[dict[
 def _known(connection: sa.Connection, conversations: Collection[str]) -> set[str]:
     """The talks among these in which we take part."""
     part = turns.c.kind.not_in(("erase", "retract"))
-    known = sa.select(turns.c.conversation).where(turns.c.conversation.in_(conversations), part)
-    return set(connection.execute(known.distinct()).scalars())
+    one = sa.select(turns.c.id).where(turns.c.conversation == sa.bindparam("talk"), part).limit(1)
+    return {talk for talk in conversations if connection.execute(one, {"talk": talk}).first()}
 
 
 def _taken_back(connection: sa.Connection, now: float) -> set[Key]:
@@ -236,7 +236,7 @@ def _stop(connection: sa.Connection, op: Accept, event: Inbound) -> Accepted:
         # A message that nobody knows yet is the one that has just begun, or of whose beginning we were not told.
         begun = sa.and_(outbox.c.receipt == "", outbox.c.attempt.is_not(None), ~outbox.c.notice)
         meant = sa.select(outbox.c.turn).where(here, waits, begun | (outbox.c.receipt == event.ref))
-        past = sa.exists().where(here, ~waits, outbox.c.receipt == event.ref)
+        past = sa.exists().where(here, ~waits, outbox.c.receipt == event.ref, OUT)
         query = query.where(turns.c.id.in_(meant), ~past, state_is("due", "doing"))
     else:
         query = query.where(state_is("doing"))

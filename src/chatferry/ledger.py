@@ -21,7 +21,7 @@ from chatferry.commit import GroupCommit, unavailable
 from chatferry.database import Database
 from chatferry.errors import Closed, LeaseLost, Unavailable
 from chatferry.model import APOLOGY, Attempt, Grant, Inbound, Message, Piece, Receipt, Turn, Usage
-from chatferry.tables import OPEN, OPEN_STATES, messages, outbox, state_is, turns
+from chatferry.tables import OPEN, OPEN_STATES, OUT, messages, outbox, state_is, turns
 from chatferry.writes import Change
 
 _PAGE = 50
@@ -331,9 +331,9 @@ class Ledger:
 
     async def answer_of(self, conversation: str, receipt: str) -> tuple[int, Inbound, list[str]] | None:
         """Whose answer the message is: its turn, what was asked, and the receipts of all its messages."""
-        mine = sa.select(outbox.c.turn).where(outbox.c.conversation == conversation, outbox.c.receipt == receipt)
+        mine = sa.select(outbox.c.turn).where(outbox.c.conversation == conversation, outbox.c.receipt == receipt, OUT)
         query = sa.select(turns.c.id, turns.c.inbound, outbox.c.receipt).join(outbox, outbox.c.turn == turns.c.id)
-        found = await self._rows(query.where(turns.c.id.in_(mine), outbox.c.receipt != "").order_by(outbox.c.id))
+        found = await self._rows(query.where(turns.c.id.in_(mine), OUT).order_by(outbox.c.id))
         if not receipt or not found:
             return None
         return found[0].id, rows.INBOUND.decode(found[0].inbound), [row.receipt for row in found]
