@@ -63,3 +63,24 @@ async def test_an_answer_that_waits_to_be_sent_and_is_deleted_stays_away(tmp_pat
         await process.accept(about("erase", "p1"))
         await one.ended(process, 2)
         assert one.screen == []
+
+
+async def test_who_removes_an_answer_that_waits_to_be_sent_gets_the_next_one_whole(tmp_path: Path) -> None:
+    async with world(tmp_path, caps=SHORT) as one, one.process() as process:
+        await process.accept(asks("e1"))
+        model = await one.asked()
+        model.says("Here")
+        await one.shows("Here")
+        one.board.posts["p1"].growing = False  # for now
+        one.board.fails("edit", TryLater("busy", after=4000.0))
+        model.ends(" it is, and it is long enough for two of them.")
+        [turn] = await one.ended(process)
+        assert turn.state == "parked"
+        del one.board.posts["p1"]
+        await process.accept(asks("e2"))
+        model = await one.asked()
+        await one.shows(WORDS.answering)
+        model.ends("This is the next one, and it is long. It goes on.")
+        first, second = await one.ended(process, 2)
+        assert one.screen == ["This is the next one, and it is long.", "It goes on."]
+        assert (first.state, second.state, second.error) == ("done", "done", "")

@@ -143,9 +143,8 @@ class Delivery:
                     continue
                 if editing(held.channel) and (out := [p for p in pieces if p.receipt or not p.message.parts]):
                     sent = await self._complete(held, held.channel, out)
-                    if held.removed:
-                        rest = [piece for piece in pieces if piece.turn == held.turn.id and piece not in out]
-                        sent += [(piece, Receipt()) for piece in rest]
+                    rest = [piece for piece in pieces if piece.turn in held.removed and piece not in out]
+                    sent += [(piece, Receipt()) for piece in rest]
                     if not sent:
                         continue
                 elif grant is not None:
@@ -199,8 +198,10 @@ class Delivery:
                     await channel.edit(inbound, receipt, piece.message, last=True)
             except Vanished as fault:
                 # Whoever removed it does not want to read it, nor how it goes on.
-                log.info("the answer was removed", turn=held.turn.id)
-                held.note, held.removed = str(fault), True
+                log.info("the answer was removed", turn=piece.turn)
+                held.removed.add(piece.turn)
+                if piece.turn == held.turn.id:
+                    held.note = str(fault)
             except Gone:
                 raise
             except Final as fault:

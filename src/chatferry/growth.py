@@ -52,7 +52,8 @@ class Growth:
                 whole = await self._show(held, channel, pieces)
             except Vanished as fault:
                 log.info("the answer was removed", turn=held.turn.id)
-                held.note, held.removed = str(fault), True
+                held.note = str(fault)
+                held.removed.add(held.turn.id)
                 held.interrupt()
                 return
             except Ambiguous as fault:

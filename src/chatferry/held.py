@@ -32,8 +32,8 @@ class Held:
         """The messages in which the answer grows on the platform, in their order."""
         self.final: dict[str, str] = {}
         """What the full ones among them say, by receipt: they need no other edit."""
-        self.removed = False
-        """Somebody took the answer off the platform while it grew."""
+        self.removed: set[int] = set()
+        """The turns, ours or ones that wait, whose answer somebody took off the platform while it grew."""
         self.note = ""
         """What happened on the platform that people who look at the turn should know."""
         self._task = asyncio.current_task()
