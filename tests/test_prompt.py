@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -108,6 +109,16 @@ async def test_a_file_is_named_for_a_model_that_only_reads(file: File, said: str
     assert [message.text for message in asked.messages] == [said, "Nice.", "look"]
     asked = await prompt.build(assistant(), asking(Text("look"), file), past([]))
     assert asked.messages[-1].text == f"look\n\n{said}"
+
+
+async def test_where_several_people_are_answered_together_it_stands_who_said_what() -> None:
+    def said(event: str, name: str, *parts: Text | File) -> Inbound:
+        return Inbound(event, "room", message=Message("user", parts, author=name, name=name))
+
+    more = said("2", "Ann", Text("Two?")), said("3", "Bob", Text("Three?")), said("4", "Cy", File("image", "1"))
+    together = msgspec.structs.replace(said("1", "Ann", Text("One?")), also=more)
+    asked = await prompt.build(assistant(), together, past([]))
+    assert asked.messages[-1].text == "Ann: One?\n\nTwo?\n\nBob: Three?\n\nCy:\n\n[image]"
 
 
 async def test_the_callers_own_context_is_taken_as_it_is_and_the_ledger_is_not_read() -> None:

@@ -6,6 +6,7 @@ so that rows written by an older version can still be read.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Literal
 
 import msgspec
@@ -55,6 +56,16 @@ class Message(msgspec.Struct, frozen=True, omit_defaults=True):
     def text(self) -> str:
         """The text parts, one paragraph each; files are left out."""
         return "\n\n".join(part.text for part in self.parts if isinstance(part, Text))
+
+    @property
+    def signed(self) -> tuple[Part, ...]:
+        """The parts, with who said them before them, where there are several people."""
+        if not self.name or self.role != "user":
+            return self.parts
+        first, *rest = self.parts or (Text(""),)
+        if isinstance(first, Text):
+            return Text(f"{self.name}: {first.text}"), *rest
+        return Text(f"{self.name}:"), first, *rest
 
 
 def says(role: Role, text: str, *buttons: Button) -> Message:
@@ -134,11 +145,17 @@ class Inbound(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def said(self) -> Message | None:
-        """All that is to be answered, as one message; None where it was taken back, or never was one."""
+        """All that is to be answered, as one message; None where it was taken back, or never was one.
+
+        It is the first one's; where somebody else goes on, their name stands there.
+        """
         messages = [one.message for one in (self, *self.also) if one.message is not None]
         if not messages:
             return None
-        return msgspec.structs.replace(messages[0], parts=tuple(part for said in messages for part in said.parts))
+        parts = list(messages[0].parts)
+        for before, said in pairwise(messages):
+            parts += said.parts if said.name == before.name else said.signed
+        return msgspec.structs.replace(messages[0], parts=tuple(parts))
 
     def without(self, ref: str) -> Inbound:
         """The same, with the message `ref` forgotten."""

@@ -54,10 +54,7 @@ def spoken(message: Message, words: Words) -> Message:
     parts: list[Part] = [
         Text(_placeholder(part, words)) if isinstance(part, File) else part for part in message.parts
     ]  # fmt: skip
-    if message.name and message.role == "user":
-        first, *rest = parts or [Text("")]
-        parts = [Text(f"{message.name}: {first.text}" if isinstance(first, Text) else f"{message.name}:"), *rest]
-    return msgspec.structs.replace(message, parts=tuple(parts))
+    return msgspec.structs.replace(message, parts=msgspec.structs.replace(message, parts=tuple(parts)).signed)
 
 
 def shortened(message: Message, tokens: int) -> Message:
