@@ -139,6 +139,8 @@ def _hear(connection: sa.Connection, turn: int, op: Accept, event: Inbound) -> N
 # ── what has its effect at once ──────────────────────────────────────────────────────────────────────────────────
 
 _TURN = sa.select(turns.c.id, turns.c.kind, turns.c.state, turns.c.inbound, turns.c.answer, turns.c.merged_into)
+# What is decided by the turn's state holds until it is written, whatever other processes do.
+_TURN = _TURN.with_for_update()
 
 
 def _said(connection: sa.Connection, conversation: str, ref: str) -> list[Any]:

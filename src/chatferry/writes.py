@@ -160,7 +160,7 @@ def _absorb(connection: sa.Connection, op: Change) -> bool:
     if not op.absorb:
         return True
     due = sa.and_(turns.c.id.in_([turn.id for turn in op.absorb]), state_is("due"))
-    found = connection.execute(sa.select(turns.c.id, turns.c.inbound).where(due))
+    found = connection.execute(sa.select(turns.c.id, turns.c.inbound).where(due).order_by(turns.c.id).with_for_update())
     inbounds = {row.id: INBOUND.decode(row.inbound) for row in found}
     if any(inbounds.get(turn.id) != turn.inbound for turn in op.absorb):
         connection.execute(sa.update(turns).where(turns.c.id == op.turn.id).values(state="due"))
