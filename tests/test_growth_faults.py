@@ -129,6 +129,17 @@ async def test_an_answer_whose_message_cannot_be_edited_any_more_is_sent(talk: W
     assert len(talk.calls("send")) == 1
 
 
+async def test_an_answer_of_which_one_message_cannot_be_edited_any_more_keeps_its_order(short: World) -> None:
+    await grown(short, f"{LONG} It goes on.", LONG, "It goes on.")
+    short.board.waits = None  # nothing is edited before the end
+    short.board.fails("edit", Final("edit_window_closed"))
+    async with short.process() as process:
+        (await short.asked()).ends("This is the second try, and it is long. It goes on.")
+        [turn] = await short.ended(process)
+    assert turn.state == "done"
+    assert short.screen == ["This is the second try, and it is long.", "It goes on."]
+
+
 async def test_a_message_that_is_removed_when_the_answer_is_whole_is_not_sent_again(talk: World) -> None:
     async with talk.process() as process:
         await process.accept(asks("e1"))

@@ -211,10 +211,13 @@ class Delivery:
                     done.append((piece, receipt))
                     continue
                 log.warning("cannot be edited, so it is sent", turn=held.turn.id, error=str(fault))
-                await self._ledger.begun(held.turn, piece, Receipt())
-                with contextlib.suppress(Fault):  # else the beginning of the answer stands there twice
-                    await channel.remove(inbound, receipt)
-                continue
+                # With what stands behind it, the last one first, so that the order is kept wherever this is cut off.
+                for behind in reversed(pieces[pieces.index(piece) :]):
+                    if behind.turn == piece.turn and behind.message.parts:
+                        await self._ledger.begun(held.turn, behind, Receipt())
+                        with contextlib.suppress(Fault):  # else the beginning of the answer stands there twice
+                            await channel.remove(inbound, Receipt(behind.receipt))
+                return done
             done.append((piece, receipt))
         return done
 
