@@ -290,7 +290,7 @@ def load_server(path: Path | None = None, environ: Mapping[str, str] | None = No
 
 def _drafted(path: Path | None, environ: Mapping[str, str] | None) -> Draft:
     environ = os.environ if environ is None else environ
-    path = path or _found(environ)
+    path = path or found(environ)
     draft = Draft(str(path), read(path)) if path else Draft("environment")
     known = variables(path.parent if path else Path(), environ)
     draft.interpolate(known)
@@ -298,7 +298,8 @@ def _drafted(path: Path | None, environ: Mapping[str, str] | None) -> Draft:
     return draft
 
 
-def _found(environ: Mapping[str, str]) -> Path | None:
+def found(environ: Mapping[str, str]) -> Path | None:
+    """The file that is read where none is named, if there is one."""
     if named := environ.get("CHATFERRY_CONFIG"):
         return Path(named)
     usual = Path("chatferry.toml")

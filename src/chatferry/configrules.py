@@ -25,7 +25,7 @@ _LINE = {
     "api_base": "LINE_API_BASE",
     "data_api_base": "LINE_DATA_API_BASE",
 }
-_SLACK = {
+SLACK = {
     "secret": "SLACK_SIGNING_SECRET",
     "token": "SLACK_BOT_TOKEN",
     "app_token": "SLACK_APP_TOKEN",
@@ -51,8 +51,8 @@ def fill(draft: Draft, environ: Mapping[str, str]) -> None:
         tree["channels"] = {}
         if "LINE_CHANNEL_SECRET" in environ or "LINE_CHANNEL_ACCESS_TOKEN" in environ:
             draft.take(("channels", "line"), _LINE, environ)
-        if any(name.startswith("SLACK_") and name != "SLACK_API_BASE" for name in environ if name in _SLACK.values()):
-            draft.take(("channels", "slack"), _SLACK, environ)
+        if any(name.startswith("SLACK_") and name != "SLACK_API_BASE" for name in environ if name in SLACK.values()):
+            draft.take(("channels", "slack"), SLACK, environ)
         if "CHATFERRY_API_KEY" in environ:
             draft.take(("api",), {"keys": "CHATFERRY_API_KEY"}, environ)
             tree["api"]["keys"] = [tree["api"]["keys"]]
@@ -109,7 +109,7 @@ def _check_slack(draft: Draft, key: Key, table: Mapping[str, object], assistants
         draft.fault((*key, "token"), "is required", _set(draft, key, "token", "SLACK_BOT_TOKEN"))
     if bool(table.get("client_id")) != bool(table.get("client_secret")):
         lacking = "client_secret" if table.get("client_id") else "client_id"
-        mend = _set(draft, key, lacking, _SLACK[lacking])
+        mend = _set(draft, key, lacking, SLACK[lacking])
         draft.fault((*key, lacking), "is required for others to install us", mend)
     if table.get("client_id") and not draft.table("server").get("secret"):
         mend = "CHATFERRY_SECRET=... in .env or the environment; `openssl rand -hex 32` makes a good one"

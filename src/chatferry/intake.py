@@ -20,7 +20,7 @@ log = structlog.get_logger(__name__)
 
 
 class Intake:
-    """Takes what platforms deliver. `ends` is told of a running turn that is to end: stopped, changed or taken back."""
+    """Takes what platforms deliver. `end` is told of a running turn that is to end: stopped, changed or taken back."""
 
     def __init__(self, ledger: Ledger, dispatcher: Dispatcher, metrics: Metrics, *, end: Callable[[int], None]) -> None:
         self._ledger = ledger

@@ -15,9 +15,9 @@ from urllib.parse import quote
 from pydantic import BaseModel, ValidationError
 
 from chatferry.channels.slack_manifest import NAME_LIMIT, creation_link, manifest, to_yaml
-from chatferry.config import AssistantSettings, ServerSettings, SlackSettings
+from chatferry.config import AssistantSettings, ServerSettings, SlackSettings, found
 from chatferry.configfile import Draft, Key, read, suggest, variables
-from chatferry.configrules import fill
+from chatferry.configrules import SLACK, fill
 from chatferry.errors import ConfigError
 
 _APPS = "https://api.slack.com/apps"
@@ -77,8 +77,7 @@ def show(
 
 def _draft(config: Path | None, environ: Mapping[str, str]) -> Draft:
     """The configuration that `load` would read, without all that may still be missing or wrong in it."""
-    named = Path(environ.get("CHATFERRY_CONFIG") or "chatferry.toml")
-    path = config or (named if "CHATFERRY_CONFIG" in environ or named.exists() else None)
+    path = config or found(environ)
     draft = Draft(str(path), read(path)) if path else Draft("environment")
     channels = {
         name: _some(table, _SAID) | dict.fromkeys(_some(table, _WANTED), _LATER)
@@ -163,17 +162,8 @@ def _next(link: str, plan: _Plan) -> Iterator[str]:
     yield from (f"{number}. {step}" for number, step in enumerate(steps, 1))
 
 
-_VARIABLES = {
-    "token": "SLACK_BOT_TOKEN",
-    "secret": "SLACK_SIGNING_SECRET",
-    "app_token": "SLACK_APP_TOKEN",
-    "client_id": "SLACK_CLIENT_ID",
-    "client_secret": "SLACK_CLIENT_SECRET",
-}
-
-
 def _goes(plan: _Plan, setting: str) -> str:
-    return f"`{setting}` in [channels.{plan.channel}]" if plan.file else f"{_VARIABLES[setting]}=..."
+    return f"`{setting}` in [channels.{plan.channel}]" if plan.file else f"{SLACK[setting]}=..."
 
 
 def _hints(plan: _Plan) -> Iterator[str]:

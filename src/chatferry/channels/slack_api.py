@@ -153,7 +153,7 @@ class SlackApi:
         try:
             async with self._http.get(url, headers=headers, timeout=DOWNLOAD_TIMEOUT, allow_redirects=False) as answer:
                 if answer.status == 429:
-                    raise TryLater("Slack file: 429", after=_after(answer.headers.get("Retry-After", "")))
+                    raise TryLater("Slack file: 429", after=after_of(answer.headers.get("Retry-After", "")))
                 if answer.status >= 500:
                     raise TryLater(f"Slack file: {answer.status}")
                 if answer.status != 200 or (answer.content_type == "text/html" and media_type != "text/html"):
@@ -190,7 +190,7 @@ class SlackApi:
             async with self._http.post(
                 url, data=data, headers=headers, timeout=TIMEOUT, allow_redirects=False
             ) as answer:
-                return answer.status, _after(answer.headers.get("Retry-After", "")), await answer.read()
+                return answer.status, after_of(answer.headers.get("Retry-After", "")), await answer.read()
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:  # nothing was sent
             raise TryLater(f"{name}: {_named(error)}") from error
         except (aiohttp.ClientError, TimeoutError) as error:
@@ -229,7 +229,8 @@ def _plain(value: Any) -> str:
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
-def _after(header: str) -> float:
+def after_of(header: str) -> float:
+    """Seconds to wait, by a Retry-After."""
     return min(float(header), LONGEST_WAIT) if header.isascii() and header.isdigit() else RETRY_AFTER
 
 

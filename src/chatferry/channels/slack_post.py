@@ -8,13 +8,12 @@ from typing import TypeVar
 import aiohttp
 import msgspec
 
-from chatferry.channels.slack_api import LONGEST_WAIT
+from chatferry.channels.slack_api import HASTE, PASSING, after_of
 from chatferry.errors import TryLater
 
 _TIMEOUT = aiohttp.ClientTimeout(total=10, connect=5)
 _LARGEST = 65_536
 """Bytes of an answer."""
-_PASSING = {"ratelimited", "internal_error", "fatal_error", "service_unavailable", "request_timeout"}
 
 
 class Said(msgspec.Struct):
@@ -38,8 +37,7 @@ async def post(
         ) as answer:
             if answer.status != 200:
                 asked = answer.headers.get("Retry-After", "")
-                after = min(float(asked), LONGEST_WAIT) if asked.isascii() and asked.isdigit() else None
-                raise TryLater(f"Slack {method}: {answer.status}", after=after)
+                raise TryLater(f"Slack {method}: {answer.status}", after=after_of(asked) if asked else None)
             body = bytearray()
             async for chunk in answer.content.iter_chunked(8192):
                 body += chunk
@@ -52,6 +50,6 @@ async def post(
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
         # Without its cause, which could quote a part of it.
         raise TryLater(f"Slack {method}: not the answer that is documented") from None
-    if not said.ok and said.error in _PASSING:
+    if not said.ok and said.error in HASTE | PASSING:
         raise TryLater(f"Slack {method}: {said.error}")
     return said
