@@ -6,260 +6,37 @@ Whoever holds a `Settings` from `load` can use it as it is: what is referred to 
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
-from urllib.parse import urlsplit
+from typing import Any, get_args
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    SecretStr,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-)
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from chatferry.configfile import Draft, Key, read, set_it, suggest, variables
 from chatferry.configrules import check, fill
-from chatferry.words import Language, language_of, words
+from chatferry.configtables import (
+    ApiSettings,
+    AssistantSettings,
+    ChannelSettings,
+    CommandSettings,
+    LineSettings,
+    ModelSettings,
+    PagesSettings,
+    ReplySettings,
+    RoomSettings,
+    ServerSettings,
+    SessionSettings,
+    Settings,
+    SlackSettings,
+    WeChatSettings,
+)
 
-_BASES = {"openai": "https://api.openai.com/v1", "gemini": "https://generativelanguage.googleapis.com/v1beta"}
-
-
-def _wrong(problem: str, mend: str = "") -> PydanticCustomError:
-    return PydanticCustomError("wrong", "{problem}", {"problem": problem, "mend": mend})
-
-
-def _url(value: str) -> str:
-    if not re.fullmatch(r"https?://[^\s/?#]+[^\s?#]*", value):  # no query: calls put their paths behind it
-        raise _wrong("must be an address that begins with http:// or https://")
-    return value.rstrip("/")
-
-
-def _sendable(secret: SecretStr) -> SecretStr:
-    """Secrets travel in headers and addresses. What cannot is a slip: "your key here", a line break, a wide letter."""
-    if not re.fullmatch(r"[!-~]+", secret.get_secret_value()):
-        raise _wrong("must be of ASCII letters, digits and signs, without blanks" if secret else "must not be empty")
-    return secret
-
-
-def _long(secret: SecretStr) -> SecretStr:
-    if len(secret) < 16:
-        raise _wrong("must have 16 characters at least", "`openssl rand -hex 32` makes a good one")
-    return secret
-
-
-def _command(value: str) -> str:
-    if not re.fullmatch(r"/[a-z0-9_-]{1,31}", value):
-        raise _wrong("must be a slash and a name in small letters, like /ask")
-    return value
-
-
-def _path(value: str) -> str:
-    if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", value):
-        raise _wrong("must be a path like /hooks/line")
-    return value
-
-
-def _database(value: str) -> str:
-    mend = "sqlite:///chatferry.db or postgresql://user:password@host/name"
-    if not re.match(r"sqlite:///.|postgresql://.", value):
-        raise _wrong("names no database we know", mend)
-    try:
-        _ = urlsplit(value).port
-    except ValueError:
-        raise _wrong("is no address; signs such as @ : / # in a password are written %40 %3A %2F %23", mend) from None
-    return value
-
-
-Url = Annotated[str, AfterValidator(_url)]
-Secret = Annotated[SecretStr, AfterValidator(_sendable)]
-
-
-class _Table(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)
-
-
-class ServerSettings(_Table):
-    host: str = "0.0.0.0"  # noqa: S104 - a webhook has to be reachable, and containers know no better address
-    port: int = Field(default=8080, ge=0, le=65535)
-    public_url: Url | None = None
-    """Where platforms and people reach us from outside."""
-    database: Annotated[str, AfterValidator(_database)] = Field(default="sqlite:///chatferry.db", repr=False)
-    drain: float = Field(default=25.0, ge=0)
-    """Seconds that running answers have to end in when we are told to stop."""
-    concurrency: int = Field(default=2000, ge=1)
-    """Turns in flight at once."""
-    body_limit: int = Field(default=262144, ge=1024)
-    """Bytes that a request may have."""
-    secret: Annotated[Secret, AfterValidator(_long)] | None = None
-    """What is given to us to keep, such as the tokens of workspaces that install us, is encrypted with this."""
-    log: Literal["auto", "json", "console"] = "auto"
-    """auto: for people on a terminal, JSON elsewhere."""
-
-    @property
-    def file(self) -> Path | None:
-        """The file of the database; None where it is a server."""
-        return Path(self.database.removeprefix("sqlite:///")) if self.database.startswith("sqlite:") else None
-
-
-class ModelSettings(_Table):
-    # In this order, as a default that looks at other fields is not made once one before it has a fault.
-    provider: Literal["openai", "gemini", "demo"]
-    """openai: also everything else that speaks OpenAI's chat completions, by `base_url`."""
-    base_url: Url = Field(default_factory=lambda told: _BASES.get(told.get("provider", ""), ""), repr=False)
-    api_key: Secret | None = Field(default=None, validate_default=True)
-    model: str = Field(default="", validate_default=True)
-    """The provider's name of it."""
-    max_tokens: Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(lambda given: given or None)] = 1000
-    """Length limit of an answer. None, written 0 in TOML: the provider's own."""
-    temperature: float | None = Field(default=None, ge=0, le=2)
-    timeout: float = Field(default=60.0, gt=0)
-    """Seconds without any byte from the provider after which we give up."""
-    fallback: tuple[str, ...] = ()
-    """Models that are asked in its place, in this order, while it cannot answer."""
-    pace: float = Field(default=0.02, ge=0)
-    """Seconds per token (demo only)."""
-
-    @field_validator("api_key")
-    @classmethod
-    def _has_its_key(cls, api_key: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
-        """A local server needs none, so an OpenAI model without one must say where it is."""
-        told = info.data
-        if api_key is None and (told.get("provider") == "gemini" or told.get("base_url") == _BASES["openai"]):
-            raise PydanticCustomError("missing", "is required")
-        return api_key
-
-    @field_validator("model")
-    @classmethod
-    def _is_named(cls, model: str, info: ValidationInfo) -> str:
-        if not model and info.data.get("provider") in _BASES:
-            raise PydanticCustomError("missing", "is required")
-        return model
-
-
-class AssistantSettings(_Table):
-    model: str = "default"
-    language: Literal["auto"] | Language = "auto"
-    """What our own sentences are written in. auto: the language of `instructions`."""
-    instructions: str = Field(default_factory=lambda told: words(_spoken(told.get("language", "auto"))).instructions)
-    context_tokens: int = Field(default=4000, ge=100)
-    """Tokens of what was said before that go into a prompt."""
-    busy: Literal["queue", "merge", "interrupt"] = "queue"
-    """What a message does that comes while another is being answered."""
-    greeting: str | None = None
-    """Said to whoever meets us. None: the sentence of the language; empty: nothing."""
-
-    @property
-    def tongue(self) -> Language:
-        """The language of our own sentences."""
-        return language_of(self.instructions) if self.language == "auto" else self.language
-
-
-def _spoken(language: Literal["auto"] | Language) -> Language:
-    return "en" if language == "auto" else language
-
-
-class LineSettings(_Table):
-    type: Literal["line"] = "line"
-    secret: Secret
-    token: Secret
-    assistant: str = "default"
-    groups: Literal["mention", "all", "off"] = "mention"
-    """In groups, answer whoever mentions us, everybody, or nobody."""
-    waiting: Literal["loading", "message", "none"] = "loading"
-    """loading: LINE's dots; message: spend the free reply on "please wait"."""
-    late: Literal["push", "button", "auto"] = "auto"
-    """An answer that misses the free reply is pushed (quota) or fetched by a button; auto: push while quota lasts."""
-    api_base: Url = "https://api.line.me"
-    data_api_base: Url = "https://api-data.line.me"
-    path: Annotated[str, AfterValidator(_path)] | None = None
-    """Where LINE's webhook comes in. `load` puts `/hooks/NAME` where nothing is said."""
-    url_token: Secret | None = None
-    """Expected in the webhook's address, in front of the signature."""
-
-
-class RoomSettings(_Table):
-    assistant: str
-
-
-Room = Annotated[RoomSettings, BeforeValidator(lambda its: {"assistant": its} if isinstance(its, str) else its)]
-"""`C0123 = "translator"` says as much as `C0123 = { assistant = "translator" }`."""
-
-
-class SlackSettings(_Table):
-    type: Literal["slack"] = "slack"
-    secret: Secret | None = None
-    """The signing secret; needed unless everything comes by Socket Mode."""
-    token: Secret | None = None
-    """The bot token (xoxb-); needed unless workspaces install us."""
-    app_token: Secret | None = None
-    """The app-level token (xapp-): events come by Socket Mode, and no public address is needed."""
-    client_id: str = ""
-    client_secret: Secret | None = None
-    """With `client_id`: any workspace may install us, at `/NAME/install`."""
-    assistant: str = "default"
-    rooms: dict[str, Room] = {}
-    """Which assistant answers in a Slack channel, by its id, where it is not the usual one."""
-    dm: Literal["thread", "chat"] = "thread"
-    """In direct messages, each question begins a thread of its own, or all of it is one talk."""
-    threads: Literal["mention", "all"] = "mention"
-    """In a thread in which we take part: answer who mentions us, or everybody."""
-    bots: bool = False
-    """Answer other bots too, in a thread only where they mention us."""
-    stream: Literal["auto", "edit"] = "auto"
-    """auto: Slack's own streams where Slack grants them; edit: always a message that is edited."""
-    command: Annotated[str, AfterValidator(_command)] = "/ask"
-    """The slash command."""
-    replies: Literal["ephemeral", "public"] = "ephemeral"
-    """Who sees the answer to the slash command."""
-    api_base: Url = "https://slack.com/api"
-    path: Annotated[str, AfterValidator(_path)] | None = None
-    """Where events, commands and clicks come in. `load` puts `/hooks/NAME` where nothing is said."""
-    url_token: Secret | None = None
-    """Expected in the address, in front of the signature."""
-
-
-ChannelSettings = LineSettings | SlackSettings
-
-
-class ApiSettings(_Table):
-    keys: tuple[Secret, ...] = Field(min_length=1)
-    """Each of them opens the API."""
-    rate: int | None = Field(default=None, ge=1)
-    """Requests per minute and key. None: no limit."""
-
-
-class Settings(_Table):
-    server: ServerSettings = ServerSettings()
-    models: dict[str, ModelSettings]
-    assistants: dict[str, AssistantSettings]
-    channels: dict[str, Annotated[ChannelSettings, Field(discriminator="type")]] = {}
-    api: ApiSettings | None = None
-    source: str
-    """Where they come from, for messages: the file's path, or `environment`."""
-
-    def secrets(self) -> set[str]:
-        """What must not be shown. Without those that are so short that they are parts of common words."""
-        bases = (model.base_url for model in self.models.values())
-        passwords = {urlsplit(url).password or "" for url in (self.server.database, *bases)}
-        return {secret for secret in {*_secrets(self), *passwords} if len(secret) >= 8}
-
-
-def _secrets(node: Any) -> Iterator[str]:
-    if isinstance(node, SecretStr):
-        yield node.get_secret_value()
-    elif isinstance(node, tuple):
-        for child in node:
-            yield from _secrets(child)
-    elif isinstance(node, BaseModel | dict):
-        yield from _secrets(tuple(vars(node).values() if isinstance(node, BaseModel) else node.values()))
+__all__ = [
+    "ApiSettings", "AssistantSettings", "ChannelSettings", "CommandSettings", "LineSettings", "ModelSettings",
+    "PagesSettings", "ReplySettings", "RoomSettings", "ServerSettings", "SessionSettings", "Settings", "SlackSettings",
+    "WeChatSettings", "found", "load", "load_server",
+]  # fmt: skip
 
 
 def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:

@@ -95,7 +95,7 @@ class Options(msgspec.Struct, frozen=True, omit_defaults=True):
     stop: tuple[str, ...] = ()
 
 
-Kind = Literal["message", "heard", "greeting", "collect", "push", "erase", "retract", "change", "stop"]
+Kind = Literal["message", "command", "heard", "greeting", "collect", "push", "erase", "retract", "change", "stop"]
 
 
 class Inbound(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -103,6 +103,7 @@ class Inbound(msgspec.Struct, frozen=True, omit_defaults=True):
 
     kind
         `message`  asks the assistant;
+        `command`  is for us, not for the model: `command` says what, and it is answered past the queue;
         `heard`    said among people where we take part, not to us: remembered, not answered;
         `greeting` a person or group has just met us: answered with the assistant's greeting, not by the model;
         `collect`  a tap on our own button: brings a fresh grant for an answer that waits or is being made;
@@ -140,6 +141,12 @@ class Inbound(msgspec.Struct, frozen=True, omit_defaults=True):
     """Something was said in the conversation before this, which we may not have heard."""
     briefed: bool = False
     """`message` was made readable by what the channel knows beside the event: names for ids."""
+    command: str = ""
+    """What a `command` asks for, by the name that it has in `commands`; or which prepared answer it gets."""
+    reply: str = ""
+    """The prepared answer, where the command is one."""
+    expired: bool = False
+    """The session before this ended by silence, and the person has not been told yet."""
     also: tuple[Inbound, ...] = ()
     """Later messages of the conversation that are answered together with this one."""
 
@@ -243,9 +250,20 @@ class Turn(msgspec.Struct, frozen=True):
     @property
     def conversation(self) -> str:
         """The key under which turns are kept in order: unique over all channels."""
-        return conversation_key(self.channel, self.inbound.conversation)
+        return lane_key(self.channel, self.inbound)
 
 
 def conversation_key(channel: str, address: str) -> str:
     """The key of a conversation over all channels."""
     return f"{channel}:{address}"
+
+
+def lane_key(channel: str, inbound: Inbound) -> str:
+    """The key of the queue that an event waits in: its conversation's, or the one beside it in which commands wait."""
+    key = conversation_key(channel, inbound.conversation)
+    return express_key(key) if inbound.kind == "command" else key
+
+
+def express_key(conversation: str) -> str:
+    """The queue of a conversation's commands. No channel's name begins like this."""
+    return f"!{conversation}"

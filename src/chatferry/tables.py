@@ -55,6 +55,10 @@ turns = sa.Table(
     sa.Column("merged_into", _Id),
     # Somebody told us to stop, and the model is not asked any more, by whoever holds the turn.
     sa.Column("stopped", sa.Boolean, nullable=False, server_default=sa.false()),
+    # How often the platform has delivered the event.
+    sa.Column("deliveries", sa.Integer, nullable=False, server_default=sa.text("1")),
+    # What the open request of the event was answered with: the same again, if the platform asks again.
+    sa.Column("reply", sa.Text),
     # The same event twice is the same row, however often and wherever it is delivered.
     sa.UniqueConstraint("channel", "event", name="turns_event"),
     sqlite_autoincrement=True,
@@ -123,6 +127,27 @@ messages = sa.Table(
     sqlite_autoincrement=True,
 )
 sa.Index("messages_talk", messages.c.conversation, messages.c.turn, messages.c.id)
+
+sessions = sa.Table(
+    "sessions",
+    metadata,
+    sa.Column("conversation", sa.Text, primary_key=True),
+    # The first turn that belongs to it; the next row of the conversation ends it.
+    sa.Column("turn", _Id, sa.ForeignKey("turns.id"), primary_key=True, autoincrement=False),
+    # Or else what was said between two sessions.
+    sa.Column("open", sa.Boolean, nullable=False),
+    sa.Column("began_at", sa.Double, nullable=False),
+    # When the person last said something in it, where silence ends it.
+    sa.Column("seen_at", sa.Double, nullable=False),
+)
+
+keys = sa.Table(
+    "keys",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    # Made here and shared by all processes, such as the one by which links to pages are signed.
+    sa.Column("key", sa.LargeBinary, nullable=False),
+)
 
 vault = sa.Table(
     "vault",

@@ -39,6 +39,8 @@ class Capabilities(msgspec.Struct, frozen=True):
     """Seconds before its end at which a grant is spent on "on its way" and a collect button, if no answer is there."""
     waiting: bool = False
     """Spend the grant at once on "please wait" and send the answer unprompted."""
+    pages: bool = False
+    """What does not fit, or is not ready in time, is told by a link to the page on which it appears."""
     edits: float = 0.0
     """Seconds between two edits of a message that grows while the answer is made; the channel is an `Editing` then.
     0: a message that is out cannot be changed."""
@@ -60,6 +62,24 @@ class Hook(msgspec.Struct, frozen=True):
     """Unix seconds at which it came."""
 
 
+class Hold(msgspec.Struct, frozen=True):
+    """Leave to answer in the very response: the request stays open until there is something to say.
+
+    Where there is not in time, it gets no response at all, and the platform delivers the event again; the last time
+    it gets a link.
+    """
+
+    enclose: Callable[[str], bytes]
+    """A text of at most `caps.limit` as the body of the response."""
+    seconds: float
+    """How long after it came the request may be answered."""
+    limit: float
+    """How long after it came the platform stops to listen, and delivers again."""
+    calls: int
+    """How often it delivers in all."""
+    media_type: str = "application/xml"
+
+
 class Taken(msgspec.Struct, frozen=True):
     """What was read from a hook, and the answer to give once it is kept."""
 
@@ -67,6 +87,8 @@ class Taken(msgspec.Struct, frozen=True):
     status: int = 200
     body: bytes = b""
     media_type: str = "text/plain"
+    hold: Hold | None = None
+    """The request of the one event may stay open; `body` is the response where there is nothing to say."""
     aside: msgspec.Struct | None = None
     """A courtesy besides, which may be lost (a dialog, a hint): for `Obliging.oblige` once the events are kept."""
 
