@@ -7,6 +7,8 @@ import pytest
 
 from chatferry.words import LANGUAGES, SIMPLIFIED, TRADITIONAL, Language, language_of, words
 
+LINKED = ("history_here", "ready_later", "rest_here")
+
 
 def sentences(language: str) -> dict[str, str]:
     return msgspec.structs.asdict(words(language))
@@ -41,7 +43,17 @@ def test_sentences_take_exactly_what_is_put_into_them(language: Language) -> Non
         "file": ["name"],
         "sticker": ["text"],
         "location": ["text"],
+        "session_ended": ["start"],
+        "session_expired": ["time", "start"],
+        "session_renewed": ["time"],
+        **dict.fromkeys(("seconds", "minutes", "hours", "days"), ["number"]),
+        **dict.fromkeys(LINKED, ["link"]),
     }
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_link_stands_alone_at_the_end_as_some_apps_take_what_follows_for_a_part_of_it(language: Language) -> None:
+    assert all(sentences(language)[key].endswith("\n{link}") for key in LINKED)
 
 
 def test_a_language_is_read_once() -> None:

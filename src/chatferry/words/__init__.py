@@ -65,6 +65,91 @@ class Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Takes `text`: what the sticker says."""
     location: str
     """Takes `text`: the address."""
+    session_began: str
+    session_ongoing: str
+    """Somebody begins a session and is in one."""
+    session_open: str
+    """Somebody begins a session where none is needed."""
+    session_ended: str
+    """Takes `start`: the command that begins another."""
+    session_over: str
+    """The same where the next message begins another."""
+    session_expired: str
+    """Takes `time`, for which nobody said anything, and `start`."""
+    session_renewed: str
+    """Stands before an answer that knows nothing of what was said before a pause; takes `time`."""
+    cleared: str
+    """What was said before does not count any more."""
+    answer_stopped: str
+    nothing_to_stop: str
+    history_here: str
+    """Takes `link`, at its end, as some apps take what follows for a part of it."""
+    no_history: str
+    """We do not know the address under which people reach our pages."""
+    help: str
+    """Stands above the list of commands, of which the others say what they do."""
+    help_start: str
+    help_stop: str
+    help_end: str
+    """What stopping does where it ends a session too."""
+    help_clear: str
+    help_history: str
+    help_help: str
+    second: str
+    seconds: str
+    """This and the other times of more than one take `number`."""
+    minute: str
+    minutes: str
+    hour: str
+    hours: str
+    day: str
+    days: str
+    ready_later: str
+    """The answer is still being made, and there will be no other message; takes `link`, at its end."""
+    rest_here: str
+    """The answer goes on; takes `link`, at its end."""
+    earlier: str
+    """Stands above the answer to a question before the last one."""
+    page_answer: str
+    """The title of an answer's page, and what stands before the answer."""
+    page_asked: str
+    page_waiting: str
+    page_stopping: str
+    page_done: str
+    page_stopped: str
+    """Stands before what was written of an answer that somebody stopped."""
+    page_unbegun: str
+    """The answer was stopped, and there is nothing of it."""
+    page_failed: str
+    page_nothing: str
+    page_on: str
+    """How to ask on; names no app."""
+    page_offline: str
+    page_copy: str
+    page_copied: str
+    page_history: str
+    page_search: str
+    page_search_in: str
+    page_all: str
+    page_older: str
+    page_newest: str
+    page_further: str
+    """Goes on with a search that has looked through enough for one time."""
+    page_unfound: str
+    page_unfound_yet: str
+    page_unsaid: str
+    page_session: str
+    page_between: str
+    """Heads what was said between two sessions."""
+    page_whole: str
+    """Unfolds a long answer."""
+    page_expired: str
+    page_expired_why: str
+    page_unknown: str
+    page_unknown_why: str
+    page_unavailable: str
+    page_unavailable_why: str
+    page_again: str
 
 
 @cache
