@@ -169,10 +169,10 @@ class ModelSettings(Table):
 class SessionSettings(Table):
     start: str = Field(default="/chatgpt", min_length=1, max_length=40)
     """What begins a session; a question may follow it at once."""
-    ttl: Duration | None = Field(default_factory=lambda told: None if told.get("always") else 300.0)
-    """Silence that ends a session. None: it lasts until somebody ends it."""
     always: bool = False
     """Everything is for the assistant; the commands only begin anew."""
+    ttl: Duration | None = Field(default_factory=lambda told: None if told.get("always") else 300.0)
+    """Silence that ends a session. None: it lasts until somebody ends it."""
     outside: str = "ignore"
     """What becomes of messages outside a session: `ignore`, another assistant by its name, or else this is said."""
 

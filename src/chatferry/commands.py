@@ -1,0 +1,120 @@
+"""What people say to the gateway itself, and what it says to that."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+from chatferry.config import CommandSettings, SessionSettings
+from chatferry.likeness import folded
+from chatferry.words import Words
+
+Name = Literal["start", "stop", "clear", "history", "help"]
+
+_LONGEST = 100
+"""Characters of the longest text, or first word, that can be a command: their names have 40 at most."""
+_START = SessionSettings().start
+
+
+class Command(NamedTuple):
+    """A command, and what was said behind it as it was said: the question that begins a session."""
+
+    name: Name
+    rest: str = ""
+
+
+class Commands:
+    """Tells commands from what is for the assistant. The whole text is the command; only `start` takes a question."""
+
+    def __init__(self, settings: CommandSettings) -> None:
+        given: dict[Name, tuple[str, ...]] = {
+            "stop": settings.stop,
+            "clear": settings.clear,
+            "history": settings.history,
+            "help": settings.help,
+        }
+        self._named: dict[str, Name] = {folded(said): name for name, names in given.items() for said in names}
+        self._first = {name: names[0] for name, names in given.items() if names}
+
+    def read(self, text: str, session: SessionSettings | None) -> Command | None:
+        """The command that a text is, for an assistant with such sessions. Takes any text."""
+        said = text.strip()
+        if len(said) <= _LONGEST and (name := self._named.get(folded(said))):
+            return Command(name)
+        word = said[: _LONGEST + 1].split(maxsplit=1)[0] if said else ""
+        if not word or len(word) > _LONGEST or folded(word) != folded(session.start if session else _START):
+            return None
+        return Command("start", said[len(word) :].lstrip())
+
+    def answer(self, name: str, result: str, words: Words, session: SessionSettings | None, link: str | None) -> str:
+        """What is said to a command, or to whoever comes after the session `expired`.
+
+        result: what came of it (`sessions`). link: the history's page, where people can reach it.
+        """
+        match name, result:
+            case "start", "ongoing":
+                return words.session_ongoing
+            case "start", "open":
+                return words.session_open
+            case "start", _:
+                return words.session_began
+            case "stop", "ended":
+                return _ended(words, session)
+            case "stop", "stopped":
+                return words.answer_stopped
+            case "stop", _:
+                return words.nothing_to_stop
+            case "clear", _:
+                return words.cleared
+            case "history", _:
+                return words.history_here.replace("{link}", link) if link else words.no_history
+            case "expired", _:
+                return _expired(words, session)
+        return self._help(words, session)  # also to what another version called by another name
+
+    def _help(self, words: Words, session: SessionSettings | None) -> str:
+        """Only what there is: an operator may do without a command."""
+        gated = session is not None and not session.always
+        does = {
+            "stop": words.help_end if gated else words.help_stop,
+            "clear": words.help_clear,
+            "history": words.help_history,
+            "help": words.help_help,
+        }
+        lines = [f"{session.start} – {words.help_start}"] if session is not None and gated else []
+        lines += [f"{said} – {does[name]}" for name, said in self._first.items()]
+        return "\n".join([words.help, "", *lines])
+
+
+def notice(words: Words, session: SessionSettings | None) -> str:
+    """What stands before the first answer after a pause, where no command is needed to go on; may be empty."""
+    if session is None or session.ttl is None:
+        return ""
+    return words.session_renewed.replace("{time}", span(session.ttl, words))
+
+
+def _ended(words: Words, session: SessionSettings | None) -> str:
+    if session is None or session.always:
+        return words.session_over
+    return words.session_ended.replace("{start}", session.start)
+
+
+def _expired(words: Words, session: SessionSettings | None) -> str:
+    if session is None or session.always or session.ttl is None:
+        return _ended(words, session)  # the settings have changed since
+    said = words.session_expired.replace("{time}", span(session.ttl, words))
+    return said.replace("{start}", session.start)
+
+
+def span(seconds: float, words: Words) -> str:
+    """A time in the largest unit that tells it well: 5 minutes, 90 minutes, 2 hours, 28 hours, 7 days."""
+    units = (
+        (86400.0, words.day, words.days),
+        (3600.0, words.hour, words.hours),
+        (60.0, words.minute, words.minutes),
+        (1.0, words.second, words.seconds),
+    )
+    number, one, many = next(
+        ((seconds / unit, one, many) for unit, one, many in units if seconds % unit == 0 or seconds >= 10 * unit),
+        (max(seconds, 1.0), words.second, words.seconds),
+    )
+    return one if round(number) == 1 else many.replace("{number}", str(round(number)))
