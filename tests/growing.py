@@ -10,18 +10,23 @@ from pathlib import Path
 from typing import Literal
 
 from chatferry.accepting import Accepted
-from chatferry.assistant import Assistant
+from chatferry.assistant import Assistant, Staff
 from chatferry.channels.base import Capabilities, Editing, Taken
-from chatferry.config import AssistantSettings
+from chatferry.commands import Commands
+from chatferry.config import AssistantSettings, CommandSettings
 from chatferry.database import Database, migrate, open_database
 from chatferry.delivery import Delivery
+from chatferry.desk import Desk
 from chatferry.dispatch.inprocess import InProcess
 from chatferry.feed import Feed
 from chatferry.growth import Growth
 from chatferry.intake import Intake
-from chatferry.ledger import Entry, Ledger
+from chatferry.ledger import Ledger
+from chatferry.links import Links
+from chatferry.looking import Entry
 from chatferry.metrics import Metrics
 from chatferry.model import Inbound, says
+from chatferry.replies import Replies
 from chatferry.testing import Board, Call, LiveEngine, ManualClock, Talk
 from chatferry.words import words
 from chatferry.worker import Worker
@@ -74,17 +79,20 @@ class World:
             ledger = await opened.enter_async_context(Ledger(self.database, self.clock).open())
             await ledger.adopt()
             settings = AssistantSettings(language="en", busy=self.busy)
+            staff = Staff({"default": Assistant("default", settings, self.engine, WORDS)}, {"board": "default"})
+            links = Links(b"key", 3600.0, "https://bot.example")
+            desk = Desk(Commands(CommandSettings()), Replies(()), staff, links, self.clock)
             worker = Worker(
-                ledger, Delivery(ledger, self.clock), Growth(ledger, self.clock), Feed(), self.clock, Metrics(),
+                ledger, Delivery(ledger, links, self.clock), Growth(ledger, self.clock), Feed(), self.clock, Metrics(),
                 channels={"board": self.board},
-                assistants={"default": Assistant("default", settings, self.engine, WORDS)},
-                assigned={"board": "default"},
+                staff=staff,
+                desk=desk,
             )  # fmt: skip
             dispatcher = InProcess(ledger.due, self.clock)
             running = asyncio.create_task(dispatcher.run(worker.handle))
             leases = asyncio.create_task(worker.keep_leases())
             try:
-                yield Process(ledger, Intake(ledger, dispatcher, Metrics(), end=worker.stop), self.board)
+                yield Process(ledger, Intake(ledger, dispatcher, Metrics(), desk, end=worker.stop), self.board)
             finally:
                 await opened.aclose()  # first, so that nothing more is written
                 for task in (running, leases):

@@ -338,7 +338,7 @@ async def test_whoever_wants_a_growing_answer_removed_ends_it_and_makes_a_turn(l
     assert erase.new
     assert erase.turn != asked.turn
     assert erase.ends == asked.turn
-    assert await takes(ledger, about("erase", "p1")) == Accepted(erase.turn, False)
+    assert await takes(ledger, about("erase", "p1")) == Accepted(erase.turn, False, delivery=2)
     await ledger.finish(await answers(ledger, turn))
     again = await claimed(ledger)
     assert (again.id, again.inbound.kind) == (erase.turn, "erase")
@@ -357,7 +357,7 @@ async def test_a_message_that_was_taken_back_before_it_came_is_neither_asked_nor
     assert [await takes(ledger, back) for _ in range(2)] == [NOTHING, NOTHING]
     late = await takes(ledger, asks("e1", "not for you"))
     assert late.new
-    assert await takes(ledger, asks("e1", "not for you")) == Accepted(late.turn, False)
+    assert await takes(ledger, asks("e1", "not for you")) == Accepted(late.turn, False, delivery=2)
     assert await ledger.claim("board:room") is None
     assert await states(ledger) == ["withdrawn"]
     kept = await database.read(lambda connection: connection.execute(sa.select(turns.c.inbound)).scalars().all())

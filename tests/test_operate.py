@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest_asyncio
 
-from chatferry.ledger import Entry
+from chatferry.looking import Entry
 from chatferry.operate import heading, row
 from chatferry.simulator.line_people import address
 from chatferry.simulator.model import Refuse

@@ -11,8 +11,9 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from chatferry.model import Inbound, conversation_key
+from chatferry.model import Inbound, conversation_key, lane_key
 from chatferry.rows import INBOUND, dump, insert
+from chatferry.sessions import Admitted, Doors, Gate
 from chatferry.tables import OUT, messages, outbox, state_is, turns
 
 
@@ -22,6 +23,10 @@ class Accepted(msgspec.Struct, frozen=True):
     turn: int
     new: bool
     ends: int = 0
+    delivery: int = 1
+    """How often the platform has delivered the event by now."""
+    lane: str = ""
+    """The queue that it waits in, where the event alone does not tell."""
 
 
 class Accept(msgspec.Struct, frozen=True):
@@ -30,6 +35,8 @@ class Accept(msgspec.Struct, frozen=True):
     channel: str
     events: tuple[Inbound, ...]
     now: float
+    gates: tuple[Gate | None, ...] = ()
+    """The session that each event has to be in, if any."""
 
 
 Key = tuple[str, str]
@@ -43,6 +50,8 @@ _STONES = sa.select(turns.c.conversation, turns.c.ref).where(
 
 def accept(connection: sa.Connection, operations: Sequence[Accept]) -> list[list[Accepted]]:
     """A result for each event of each operation, in their order."""
+    doors = Doors(connection, operations[-1].now)
+    operations, admitted = _admit(connection, doors, operations)
     rows = _owed(connection, operations)
     made: dict[Key, int] = {}
     if rows:
@@ -53,11 +62,8 @@ def accept(connection: sa.Connection, operations: Sequence[Accept]) -> list[list
         made = {(row.channel, row.event): row.id for row in found}
     keys = [(row["channel"], row["event"]) for row in rows]
     withdrawn = {key for key, row in zip(keys, rows, strict=True) if row["state"] == "withdrawn"}
-    known: dict[Key, int] = {}
-    if missing := [key for key in keys if key not in made]:
-        pair = sa.tuple_(turns.c.channel, turns.c.event)
-        found = connection.execute(sa.select(turns.c.id, turns.c.channel, turns.c.event).where(pair.in_(missing)))
-        known = {(row.channel, row.event): row.id for row in found}
+    again = [key for key in keys if key not in made]
+    known, deliveries = _again(connection, again) if again else ({}, {})
     known |= made
 
     def accepted(op: Accept, event: Inbound) -> Accepted:
@@ -70,18 +76,75 @@ def accept(connection: sa.Connection, operations: Sequence[Accept]) -> list[list
             _hear(connection, turn, op, event)
         if new and event.kind == "erase":
             return Accepted(turn, True, _stop(connection, op, event).ends)
-        return Accepted(turn, new)
+        if new and key in admitted:
+            ends = doors.record(conversation_key(op.channel, event.conversation), turn, admitted[key])
+            return Accepted(turn, True, ends, lane=lane_key(op.channel, event))
+        return Accepted(turn, new, delivery=deliveries.get(key, 1))
 
-    return [[accepted(op, event) for event in op.events] for op in operations]
+    results = [
+        [accepted(op, event) if event is not _NOTHING else Accepted(0, False) for event in op.events]
+        for op in operations
+    ]
+    doors.slide()
+    return results
+
+
+_NOTHING = Inbound("", "")
+"""In the place of an event that is not for us."""
+
+
+def _admit(
+    connection: sa.Connection, doors: Doors, operations: Sequence[Accept]
+) -> tuple[Sequence[Accept], dict[Key, Admitted]]:
+    """The operations with each event as it counts by the session that it is in; one that is known already stays so."""
+    ruled = [
+        (op.channel, event, gate)
+        for op in operations
+        for event, gate in zip(op.events, op.gates, strict=False)
+        if gate is not None or event.kind == "command"
+    ]
+    if not ruled:
+        return operations, {}
+    pair = sa.tuple_(turns.c.channel, turns.c.event)
+    keys = [(channel, event.event) for channel, event, _ in ruled]
+    found = connection.execute(sa.select(turns.c.channel, turns.c.event).where(pair.in_(keys)))
+    known = {(row.channel, row.event) for row in found}
+    admitted: dict[Key, Admitted] = {}
+    for channel, event, gate in ruled:
+        key = (channel, event.event)
+        if key not in known and key not in admitted:
+            admitted[key] = doors.admit(conversation_key(channel, event.conversation), event, gate)
+
+    def counts(op: Accept, event: Inbound) -> Inbound:
+        is_ = admitted.get((op.channel, event.event))
+        return event if is_ is None else is_.event or _NOTHING
+
+    return [
+        msgspec.structs.replace(op, events=tuple(counts(op, event) for event in op.events)) for op in operations
+    ], admitted
+
+
+def _again(connection: sa.Connection, keys: Collection[Key]) -> tuple[dict[Key, int], dict[Key, int]]:
+    """The turns of events that are there already, and how often each was delivered, this time included."""
+    mine = sa.tuple_(turns.c.channel, turns.c.event).in_(keys)
+    count = sa.update(turns).where(mine).values(deliveries=turns.c.deliveries + 1)
+    found = connection.execute(count.returning(turns.c.id, turns.c.channel, turns.c.event, turns.c.deliveries)).all()
+    return (
+        {(row.channel, row.event): row.id for row in found},
+        {(row.channel, row.event): row.deliveries for row in found},
+    )
 
 
 def _owed(connection: sa.Connection, operations: Sequence[Accept]) -> list[dict[str, Any]]:
     """The rows of all events that make one: not those which have their effect at once, nor those of talks of others."""
-    owed = [(op, event) for op in operations for event in op.events if event.kind not in EFFECTS]
+    owed = [
+        (op, event) for op in operations for event in op.events if event is not _NOTHING and event.kind not in EFFECTS
+    ]
+    talks = [(event, conversation_key(op.channel, event.conversation)) for op, event in owed]
     rows = [(event, _row(op.channel, event, op.now)) for op, event in owed]
     # Whoever only wants something removed does not make us take part.
-    ours = {row["conversation"] for event, row in rows if not event.joined and event.kind != "erase"}
-    unsure = {row["conversation"] for event, row in rows if event.joined} - ours
+    ours = {talk for event, talk in talks if not event.joined and event.kind != "erase"}
+    unsure = {talk for event, talk in talks if event.joined} - ours
     if unsure:
         ours |= _known(connection, unsure)
     gone = _taken_back(connection, operations[-1].now) if rows else set()
@@ -89,7 +152,7 @@ def _owed(connection: sa.Connection, operations: Sequence[Accept]) -> list[dict[
         if (row["conversation"], row["ref"]) in gone and event.kind in ("message", "heard"):
             # Nothing is kept of it but that.
             row |= {"state": "withdrawn", "inbound": dump(event.without(event.ref))}
-    return [row for event, row in rows if not event.joined or row["conversation"] in ours]
+    return [row for (event, row), (_, talk) in zip(rows, talks, strict=True) if not event.joined or talk in ours]
 
 
 def _known(connection: sa.Connection, conversations: Collection[str]) -> set[str]:
@@ -109,7 +172,7 @@ def _row(channel: str, event: Inbound, now: float) -> dict[str, Any]:
     return {
         "channel": channel,
         "event": event.event,
-        "conversation": conversation_key(channel, event.conversation),
+        "conversation": lane_key(channel, event),
         "kind": event.kind,
         "state": "done" if heard else "due",
         "due_at": now,

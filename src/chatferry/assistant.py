@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from chatferry.config import AssistantSettings
 from chatferry.engines.base import Engine
+from chatferry.model import Inbound
 from chatferry.words import Words
 
 
@@ -22,3 +24,25 @@ class Assistant:
     def greeting(self) -> str:
         """What whoever meets us is told; empty: nothing."""
         return self.words.greeting if self.settings.greeting is None else self.settings.greeting
+
+
+class Staff(Mapping[str, Assistant]):
+    """All assistants by name, and who of them answers what."""
+
+    def __init__(self, assistants: Mapping[str, Assistant], assigned: Mapping[str, str]) -> None:
+        """assigned: the assistant of each channel, by name; an event may ask for another."""
+        self._assistants = assistants
+        self._assigned = assigned
+
+    def of(self, channel: str, inbound: Inbound) -> Assistant | None:
+        """Who answers; None where the configuration does not name them any more."""
+        return self._assistants.get(inbound.assistant) or self._assistants.get(self._assigned.get(channel, ""))
+
+    def __getitem__(self, name: str) -> Assistant:
+        return self._assistants[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._assistants)
+
+    def __len__(self) -> int:
+        return len(self._assistants)

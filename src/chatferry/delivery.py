@@ -20,9 +20,11 @@ import structlog
 
 from chatferry.channels.base import COLLECT, Channel, Editing, editing, resting
 from chatferry.clock import Clock
+from chatferry.composing import compose
 from chatferry.errors import Ambiguous, Fault, Final, Gone, NoLeave, TryLater, Vanished
 from chatferry.held import Held
 from chatferry.ledger import Ledger
+from chatferry.links import Links
 from chatferry.model import Attempt, Button, Grant, Message, Piece, Receipt, Turn, says
 from chatferry.signals import Signal, first_of
 
@@ -35,8 +37,9 @@ _ASK_AGAIN = (0.5, 2.0)
 class Delivery:
     """Shows and settles the answers of all channels."""
 
-    def __init__(self, ledger: Ledger, clock: Clock) -> None:
+    def __init__(self, ledger: Ledger, links: Links, clock: Clock) -> None:
         self._ledger = ledger
+        self._links = links
         self._clock = clock
 
     # ── while the answer is being made ───────────────────────────────────────────────────────────────────────
@@ -147,6 +150,8 @@ class Delivery:
                     sent += [(piece, Receipt()) for piece in rest]
                     if not sent:
                         continue
+                elif grant is not None and await self._gather(held, pieces, grant):
+                    continue
                 elif grant is not None:
                     sent = await self._by_grant(held, pieces, grant)
                 elif await self._may_push(held.channel):
@@ -240,6 +245,19 @@ class Delivery:
             return turn
         taps = await self._ledger.waiting(turn, "collect")
         return await self._ledger.absorb(turn, taps) if taps else turn
+
+    async def _gather(self, held: Held, pieces: Sequence[Piece], grant: Grant) -> bool:
+        """Where the last use of the grant would leave something unsaid, let it tell where that can be read."""
+        caps, now = held.channel.caps, self._clock.now()
+        if not caps.pages or grant.uses > 1 or len(pieces) <= caps.batch or self._links.base is None:
+            return False
+        words = held.assistant.words
+        said, ids = compose(pieces, 0, caps, words, lambda turn: self._links.answer(turn, now) or "")
+        gathered = [piece for piece in pieces if piece.id in ids]
+        if len(gathered) < 2:
+            return False
+        await self._ledger.gather(held.turn, gathered, said)
+        return True
 
     async def _by_grant(self, held: Held, pieces: Sequence[Piece], grant: Grant) -> list[tuple[Piece, Receipt]]:
         caps, words = held.channel.caps, held.assistant.words

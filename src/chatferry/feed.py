@@ -37,6 +37,7 @@ class Tail:
         self._round = 0
         self._end: Outcome | None = None
         self._changed = asyncio.Event()
+        self._over = asyncio.Event()
 
     @property
     def text(self) -> str:
@@ -63,7 +64,12 @@ class Tail:
     def end(self, outcome: Outcome) -> None:
         """The turn is closed and in the ledger."""
         self._end = outcome
+        self._over.set()
         self._ring()
+
+    async def over(self) -> None:
+        """Return once nothing more will be added."""
+        await self._over.wait()
 
     @property
     def ended(self) -> bool:

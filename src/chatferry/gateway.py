@@ -13,20 +13,25 @@ from typing import Any
 import aiohttp
 import structlog
 
-from chatferry.assistant import Assistant
+from chatferry.assistant import Assistant, Staff
 from chatferry.channels.base import Channel, Surroundings, listening
 from chatferry.clock import Clock, SystemClock
+from chatferry.commands import Commands
 from chatferry.config import ChannelSettings, ModelSettings, Settings
 from chatferry.database import Database, migrate, open_database
 from chatferry.delivery import Delivery
+from chatferry.desk import Desk
 from chatferry.dispatch.inprocess import InProcess
 from chatferry.engines.base import Engine
 from chatferry.engines.route import Route
 from chatferry.feed import Feed
 from chatferry.growth import Growth
+from chatferry.holding import Holding
 from chatferry.intake import Intake
 from chatferry.ledger import Ledger
+from chatferry.links import Links, signing_key
 from chatferry.metrics import Metrics
+from chatferry.replies import Replies
 from chatferry.retry import Circuit
 from chatferry.vault import Vault
 from chatferry.words import words
@@ -34,7 +39,11 @@ from chatferry.worker import Worker
 
 log = structlog.get_logger(__name__)
 
-CHANNELS = {"line": "chatferry.channels.line:Line", "slack": "chatferry.channels.slack:Slack"}
+CHANNELS = {
+    "line": "chatferry.channels.line:Line",
+    "slack": "chatferry.channels.slack:Slack",
+    "wechat": "chatferry.channels.wechat:WeChat",
+}
 ENGINES = {
     "openai": "chatferry.engines.openai:OpenAI",
     "gemini": "chatferry.engines.gemini:Gemini",
@@ -45,28 +54,34 @@ ENGINES = {
 class Gateway:
     """Everything of one process, wired. Made by `open_gateway`."""
 
-    def __init__(self, settings: Settings, clock: Clock, database: Database, http: aiohttp.ClientSession) -> None:
+    def __init__(
+        self, settings: Settings, clock: Clock, database: Database, http: aiohttp.ClientSession, links: Links
+    ) -> None:
         self.settings = settings
         self.clock = clock
         self.metrics = Metrics()
         self.feed = Feed()
         self.ledger = Ledger(database, clock)
         self.engines = {name: make_engine(name, model, http, clock) for name, model in settings.models.items()}
-        self.assistants = _assistants(settings, self.engines, clock)
+        assigned = {name: channel.assistant for name, channel in settings.channels.items()} | {"api": "default"}
+        self.staff = Staff(_assistants(settings, self.engines, clock), assigned)
+        self.links = links
+        self.desk = Desk(Commands(settings.commands), Replies(settings.replies), self.staff, links, clock)
         self.channels = make_channels(settings, http, clock, database)
         self.dispatcher = InProcess(self.ledger.due, clock, concurrency=settings.server.concurrency)
         self.worker = Worker(
             self.ledger,
-            Delivery(self.ledger, clock),
+            Delivery(self.ledger, links, clock),
             Growth(self.ledger, clock),
             self.feed,
             clock,
             self.metrics,
             channels=self.channels,
-            assistants=self.assistants,
-            assigned={name: channel.assistant for name, channel in settings.channels.items()} | {"api": "default"},
+            staff=self.staff,
+            desk=self.desk,
         )
-        self.intake = Intake(self.ledger, self.dispatcher, self.metrics, end=self.worker.stop)
+        self.intake = Intake(self.ledger, self.dispatcher, self.metrics, self.desk, end=self.worker.stop)
+        self.holding = Holding(self.ledger, self.feed, links, clock)
         self.metrics.running.set_function(lambda: self.worker.running)
 
     async def work(self, stop: asyncio.Event) -> None:
@@ -107,7 +122,8 @@ async def open_gateway(
         async with database.exclusive(patience) as alone:
             await migrate(database)
             async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
-                gateway = Gateway(settings, clock or SystemClock(), database, http)
+                links = Links(await signing_key(database), settings.pages.ttl, settings.server.public_url)
+                gateway = Gateway(settings, clock or SystemClock(), database, http, links)
                 async with gateway.ledger.open():
                     if alone and (freed := await gateway.ledger.adopt()):
                         log.info("going on with turns that were cut off", turns=freed)
@@ -129,7 +145,8 @@ def make_channels(
 
     def channel(name: str, its: ChannelSettings) -> Channel:
         tongue = settings.assistants[its.assistant].tongue
-        kept = settings.server.secret
+        # What a channel keeps only for itself can be encrypted with a secret of its own.
+        kept = settings.server.secret or getattr(its, "app_secret", None)
         vault = Vault(database, name, kept.get_secret_value(), clock) if kept and database else None
         around = Surroundings(http, clock, words(tongue), vault, settings.server.public_url)
         made: Channel = _load(CHANNELS[its.type])(name, its, around)

@@ -10,6 +10,7 @@ import structlog
 
 from chatferry.accepting import EFFECTS, Accepted
 from chatferry.channels.base import Channel, Hook, Taken, obliging
+from chatferry.desk import Desk
 from chatferry.dispatch.base import Dispatcher
 from chatferry.errors import Fault, Rejected, Unavailable
 from chatferry.ledger import Ledger
@@ -22,10 +23,13 @@ log = structlog.get_logger(__name__)
 class Intake:
     """Takes what platforms deliver. `end` is told of a running turn that is to end: stopped, changed or taken back."""
 
-    def __init__(self, ledger: Ledger, dispatcher: Dispatcher, metrics: Metrics, *, end: Callable[[int], None]) -> None:
+    def __init__(
+        self, ledger: Ledger, dispatcher: Dispatcher, metrics: Metrics, desk: Desk, *, end: Callable[[int], None]
+    ) -> None:
         self._ledger = ledger
         self._dispatcher = dispatcher
         self._metrics = metrics
+        self._desk = desk
         self._end = end
         self._asides: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -53,7 +57,10 @@ class Intake:
         if taken.events:
             if self._closed:
                 raise Unavailable("shutting down")
-            accepted = await self._ledger.accept(channel.name, taken.events)
+            received = [self._desk.receive(channel, event) for event in taken.events]
+            events, gates = zip(*received, strict=True)
+            accepted = await self._ledger.accept(channel.name, events, gates)
+            taken = msgspec.structs.replace(taken, events=events)
         for event, owed in zip(taken.events, accepted, strict=True):
             if owed.ends:
                 self._end(owed.ends)
@@ -62,7 +69,7 @@ class Intake:
             if event.kind not in EFFECTS:
                 (self._metrics.accepted if owed.new else self._metrics.repeated).labels(channel.name).inc()
             if event.kind != "heard":
-                await self._dispatcher.wake(conversation_key(channel.name, event.conversation))
+                await self._dispatcher.wake(owed.lane or conversation_key(channel.name, event.conversation))
         if taken.aside is not None:
             task = asyncio.create_task(self._oblige(channel, taken.aside), name=f"aside of {channel.name}")
             self._asides.add(task)

@@ -8,59 +8,29 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any
 
 import msgspec
-import sqlalchemy as sa
-from sqlalchemy.exc import SQLAlchemyError
 
-from chatferry import rows, writes
+from chatferry import fetching, rows, writes
 from chatferry.accepting import Accept, Accepted
 from chatferry.clock import Clock
-from chatferry.commit import GroupCommit, unavailable
+from chatferry.commit import GroupCommit
 from chatferry.database import Database
 from chatferry.errors import Closed, LeaseLost, Unavailable
-from chatferry.model import APOLOGY, Attempt, Grant, Inbound, Message, Piece, Receipt, Turn, Usage
-from chatferry.tables import OPEN, OPEN_STATES, OUT, messages, outbox, state_is, turns
+from chatferry.looking import Looking
+from chatferry.model import APOLOGY, Attempt, Grant, Inbound, Message, Piece, Receipt, Turn, Usage, says
+from chatferry.sessions import Gate
 from chatferry.writes import Change
 
-_PAGE = 50
-_AHEAD = 100
-"""Waiting turns that one look takes in."""
 _AGAIN = 0.5
 """Seconds between two tries to write about a turn that we hold."""
 
 
-class Entry(msgspec.Struct, frozen=True):
-    """A turn as people look at it: `chatferry turns`, and whoever waits for an answer."""
-
-    id: int
-    channel: str
-    conversation: str
-    kind: str
-    state: str
-    attempts: int
-    accepted_at: float
-    started_at: float | None
-    first_token_at: float | None
-    answered_at: float | None
-    finished_at: float | None
-    due_at: float
-    ref: str
-    model: str
-    finish: str
-    prompt_tokens: int
-    completion_tokens: int
-    error: str
-    answer: Message | None
-
-
-class Ledger:
+class Ledger(Looking):
     """The store of turns, pieces and messages."""
 
     def __init__(self, database: Database, clock: Clock, *, lease: float = 60.0) -> None:
-        self._database = database
-        self._clock = clock
+        super().__init__(database, clock)
         self._lease = lease
         self._commit = GroupCommit(database, writes.apply)
 
@@ -72,14 +42,48 @@ class Ledger:
 
     # ── accepting ────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def accept(self, channel: str, events: Sequence[Inbound]) -> list[Accepted]:
+    async def accept(
+        self, channel: str, events: Sequence[Inbound], gates: Sequence[Gate | None] = ()
+    ) -> list[Accepted]:
         """Keep events; when this returns they are on the disk. One result for each: the turn, and whether it is new.
 
-        An event that is there already gives its turn again. `retract` gives the turn that it withdrew, or turn 0.
+        An event that is there already gives its turn again. `retract` gives the turn that it withdrew, or turn 0,
+        and so does a message that its gate does not let in.
         Raises Unavailable, and then nothing was kept.
         """
-        accepted: list[Accepted] = await self._commit.submit(Accept(channel, tuple(events), self._clock.now()))
+        operation = Accept(channel, tuple(events), self._clock.now(), tuple(gates) or (None,) * len(events))
+        accepted: list[Accepted] = await self._commit.submit(operation)
         return accepted
+
+    # ── answers that are fetched ─────────────────────────────────────────────────────────────────────────────
+
+    async def replied(self, turn: int, text: str, pieces: Sequence[int]) -> str | None:
+        """Answer the open request of a turn's event with this text, in which these pieces go out.
+
+        Returns the text that counts: another one where an earlier request was answered. None where one of the pieces
+        went out in another way meanwhile, and nothing was written.
+        """
+        said: str | None = await self._commit.submit(fetching.Reply(turn, text, tuple(pieces), self._clock.now()))
+        return said
+
+    async def unreplied(self, turn: int, pieces: Sequence[int]) -> None:
+        """The response of `replied` came too late for anybody to hear: what went out in it waits again."""
+        await self._commit.submit(fetching.Unreply(turn, tuple(pieces)))
+
+    async def opened(self, turn: int) -> None:
+        """The answer was read on its page: where it waits to be delivered, it does not any more."""
+        await self._commit.submit(fetching.Opened(turn, self._clock.now()))
+
+    async def halt(self, turn: int) -> bool:
+        """Let this turn's answer end here; it is noted, for whoever works on it. False where there is none to end."""
+        halted: bool = await self._commit.submit(fetching.Halt(turn))
+        return halted
+
+    async def gather(self, turn: Turn, pieces: Sequence[Piece], text: str) -> None:
+        """Let the first of these pieces say this, and the others go: the text tells where to read them."""
+        first, *others = pieces
+        said = says("assistant", text)
+        await self._change(turn, rewrite=((first.id, said),), drop=tuple(piece.id for piece in others))
 
     # ── working on a turn ────────────────────────────────────────────────────────────────────────────────────
 
@@ -249,10 +253,11 @@ class Ledger:
         absorb: tuple[Turn, ...] = (),
         attempts: int = 0,
         abandon: tuple[tuple[int, ...], str] = ((), ""),
+        drop: tuple[int, ...] = (),
     ) -> None:
         change = Change(
             turn, self._clock.now(), columns or {}, say, rewrite, notice, draft, begun, attempt, sent, remember, recall,
-            unsay, absorb, attempts, abandon,
+            unsay, absorb, attempts, abandon, drop,
         )  # fmt: skip
         # What was answered or sent is not forgotten because the database is away for a moment.
         patience = self._clock.now() + self._lease
@@ -266,121 +271,6 @@ class Ledger:
                 if self._clock.now() >= patience:
                     raise
                 await self._clock.sleep(_AGAIN)
-
-    # ── looking ──────────────────────────────────────────────────────────────────────────────────────────────
-
-    async def waiting(self, turn: Turn, *kinds: str) -> list[Turn]:
-        """The turns of these kinds that wait behind this one in its conversation, oldest first, a hundred at most."""
-        query = (
-            sa.select(*rows.TURN)
-            .where(turns.c.conversation == turn.conversation, OPEN, turns.c.id > turn.id)
-            .where(turns.c.kind.in_(kinds))
-            .order_by(turns.c.id)
-            .limit(_AHEAD)
-        )
-        return [rows.turn_of(row) for row in await self._rows(query)]
-
-    async def pending(self, conversation: str) -> list[Piece]:
-        """The pieces of a conversation that must still go out, in their order: of its running and its parked turns."""
-        query = (
-            sa.select(outbox.c.id, outbox.c.turn, outbox.c.message, outbox.c.notice, outbox.c.attempt, outbox.c.receipt)
-            .join(turns, turns.c.id == outbox.c.turn)
-            .where(outbox.c.conversation == conversation, outbox.c.sent_at.is_(None))
-            .where(state_is("doing", "parked"))
-            .order_by(outbox.c.id)
-        )
-        return [
-            Piece(
-                row.id,
-                row.turn,
-                rows.MESSAGE.decode(row.message),
-                row.notice,
-                rows.ATTEMPT.decode(row.attempt) if row.attempt else None,
-                row.receipt,
-            )
-            for row in await self._rows(query)
-        ]
-
-    async def history(self, conversation: str) -> AsyncIterator[Message]:
-        """What was said, newest first, read a page at a time: whoever has enough stops asking.
-
-        In the order of the questions: what is heard while an answer is made is remembered before it, and came after.
-        """
-        place = sa.tuple_(messages.c.turn, messages.c.id)
-        before: tuple[int, int] | None = None
-        while True:
-            query = sa.select(messages.c.turn, messages.c.id, messages.c.role, messages.c.body)
-            query = query.where(messages.c.conversation == conversation)
-            if before is not None:
-                query = query.where(place < before)
-            page = await self._rows(query.order_by(messages.c.turn.desc(), messages.c.id.desc()).limit(_PAGE))
-            for row in page:
-                if row.role == rows.BEFORE:
-                    for message in reversed(rows.MESSAGES.decode(row.body)):
-                        yield message
-                else:
-                    yield rows.MESSAGE.decode(row.body)
-            if len(page) < _PAGE:
-                return
-            before = page[-1].turn, page[-1].id
-
-    async def acquainted(self, conversation: str) -> bool:
-        """Have we ever answered here, or read what was said before we came?"""
-        said = sa.select(messages.c.id).where(messages.c.conversation == conversation, messages.c.role != "user")
-        return bool(await self._rows(said.limit(1)))
-
-    async def answer_of(self, conversation: str, receipt: str) -> tuple[int, Inbound, list[str]] | None:
-        """Whose answer the message is: its turn, what was asked, and the receipts of all its messages."""
-        mine = sa.select(outbox.c.turn).where(outbox.c.conversation == conversation, outbox.c.receipt == receipt, OUT)
-        query = sa.select(turns.c.id, turns.c.inbound, outbox.c.receipt).join(outbox, outbox.c.turn == turns.c.id)
-        found = await self._rows(query.where(turns.c.id.in_(mine), OUT).order_by(outbox.c.id))
-        if not receipt or not found:
-            return None
-        return found[0].id, rows.INBOUND.decode(found[0].inbound), [row.receipt for row in found]
-
-    async def due(self, limit: int = 1000) -> list[str]:
-        """Conversations that have something to do now and nobody who does it."""
-        now = self._clock.now()
-        other = turns.alias()
-        before = sa.or_(other.c.state == sa.literal_column("'doing'"), other.c.id < turns.c.id)
-        waits = sa.exists().where(
-            other.c.conversation == turns.c.conversation, other.c.state.in_(OPEN_STATES), before
-        )  # fmt: skip
-        ready = sa.or_(
-            sa.and_(state_is("due"), turns.c.due_at <= now, ~waits),
-            sa.and_(state_is("doing"), turns.c.leased_until < now),
-        )
-        query = sa.select(turns.c.conversation).where(ready).limit(limit)
-        return [row.conversation for row in await self._rows(query)]
-
-    async def entries(self, *, limit: int = 20, after: int = 0, turn: int | None = None) -> list[Entry]:
-        """The latest turns, newest first; only those past turn `after`, or only `turn`."""
-        fields = [turns.c[name] for name in Entry.__struct_fields__]
-        query = (
-            sa.select(*fields)
-            .where(turns.c.id > after, turns.c.kind.not_in(("heard", "retract")))
-            .order_by(turns.c.id.desc())
-            .limit(limit)
-        )
-        if turn is not None:
-            query = query.where(turns.c.id == turn)
-        return [
-            Entry(**{**row._mapping, "answer": rows.MESSAGE.decode(row.answer) if row.answer else None})
-            for row in await self._rows(query)
-        ]
-
-    async def backlog(self) -> dict[str, int]:
-        """How many turns are `due` and `doing`."""
-        query = sa.select(turns.c.state, sa.func.count().label("turns")).where(OPEN).group_by(turns.c.state)
-        found = {row.state: row.turns for row in await self._rows(query)}
-        return {state: found.get(state, 0) for state in ("due", "doing")}
-
-    async def _rows(self, query: sa.Select[Any]) -> Sequence[sa.Row[Any]]:
-        """What a query finds. A database that fails is Unavailable, as it is for writes."""
-        try:
-            return await self._database.read(lambda connection: connection.execute(query).all())
-        except (SQLAlchemyError, OSError) as fault:
-            raise unavailable(fault) from fault
 
     # ── by hand ──────────────────────────────────────────────────────────────────────────────────────────────
 

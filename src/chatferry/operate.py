@@ -22,7 +22,8 @@ from chatferry.config import ServerSettings, Settings
 from chatferry.database import migrate, open_database
 from chatferry.errors import ConfigError, InUse
 from chatferry.gateway import open_gateway
-from chatferry.ledger import Entry, Ledger
+from chatferry.ledger import Ledger
+from chatferry.looking import Entry
 from chatferry.model import Inbound, conversation_key, says
 
 _STYLES = {"failed": "red", "gone": "dim", "parked": "yellow", "doing": "cyan"}

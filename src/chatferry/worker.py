@@ -11,10 +11,12 @@ import msgspec
 import structlog
 
 from chatferry import prompt
-from chatferry.assistant import Assistant
+from chatferry.assistant import Staff
 from chatferry.channels.base import Channel, briefing, editing
 from chatferry.clock import Clock
+from chatferry.commands import notice
 from chatferry.delivery import Delivery
+from chatferry.desk import Desk
 from chatferry.engines.base import Delta, Done, Restart
 from chatferry.errors import Ambiguous, Fault, Final, Gone, LeaseLost, TryLater, Unavailable
 from chatferry.feed import Feed, Outcome, Tail
@@ -45,11 +47,10 @@ class Worker:
         metrics: Metrics,
         *,
         channels: Mapping[str, Channel],
-        assistants: Mapping[str, Assistant],
-        assigned: Mapping[str, str],
+        staff: Staff,
+        desk: Desk,
         lease: float = 60.0,
     ) -> None:
-        """assigned: the assistant of each channel, by name; an event may ask for another."""
         self._ledger = ledger
         self._delivery = delivery
         self._growth = growth
@@ -57,8 +58,8 @@ class Worker:
         self._clock = clock
         self._metrics = metrics
         self._channels = channels
-        self._assistants = assistants
-        self._assigned = assigned
+        self._staff = staff
+        self._desk = desk
         self._lease = lease
         self._held: dict[int, Held] = {}
 
@@ -106,7 +107,7 @@ class Worker:
 
     async def _guard(self, turn: Turn, nudged: asyncio.Event) -> None:
         """The top of a turn: whatever goes wrong ends here, logged with the turn, and leaves the turn to be done."""
-        channel, assistant = self._channels.get(turn.channel), self._assistant(turn)
+        channel, assistant = self._channels.get(turn.channel), self._staff.of(turn.channel, turn.inbound)
         if channel is None or assistant is None:
             # They are gone from the configuration; if they come back, `chatferry turns retry` sends it.
             await self._give_up(turn, f"channel {turn.channel!r} or its assistant is not configured any more")
@@ -170,6 +171,8 @@ class Worker:
             outcome = Outcome(inbound.said)
         elif inbound.kind == "collect":
             return Outcome(None)
+        elif inbound.kind == "command":
+            outcome = await self._command(held)
         elif inbound.kind == "erase":
             if editing(held.channel):
                 await self._delivery.erase(held, held.channel)
@@ -192,6 +195,13 @@ class Worker:
         )
         return outcome
 
+    async def _command(self, held: Held) -> Outcome:
+        try:
+            said = await self._desk.answer(held.turn, held.assistant)
+        except Final as fault:
+            return Outcome(says("assistant", held.assistant.words.sorry_failed), APOLOGY, error=str(fault))
+        return Outcome(says("assistant", said) if said else None)
+
     async def _shown(self, held: Held) -> Message | None:
         """What was shown of an answer that somebody stopped, and whose words went with a process that died."""
         channel = held.channel
@@ -208,6 +218,11 @@ class Worker:
             return
         # One that has its answer already, because it is only sent again, keeps it.
         others = [turn for turn in await self._ledger.waiting(held.turn, "message") if turn.answer is None]
+        if others:
+            # What was said in a later session is not answered in this one.
+            sections = await self._ledger.sections(held.turn.conversation, held.turn.id, others[-1].id)
+            later = min((section.turn for section in sections if section.turn > held.turn.id), default=None)
+            others = [turn for turn in others if later is None or turn.id < later]
         if others:
             held.turn = await self._ledger.absorb(held.turn, others)
 
@@ -272,14 +287,10 @@ class Worker:
 
     async def _history(self, held: Held) -> AsyncIterator[Message]:
         """What was said, newest first, by people with names."""
-        async for message in self._ledger.history(held.turn.conversation):
+        async for message in self._ledger.history(held.turn.conversation, held.turn.id):
             if briefing(held.channel) and message.author and not message.name:
                 message = await held.channel.named(held.turn.inbound.conversation, message)
             yield message
-
-    def _assistant(self, turn: Turn) -> Assistant | None:
-        asked = self._assistants.get(turn.inbound.assistant)
-        return asked or self._assistants.get(self._assigned.get(turn.channel, ""))
 
     # ── endings ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -344,7 +355,7 @@ def _outcome(asked: _Asked, text: str, held: Held) -> Outcome:
         return Outcome(says("assistant", sorry), APOLOGY, error=str(asked.fault))
     if done is None:
         # Interrupted. What somebody has read of it stands; what nobody has seen was never said.
-        read = held.channel.caps.live or held.drafts
+        read = held.channel.caps.live or held.channel.caps.pages or held.drafts
         return Outcome(says("assistant", text) if text and read else None, "stopped")
     if not text.strip() and done.finish == "filter":
         # To ask again would not help, so this is an answer, if a poor one.
@@ -364,15 +375,19 @@ def _pieces(held: Held, outcome: Outcome) -> list[Message]:
     if not held.channel.caps.batch or (held.turn.inbound.kind == "message" and held.turn.inbound.said is None):
         return []
     text = outcome.answer.text if outcome.answer is not None else ""
+    if outcome.finish == "stopped" and held.channel.caps.pages and held.turn.inbound.kind == "message":
+        return []  # whoever stopped it has read it where it grew
     if outcome.finish == "stopped" and held.drafts:
         text = f"{closed(text.rstrip())}…{held.assistant.words.stopped}"
+    if held.turn.inbound.expired and text:
+        text = f"{notice(held.assistant.words, held.assistant.settings.session)}\n\n{text}"
     return held.layout.pieces(text)
 
 
 def _said(turn: Turn, outcome: Outcome) -> list[Message]:
     """What the history remembers of the turn: both sides, or nothing where the model gave no answer."""
     inbound, answer = turn.inbound, outcome.answer
-    if outcome.finish == APOLOGY or inbound.kind in ("collect", "erase") or inbound.context is not None:
+    if outcome.finish == APOLOGY or inbound.kind in ("collect", "erase", "command") or inbound.context is not None:
         return []
     asked = inbound.said
     said = [asked] if inbound.kind == "message" and asked is not None else []

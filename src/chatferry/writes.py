@@ -11,8 +11,10 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
+from chatferry import fetching
 from chatferry.accepting import Accept, accept
 from chatferry.errors import LeaseLost
+from chatferry.fetching import complete
 from chatferry.model import APOLOGY, Attempt, Message, Piece, Receipt, Turn
 from chatferry.rows import BEFORE, INBOUND, TURN, dump, insert, turn_of
 from chatferry.tables import OPEN, messages, outbox, state_is, turns
@@ -52,6 +54,7 @@ class Change(msgspec.Struct, frozen=True):
     absorb: tuple[Turn, ...]
     attempts: int
     abandon: tuple[tuple[int, ...], str]
+    drop: tuple[int, ...]
 
 
 class Adopt(msgspec.Struct, frozen=True):
@@ -132,6 +135,7 @@ def _change(connection: sa.Connection, operations: Sequence[Change]) -> list[Lea
     held = _held(connection, {op.turn.id for op in operations})
     ours = [op for op in operations if held.get(op.turn.id) == op.turn.lease and _absorb(connection, op)]
     _rewrite(connection, ours)
+    _drop(connection, ours)
     _say(connection, ours)
     _begun(connection, ours)
     _attempt(connection, ours)
@@ -193,6 +197,16 @@ def _rewrite(connection: sa.Connection, changes: Sequence[Change]) -> None:
         connection.execute(update.values(message=sa.bindparam("_message")), rows)
 
 
+def _drop(connection: sa.Connection, changes: Sequence[Change]) -> None:
+    """Pieces that need not go out any more; a parked turn that has none left is done."""
+    for op in changes:
+        if op.drop:
+            mine = outbox.c.id.in_(op.drop)
+            concerned = set(connection.execute(sa.select(outbox.c.turn).where(mine)).scalars())
+            connection.execute(sa.delete(outbox).where(mine))
+            complete(connection, concerned - {op.turn.id}, op.now)
+
+
 def _begun(connection: sa.Connection, changes: Sequence[Change]) -> None:
     rows = [{"_id": piece, "_receipt": receipt} for op in changes for piece, receipt in op.begun]
     if rows:
@@ -222,11 +236,8 @@ def _sent(connection: sa.Connection, changes: Sequence[Change]) -> None:
         update.values(sent_at=sa.bindparam("_at"), receipt=sa.bindparam("_receipt")),
         [{"_id": piece.id, "_at": op.now, "_receipt": receipt.id} for op, piece, receipt in sent],
     )
-    if parked := {piece.turn for op, piece, _ in sent if piece.turn != op.turn.id}:
-        unsent = sa.exists().where(outbox.c.turn == turns.c.id, outbox.c.sent_at.is_(None))
-        complete = sa.update(turns).where(turns.c.id.in_(parked), state_is("parked"), ~unsent)
-        ended = sa.case((turns.c.finish == APOLOGY, "failed"), else_="done")
-        connection.execute(complete.values(state=ended, finished_at=max(op.now for op, _, _ in sent)))
+    parked = {piece.turn for op, piece, _ in sent if piece.turn != op.turn.id}
+    complete(connection, parked, max(op.now for op, _, _ in sent))
 
 
 def _remember(connection: sa.Connection, changes: Sequence[Change]) -> None:
@@ -298,6 +309,7 @@ _WRITES: dict[type, Any] = {
     Renew: _renew,
     Adopt: _adopt,
     Reopen: _reopen,
+    **fetching.WRITES,
     Claim: _claim,
 }
 """In this order: what ends a turn comes before what looks for the next one."""

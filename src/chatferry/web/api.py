@@ -22,7 +22,7 @@ from chatferry.feed import Outcome
 from chatferry.gateway import Gateway
 from chatferry.model import Usage
 from chatferry.web import shapes
-from chatferry.web.http import RETRY_AFTER, read_body
+from chatferry.web.http import RETRY_AFTER, gone, read_body
 from chatferry.web.limits import Limits
 from chatferry.web.shapes import Shape
 from chatferry.web.stream import Events, EventStream
@@ -60,13 +60,13 @@ class _Service:
             self._api.caller(request.headers)
         except Rejected as refusal:
             return self._refused(refusal)
-        return JSONResponse({"object": "list", "data": [shapes.model(name) for name in self._gateway.assistants]})
+        return JSONResponse({"object": "list", "data": [shapes.model(name) for name in self._gateway.staff]})
 
     async def model(self, request: Request) -> Response:
         name = request.path_params["name"]
         try:
             self._api.caller(request.headers)
-            if name not in self._gateway.assistants:
+            if name not in self._gateway.staff:
                 raise Rejected(404, "there is no such model", code="model_not_found")
         except Rejected as refusal:
             return self._refused(refusal)
@@ -93,7 +93,7 @@ class _Service:
         if call.stream:
             return EventStream(shape, events, gateway.clock, left=left)
         waiting = asyncio.ensure_future(_last(events))
-        leaving = asyncio.ensure_future(_gone(request))
+        leaving = asyncio.ensure_future(gone(request))
         try:
             await asyncio.wait([waiting, leaving], return_when=asyncio.FIRST_COMPLETED)
             if waiting.done():
@@ -200,11 +200,6 @@ async def _last(events: Events) -> Outcome:
             if isinstance(event, Outcome):
                 return event
     raise RuntimeError("a turn's events ended without its outcome")
-
-
-async def _gone(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
 
 
 async def _relay(socket: WebSocket, call: Call, events: Events) -> None:

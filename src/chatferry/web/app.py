@@ -10,10 +10,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from chatferry.channels.base import Channel, Hook, Visit, Visited, visited
-from chatferry.errors import Rejected, Unavailable
+from chatferry.channels.base import Visit, Visited, visited
+from chatferry.errors import Unavailable
 from chatferry.gateway import Gateway
-from chatferry.web.http import RETRY_AFTER, read_body
+from chatferry.web import hooks
+from chatferry.web.http import RETRY_AFTER
 
 
 def build(gateway: Gateway) -> Starlette:
@@ -26,8 +27,7 @@ def build(gateway: Gateway) -> Starlette:
     ]
     for name, settings in gateway.settings.channels.items():
         path = settings.path or f"/hooks/{name}"
-        routes.append(Route(path, _hook(gateway, gateway.channels[name]), methods=["POST"]))
-        routes.append(Route(path, _told(name), methods=["GET"]))
+        routes += hooks.routes(gateway, gateway.channels[name], path)
     for channel in gateway.channels.values():
         if visited(channel):
             routes += [Route(path, _page(gateway, channel, path)) for path in channel.pages]
@@ -38,37 +38,7 @@ def build(gateway: Gateway) -> Starlette:
     return Starlette(routes=routes)
 
 
-def hook_of(request: Request, body: bytes, now: float) -> Hook:
-    """The request as channels take it."""
-    return Hook(body, {key.lower(): value for key, value in request.headers.items()}, request.query_params, now)
-
-
 Endpoint = Callable[[Request], Awaitable[Response]]
-
-
-def _hook(gateway: Gateway, channel: Channel) -> Endpoint:
-    limit = gateway.settings.server.body_limit
-
-    async def hook(request: Request) -> Response:
-        arrived = gateway.clock.now()
-        try:
-            body = await read_body(request, limit)
-            taken, _ = await gateway.intake.take(channel, hook_of(request, body, arrived))
-        except Rejected as refusal:
-            return PlainTextResponse(f"{refusal.reason}\n", refusal.status, refusal.headers)
-        except Unavailable:
-            # Not kept, so not accepted: the platform delivers it again.
-            return PlainTextResponse("cannot be kept now; deliver it again\n", 503, RETRY_AFTER)
-        return Response(taken.body, taken.status, media_type=taken.media_type)
-
-    return hook
-
-
-def _told(name: str) -> Endpoint:
-    async def told(request: Request) -> Response:
-        return PlainTextResponse(f"This is the webhook of channel {name}. The platform calls it by POST.\n", 405)
-
-    return told
 
 
 def _page(gateway: Gateway, channel: Visited, path: str) -> Endpoint:

@@ -24,3 +24,9 @@ async def read_body(request: Request, limit: int) -> bytes:
     except ClientDisconnect:
         raise Rejected(400, "the body broke off", code="body_incomplete") from None
     return bytes(body)
+
+
+async def gone(request: Request) -> None:
+    """Return when the caller hangs up. The body has to be read before."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

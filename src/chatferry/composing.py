@@ -1,0 +1,62 @@
+"""One message out of several answers: as much of each as fits, and where to read the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import groupby
+
+from chatferry import text
+from chatferry.channels.base import Capabilities
+from chatferry.model import Piece
+from chatferry.plain import RULE
+from chatferry.words import Words
+
+_MOST = 8
+"""Answers in one message at most; more of them wait for the next."""
+_WORTH = 120
+"""Below this room an answer is not even begun: its link says as much."""
+_BETWEEN = f"\n\n{RULE}\n\n"
+
+
+def compose(
+    pieces: Sequence[Piece], pending: int, caps: Capabilities, words: Words, link: Callable[[int], str]
+) -> tuple[str, tuple[int, ...]]:
+    """The text for these pieces, in their order, and the ids of those that go out with it or are reached by its links.
+
+    pending: the turn of which only the link can be given yet, or 0. link: the address of a turn's page.
+    """
+    later = words.ready_later.replace("{link}", link(pending)) if pending else ""
+    groups = [(turn, list(of)) for turn, of in groupby(pieces, key=lambda piece: piece.turn)][:_MOST]
+    answers = ["\n\n".join(piece.message.text for piece in of) for _, of in groups]
+    rests = [words.rest_here.replace("{link}", link(turn)) for turn, _ in groups]
+
+    def size(said: str) -> int:
+        return text.length(said, caps.measure)
+
+    said: list[str] = []
+    ids: list[int] = []
+    for place, (_, of) in enumerate(groups):
+        # Whatever follows keeps the room for its link, unless it fits as it is.
+        behind = [_shorter(answer, rest, size) for answer, rest in zip(answers[place + 1 :], rests[place + 1 :], strict=True)]
+        room = caps.limit - size(_BETWEEN.join([*said, "", *behind, *filter(None, [later])]))
+        best = _fitting(answers[place], rests[place], room, caps)
+        if best is None:
+            break
+        said.append(best)
+        ids += [piece.id for piece in of]
+    return _BETWEEN.join([*said, *filter(None, [later])]), tuple(ids)
+
+
+def _shorter(answer: str, rest: str, size: Callable[[str], int]) -> str:
+    return answer if size(answer) < size(rest) else rest
+
+
+def _fitting(answer: str, rest: str, room: int, caps: Capabilities) -> str | None:
+    """As much of an answer as there is room for; None where not even its link has any."""
+    if text.length(answer, caps.measure) <= room:
+        return answer
+    left = room - text.length(f"\n\n{rest}", caps.measure)
+    if left >= _WORTH:
+        cut = text.first(answer, left, caps.measure)
+        return f"{cut.piece if cut else answer}\n\n{rest}"
+    return rest if text.length(rest, caps.measure) <= room else None

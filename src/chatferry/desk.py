@@ -1,0 +1,69 @@
+"""What is for us and not for the model: commands, prepared answers, and whether a session lets a message in at all."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from chatferry.assistant import Assistant, Staff
+from chatferry.channels.base import Channel
+from chatferry.clock import Clock
+from chatferry.commands import Commands
+from chatferry.config import SessionSettings
+from chatferry.links import Links
+from chatferry.model import Inbound, Text, Turn, says
+from chatferry.replies import Replies, call
+from chatferry.sessions import Gate
+
+
+class Desk:
+    """Looks at every message when it is accepted, and later answers those that are for us."""
+
+    def __init__(self, commands: Commands, replies: Replies, staff: Staff, links: Links, clock: Clock) -> None:
+        self._commands = commands
+        self._replies = replies
+        self._staff = staff
+        self._links = links
+        self._clock = clock
+
+    def receive(self, channel: Channel, event: Inbound) -> tuple[Inbound, Gate | None]:
+        """The event as a command, if it is one; and the session that it has to be in, if any.
+
+        Whoever brings the whole talk along has no session with us, and no commands.
+        """
+        assistant = self._staff.of(channel.name, event)
+        if event.kind != "message" or event.message is None or event.context is not None or assistant is None:
+            return event, None
+        said, session = event.message.text, assistant.settings.session
+        gate = self._gate(channel, event, session) if session else None
+        command = self._commands.read(said, session)
+        if command is not None and command.rest:  # begins a session, and asks at once
+            asked = replace(event.message, parts=(Text(command.rest),))
+            return replace(event, command=command.name, message=asked), gate
+        if command is not None:
+            return replace(event, kind="command", command=command.name), gate
+        if found := self._replies.find(said, channel.name):
+            kind, reply = found
+            return replace(event, kind="command", command=kind, reply=reply), None
+        return event, gate
+
+    async def answer(self, turn: Turn, assistant: Assistant) -> str:
+        """What a command is answered with; empty: nothing. Raises Final where a function of the operator's fails."""
+        inbound, settings = turn.inbound, assistant.settings
+        if inbound.command == "reply":
+            return inbound.reply
+        if inbound.command == "python":
+            message = inbound.message or says("user", "")
+            return await call(inbound.reply, message, inbound.conversation)
+        link = self._links.history(turn.id, self._clock.now())
+        return self._commands.answer(inbound.command, turn.finish, assistant.words, settings.session, link)
+
+    def _gate(self, channel: Channel, event: Inbound, session: SessionSettings) -> Gate:
+        outside: Inbound | None
+        if session.outside in self._staff:
+            outside = replace(event, assistant=session.outside)
+        elif session.outside != "ignore":
+            outside = replace(event, kind="command", command="reply", reply=session.outside)
+        else:
+            # Where whoever asks waits for the answer, there has to be one.
+            outside = None if channel.caps.batch else replace(event, kind="command", command="help")
+        return Gate(session.ttl, session.always, outside)

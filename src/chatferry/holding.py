@@ -1,0 +1,116 @@
+"""Requests that stay open for their answer: what is said in the response, and when there is none.
+
+Platforms like this deliver an event several times, each for some seconds, and take what comes in the response of one of
+these. What a response says is kept before it goes out, and is said again if the platform asks again: by that we know
+that the first one did not arrive. Any process may hold any of the requests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+import structlog
+
+from chatferry.accepting import Accepted
+from chatferry.channels.base import Channel, Hold
+from chatferry.clock import Clock
+from chatferry.composing import compose
+from chatferry.feed import Feed
+from chatferry.ledger import Ledger
+from chatferry.links import Links
+from chatferry.model import Inbound, conversation_key
+from chatferry.signals import first_of
+from chatferry.words import Words
+
+log = structlog.get_logger(__name__)
+
+_LOOK = 0.5
+"""Seconds between two looks at a turn that another process works on; shorter where requests are."""
+
+
+class Held(msgspec.Struct, frozen=True):
+    """One request that is open."""
+
+    event: Inbound
+    hold: Hold
+    accepted: Accepted
+    at: float
+    """Unix seconds at which it came."""
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """What the response says; an empty text: that there is nothing to say. The pieces go out with it."""
+
+    text: str
+    turn: int = 0
+    pieces: tuple[int, ...] = ()
+
+
+class Holding:
+    """Holds the requests of all channels that can wait."""
+
+    def __init__(self, ledger: Ledger, feed: Feed, links: Links, clock: Clock) -> None:
+        self._ledger = ledger
+        self._feed = feed
+        self._links = links
+        self._clock = clock
+
+    async def reply(self, channel: Channel, held: Held, left: asyncio.Event, words: Words) -> Reply | None:
+        """Wait for what the response is to say. None: nobody is to be answered, so that the platform asks again.
+
+        left: set when the platform hangs up. Raises Unavailable.
+        """
+        accepted, hold = held.accepted, held.hold
+        if not accepted.turn:
+            return Reply("")
+        standing = await self._ledger.standing(accepted.turn)
+        while standing.reply is None and standing.open and self._clock.now() < held.at + hold.seconds:
+            tail = self._feed.tail(standing.turn)
+            standing = await self._ledger.standing(accepted.turn)  # it may have ended before we had its tail
+            if not standing.open:
+                break
+            if tail.ended or left.is_set():  # this process ends, or nobody listens
+                return None
+            until = held.at + hold.seconds - self._clock.now()
+            pause = self._clock.sleep(min(_LOOK, hold.seconds / 9, max(until, 0.0)))
+            await first_of(tail.over(), left.wait(), pause)
+            standing = await self._ledger.standing(accepted.turn)
+        if standing.reply is not None:
+            return Reply(standing.reply, accepted.turn)
+        if standing.open and not _last(held):
+            return None
+        return await self._say(channel, held, words, standing.turn if standing.open else 0)
+
+    async def heard(self, held: Held, reply: Reply, left: asyncio.Event) -> bool:
+        """Is somebody there for the response? If not, and the platform won't ask again, what is in it waits again."""
+        if self._clock.now() < held.at + held.hold.limit and not left.is_set():
+            return True
+        if reply.pieces and _last(held):
+            log.warning("answered too late", turn=reply.turn)
+            await self._ledger.unreplied(reply.turn, reply.pieces)
+        return False
+
+    async def _say(self, channel: Channel, held: Held, words: Words, pending: int) -> Reply:
+        """Note what the response says: what waits to be read, and where `pending` will be."""
+        now, turn = self._clock.now(), held.accepted.turn
+        conversation = conversation_key(channel.name, held.event.conversation)
+
+        def link(turn: int) -> str:
+            return self._links.answer(turn, now) or ""
+
+        while True:
+            waiting = await self._ledger.parked(conversation)
+            waiting.sort(key=lambda piece: piece.turn == turn)  # what was finished earlier goes ahead
+            composed, pieces = compose(waiting, pending, channel.caps, words, link)
+            said = await self._ledger.replied(turn, composed, pieces)
+            if said is not None:
+                return Reply(said, turn, pieces if said == composed else ())
+
+
+def _last(held: Held) -> bool:
+    """Will the platform not ask again? By its count, or where it missed us before, by the age of the event."""
+    hold = held.hold
+    # The platform tells whole seconds.
+    age = held.at - held.event.at - 1.0 if held.event.at else 0.0
+    return held.accepted.delivery >= hold.calls or age >= hold.limit * (hold.calls - 1) - 1.0

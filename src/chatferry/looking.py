@@ -1,0 +1,272 @@
+"""What the ledger tells: whoever asks looks at what is committed. Nothing here reads more than it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.exc import SQLAlchemyError
+
+from chatferry import rows
+from chatferry.clock import Clock
+from chatferry.commit import unavailable
+from chatferry.database import Database
+from chatferry.model import Inbound, Message, Piece, Turn, conversation_key, express_key
+from chatferry.tables import OPEN, OPEN_STATES, OUT, messages, outbox, sessions, state_is, turns
+
+_PAGE = 50
+_AHEAD = 100
+"""Waiting turns that one look takes in."""
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """A turn as people look at it: `chatferry turns`, and whoever waits for an answer."""
+
+    id: int
+    channel: str
+    conversation: str
+    kind: str
+    state: str
+    attempts: int
+    accepted_at: float
+    started_at: float | None
+    first_token_at: float | None
+    answered_at: float | None
+    finished_at: float | None
+    due_at: float
+    ref: str
+    model: str
+    finish: str
+    prompt_tokens: int
+    completion_tokens: int
+    error: str
+    answer: Message | None
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """How far a turn has come, for the request that waits for it."""
+
+    turn: int
+    open: bool
+    """There is no answer yet."""
+    reply: str | None
+    """What an earlier request of the same event was answered with."""
+
+
+class Shown(msgspec.Struct, frozen=True):
+    """A turn as its page shows it."""
+
+    turn: int
+    channel: str
+    conversation: str
+    """The key of the talk, never of the queue of its commands."""
+    kind: str
+    state: str
+    accepted_at: float
+    inbound: Inbound
+    answer: Message | None
+    finish: str
+    stopped: bool
+
+
+class Said(msgspec.Struct, frozen=True):
+    """One line of a talk."""
+
+    turn: int
+    role: str
+    message: Message
+    at: float
+
+
+class Section(msgspec.Struct, frozen=True):
+    """A session, or what was said between two: from its first turn to that of the next one."""
+
+    turn: int
+    open: bool
+    began_at: float
+
+
+class Looking:
+    """The reading half of the ledger."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def waiting(self, turn: Turn, *kinds: str) -> list[Turn]:
+        """The turns of these kinds that wait behind this one in its conversation, oldest first, a hundred at most."""
+        query = (
+            sa.select(*rows.TURN)
+            .where(turns.c.conversation == turn.conversation, OPEN, turns.c.id > turn.id)
+            .where(turns.c.kind.in_(kinds))
+            .order_by(turns.c.id)
+            .limit(_AHEAD)
+        )
+        return [rows.turn_of(row) for row in await self._rows(query)]
+
+    async def pending(self, conversation: str) -> list[Piece]:
+        """The pieces of a conversation that must still go out, in their order: of its running and its parked turns."""
+        query = (
+            sa.select(outbox.c.id, outbox.c.turn, outbox.c.message, outbox.c.notice, outbox.c.attempt, outbox.c.receipt)
+            .join(turns, turns.c.id == outbox.c.turn)
+            .where(outbox.c.conversation == conversation, outbox.c.sent_at.is_(None))
+            .where(state_is("doing", "parked"))
+            .order_by(outbox.c.id)
+        )
+        return [
+            Piece(
+                row.id,
+                row.turn,
+                rows.MESSAGE.decode(row.message),
+                row.notice,
+                rows.ATTEMPT.decode(row.attempt) if row.attempt else None,
+                row.receipt,
+            )
+            for row in await self._rows(query)
+        ]
+
+    async def history(self, conversation: str, turn: int | None = None) -> AsyncIterator[Message]:
+        """What was said, newest first, read a page at a time: whoever has enough stops asking.
+
+        turn: only the session that it belongs to.
+        In the order of the questions: what is heard while an answer is made is remembered before it, and came after.
+        """
+        place = sa.tuple_(messages.c.turn, messages.c.id)
+        before: tuple[int, int] | None = None
+        while True:
+            query = sa.select(messages.c.turn, messages.c.id, messages.c.role, messages.c.body)
+            query = query.where(messages.c.conversation == conversation)
+            if turn is not None:
+                query = query.where(messages.c.turn >= _began(conversation, turn))
+            if before is not None:
+                query = query.where(place < before)
+            page = await self._rows(query.order_by(messages.c.turn.desc(), messages.c.id.desc()).limit(_PAGE))
+            for row in page:
+                if row.role == rows.BEFORE:
+                    for message in reversed(rows.MESSAGES.decode(row.body)):
+                        yield message
+                else:
+                    yield rows.MESSAGE.decode(row.body)
+            if len(page) < _PAGE:
+                return
+            before = page[-1].turn, page[-1].id
+
+    async def acquainted(self, conversation: str) -> bool:
+        """Have we ever answered here, or read what was said before we came?"""
+        said = sa.select(messages.c.id).where(messages.c.conversation == conversation, messages.c.role != "user")
+        return bool(await self._rows(said.limit(1)))
+
+    async def answer_of(self, conversation: str, receipt: str) -> tuple[int, Inbound, list[str]] | None:
+        """Whose answer the message is: its turn, what was asked, and the receipts of all its messages."""
+        mine = sa.select(outbox.c.turn).where(outbox.c.conversation == conversation, outbox.c.receipt == receipt, OUT)
+        query = sa.select(turns.c.id, turns.c.inbound, outbox.c.receipt).join(outbox, outbox.c.turn == turns.c.id)
+        found = await self._rows(query.where(turns.c.id.in_(mine), OUT).order_by(outbox.c.id))
+        if not receipt or not found:
+            return None
+        return found[0].id, rows.INBOUND.decode(found[0].inbound), [row.receipt for row in found]
+
+    # ── for requests that wait, and for pages ────────────────────────────────────────────────────────────────
+
+    async def standing(self, turn: int) -> Standing:
+        """How far a turn is, or the one that answers for it."""
+        fields = turns.c.id, turns.c.state, turns.c.reply, turns.c.merged_into
+        (row,) = await self._rows(sa.select(*fields).where(turns.c.id == turn))
+        if row.state == "merged" and row.merged_into:
+            after = await self.standing(row.merged_into)
+            return Standing(after.turn, after.open, row.reply)
+        return Standing(row.id, row.state in ("due", "doing"), row.reply)
+
+    async def parked(self, conversation: str) -> list[Piece]:
+        """What was answered in a conversation, to its commands too, and could not be sent."""
+        query = (
+            sa.select(outbox.c.id, outbox.c.turn, outbox.c.message)
+            .join(turns, turns.c.id == outbox.c.turn)
+            .where(outbox.c.conversation.in_((conversation, express_key(conversation))))
+            .where(outbox.c.sent_at.is_(None), state_is("parked"))
+            .order_by(outbox.c.id)
+        )
+        return [Piece(row.id, row.turn, rows.MESSAGE.decode(row.message)) for row in await self._rows(query)]
+
+    async def shown(self, turn: int) -> Shown | None:
+        """A turn as its page shows it; None where there is none."""
+        fields = (turns.c.id, turns.c.channel, turns.c.conversation, turns.c.kind, turns.c.state, turns.c.accepted_at,
+                  turns.c.inbound, turns.c.answer, turns.c.finish, turns.c.stopped)  # fmt: skip
+        for row in await self._rows(sa.select(*fields).where(turns.c.id == turn)):
+            inbound, answer = rows.INBOUND.decode(row.inbound), rows.MESSAGE.decode(row.answer) if row.answer else None
+            talk = conversation_key(row.channel, inbound.conversation)
+            return Shown(row.id, row.channel, talk, row.kind, row.state, row.accepted_at, inbound, answer, row.finish,
+                         row.stopped)  # fmt: skip
+        return None
+
+    async def said(self, conversation: str, before: int | None = None, limit: int = _PAGE) -> list[Said]:
+        """The latest lines of a conversation, newest first; only those of turns older than `before`."""
+        fields = messages.c.turn, messages.c.role, messages.c.body, messages.c.said_at
+        query = sa.select(*fields).where(messages.c.conversation == conversation, messages.c.role != rows.BEFORE)
+        if before is not None:
+            query = query.where(messages.c.turn < before)
+        query = query.order_by(messages.c.turn.desc(), messages.c.id.desc()).limit(limit)
+        return [
+            Said(row.turn, row.role, rows.MESSAGE.decode(row.body), row.said_at) for row in await self._rows(query)
+        ]  # fmt: skip
+
+    async def sections(self, conversation: str, since: int, until: int) -> list[Section]:
+        """The sessions that the turns from `since` to `until` fall in, and what lies between them, newest first."""
+        query = (
+            sa.select(sessions.c.turn, sessions.c.open, sessions.c.began_at)
+            .where(sessions.c.conversation == conversation, sessions.c.turn <= until)
+            .where(sessions.c.turn >= _began(conversation, since))
+            .order_by(sessions.c.turn.desc())
+        )
+        return [Section(row.turn, row.open, row.began_at) for row in await self._rows(query)]
+
+    async def due(self, limit: int = 1000) -> list[str]:
+        """Conversations that have something to do now and nobody who does it."""
+        now = self._clock.now()
+        other = turns.alias()
+        before = sa.or_(other.c.state == sa.literal_column("'doing'"), other.c.id < turns.c.id)
+        waits = sa.exists().where(
+            other.c.conversation == turns.c.conversation, other.c.state.in_(OPEN_STATES), before
+        )  # fmt: skip
+        ready = sa.or_(
+            sa.and_(state_is("due"), turns.c.due_at <= now, ~waits),
+            sa.and_(state_is("doing"), turns.c.leased_until < now),
+        )
+        query = sa.select(turns.c.conversation).where(ready).limit(limit)
+        return [row.conversation for row in await self._rows(query)]
+
+    async def entries(self, *, limit: int = 20, after: int = 0, turn: int | None = None) -> list[Entry]:
+        """The latest turns, newest first; only those past turn `after`, or only `turn`."""
+        fields = [turns.c[name] for name in Entry.__struct_fields__]
+        query = (
+            sa.select(*fields)
+            .where(turns.c.id > after, turns.c.kind.not_in(("heard", "retract")))
+            .order_by(turns.c.id.desc())
+            .limit(limit)
+        )
+        if turn is not None:
+            query = query.where(turns.c.id == turn)
+        return [
+            Entry(**{**row._mapping, "answer": rows.MESSAGE.decode(row.answer) if row.answer else None})
+            for row in await self._rows(query)
+        ]
+
+    async def backlog(self) -> dict[str, int]:
+        """How many turns are `due` and `doing`."""
+        query = sa.select(turns.c.state, sa.func.count().label("turns")).where(OPEN).group_by(turns.c.state)
+        found = {row.state: row.turns for row in await self._rows(query)}
+        return {state: found.get(state, 0) for state in ("due", "doing")}
+
+    async def _rows(self, query: sa.Select[Any]) -> Sequence[sa.Row[Any]]:
+        """What a query finds. A database that fails is Unavailable, as it is for writes."""
+        try:
+            return await self._database.read(lambda connection: connection.execute(query).all())
+        except (SQLAlchemyError, OSError) as fault:
+            raise unavailable(fault) from fault
+
+
+def _began(conversation: str, turn: int) -> sa.ScalarSelect[int]:
+    """The first turn of the session that a turn belongs to."""
+    mine = sessions.c.conversation == conversation, sessions.c.turn <= turn
+    return sa.select(sa.func.coalesce(sa.func.max(sessions.c.turn), 0)).where(*mine).scalar_subquery()

@@ -1,0 +1,102 @@
+"""The routes by which platforms deliver: a webhook is answered when what it brought is kept, or stays open for more."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from chatferry.accepting import Accepted
+from chatferry.channels.base import Channel, Hold, Hook, Taken
+from chatferry.errors import Rejected, Unavailable
+from chatferry.gateway import Gateway
+from chatferry.holding import Held
+from chatferry.signals import first_of
+from chatferry.web.http import RETRY_AFTER, gone, read_body
+
+_HOST = re.compile(r"[A-Za-z0-9.\-]{1,253}(:\d{1,5})?|\[[0-9A-Fa-f:]{2,39}\](:\d{1,5})?")
+
+
+def routes(gateway: Gateway, channel: Channel, path: str) -> list[BaseRoute]:
+    """What a platform calls: POST with events, and GET where it wants to see whether we are there."""
+    door = _Door(gateway, channel)
+    return [Route(path, door.post, methods=["POST"]), Route(path, door.get, methods=["GET"])]
+
+
+def hook_of(request: Request, body: bytes, now: float) -> Hook:
+    """The request as channels take it."""
+    return Hook(body, {key.lower(): value for key, value in request.headers.items()}, request.query_params, now)
+
+
+class _Door:
+    def __init__(self, gateway: Gateway, channel: Channel) -> None:
+        self._gateway = gateway
+        self._channel = channel
+        self._limit = gateway.settings.server.body_limit
+
+    async def get(self, request: Request) -> Response:
+        name = self._channel.name
+        if "echostr" not in request.query_params:
+            return PlainTextResponse(f"This is the webhook of channel {name}. The platform calls it by POST.\n", 405)
+        try:
+            taken, _ = await self._gateway.intake.take(
+                self._channel, hook_of(request, b"", self._gateway.clock.now())
+            )  # fmt: skip
+        except Rejected as refusal:
+            return _refused(refusal)
+        return Response(taken.body, taken.status, media_type=taken.media_type)
+
+    async def post(self, request: Request) -> Response:
+        arrived = self._gateway.clock.now()
+        try:
+            body = await read_body(request, self._limit)
+            taken, accepted = await self._gateway.intake.take(self._channel, hook_of(request, body, arrived))
+            self._reached(request)
+            if taken.hold is not None and accepted:
+                return await self._hold(request, taken, taken.hold, accepted[0], arrived)
+        except Rejected as refusal:
+            return _refused(refusal)
+        except Unavailable:
+            # Not kept, so not accepted: the platform delivers it again.
+            return PlainTextResponse("cannot be kept now; deliver it again\n", 503, RETRY_AFTER)
+        return Response(taken.body, taken.status, media_type=taken.media_type)
+
+    async def _hold(self, request: Request, taken: Taken, hold: Hold, accepted: Accepted, arrived: float) -> Response:
+        """Answer in this response what there is to say, in time; else stay silent until the platform hangs up."""
+        gateway, event = self._gateway, taken.events[0]
+        held, left = Held(event, hold, accepted, arrived), asyncio.Event()
+        leaving = asyncio.create_task(_tell(request, left))
+        try:
+            assistant = gateway.staff.of(self._channel.name, event)
+            reply = await gateway.holding.reply(self._channel, held, left, assistant.words) if assistant else None
+            if reply is None or not await gateway.holding.heard(held, reply, left):
+                # Any response, even an error, may count as one.
+                await first_of(left.wait(), gateway.clock.sleep(2 * hold.limit))
+                return Response(status_code=503)
+        finally:
+            leaving.cancel()
+        if not reply.text:
+            return Response(taken.body, taken.status, media_type=taken.media_type)
+        return Response(hold.enclose(reply.text), media_type=hold.media_type)
+
+    def _reached(self, request: Request) -> None:
+        """Where nobody said how people reach us, believe what a signed request came by."""
+        links = self._gateway.links
+        if links.base is not None:
+            return
+        host = request.headers.get("x-forwarded-host") or request.headers.get("host", "")
+        scheme = request.headers.get("x-forwarded-proto", request.url.scheme)
+        if _HOST.fullmatch(host) and scheme in ("http", "https"):
+            links.base = f"{scheme}://{host}"
+
+
+async def _tell(request: Request, left: asyncio.Event) -> None:
+    await gone(request)
+    left.set()
+
+
+def _refused(refusal: Rejected) -> Response:
+    return PlainTextResponse(f"{refusal.reason}\n", refusal.status, refusal.headers)
