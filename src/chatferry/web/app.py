@@ -13,7 +13,7 @@ from starlette.routing import BaseRoute, Route
 from chatferry.channels.base import Visit, Visited, visited
 from chatferry.errors import Unavailable
 from chatferry.gateway import Gateway
-from chatferry.web import hooks
+from chatferry.web import hooks, pages
 from chatferry.web.http import RETRY_AFTER
 
 
@@ -35,6 +35,7 @@ def build(gateway: Gateway) -> Starlette:
         from chatferry.web import api
 
         routes += api.routes(gateway)
+    routes += pages.routes(gateway)
     return Starlette(routes=routes)
 
 
