@@ -20,6 +20,7 @@ from chatferry.errors import ChatferryError
 from chatferry.gateway import make_channels, make_engine
 from chatferry.ledger import Ledger
 from chatferry.model import Finding
+from chatferry.replies import findings as functions
 
 
 def run(settings: Settings, console: Console | None = None) -> int:
@@ -51,10 +52,13 @@ async def _run(settings: Settings, console: Console) -> int:
 
 
 async def findings(settings: Settings) -> AsyncIterator[Finding]:
-    """The database, then every model, then every channel. Nothing is changed or left behind."""
+    """The database, the functions that reply, every model, every channel. Nothing is changed or left behind."""
     yield await _database(settings.server)
+    for finding in functions(settings):
+        yield finding
     public = settings.server.public_url
-    if public is None and any(channel.type != "slack" for channel in settings.channels.values()):  # Slack's own says it
+    # The other channels say it by themselves.
+    if public is None and any(channel.type == "line" for channel in settings.channels.values()):
         yield Finding(
             True,
             "public address",

@@ -108,6 +108,7 @@ _PROBLEMS = {
     "tuple_type": "must be a list",
     "too_short": "must not be empty",
     "string_type": "must be text in quotes",
+    "string_too_long": "is too long",
     "int_parsing": "must be a whole number",
     "float_parsing": "must be a number",
     "union_tag_invalid": f"must be {' or '.join(map(repr, _TYPES))}",
@@ -123,17 +124,32 @@ def _pin(draft: Draft, error: ErrorDetails, key: Key) -> None:
         key = (*key, "type")
     problem = _PROBLEMS.get(kind, error["msg"].replace("Input should", "must"))
     if kind == "extra_forbidden":
-        known = _names(Settings.model_fields[str(key[0])].annotation if len(key) > 1 else Settings) - {"source"}
-        mend = suggest(str(key[-1]), known)
+        mend = suggest(str(key[-1]), _names(key[:-1]))
     elif kind == "missing":
         origin = draft.origin(key)
         problem = "is not set" if origin else "is required"
-        mend = set_it(origin) if origin else f"{key[-1]} = ... in [{'.'.join(map(str, key[:-1]))}]"
+        mend = set_it(origin) if origin else f"{key[-1]} = ... in {_header(key[:-1])}"
     draft.fault(key, problem, mend)
 
 
-def _names(kind: Any) -> set[str]:
-    """The settings of a table, or of every table that a type speaks of."""
-    if isinstance(kind, type) and issubclass(kind, BaseModel):
-        return set(kind.model_fields)
-    return {name for part in get_args(kind) for name in _names(part)}
+def _header(table: Key) -> str:
+    """How a table is written: one of a list in double brackets."""
+    name = ".".join(part for part in table if isinstance(part, str))
+    return f"[[{name}]]" if isinstance(table[-1], int) else f"[{name}]"
+
+
+def _names(table: Key) -> set[str]:
+    """The settings of a table. The names that operators give, and the places in a list, lead no deeper."""
+    kinds: list[type[BaseModel]] = [Settings]
+    for part in table:
+        inner = [inner for kind in kinds if (field := kind.model_fields.get(str(part))) for inner in _kinds(field)]
+        kinds = inner or kinds
+    return {name for kind in kinds for name in kind.model_fields} - {"source"}
+
+
+def _kinds(annotation: Any) -> list[type[BaseModel]]:
+    """Every table that a type speaks of."""
+    annotation = getattr(annotation, "annotation", annotation)
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [kind for part in get_args(annotation) for kind in _kinds(part)]

@@ -175,9 +175,14 @@ def _lines(text: str) -> dict[Key, int]:
     """The line on which each table and key begins, in a text that is TOML."""
     found: dict[Key, int] = {}
     table: Key = ()
+    listed: dict[Key, int] = {}
     for begin, statement in _statements(text):
         keys = list(_keys(tomllib.loads(statement)))
         header = statement.lstrip().startswith("[")
+        if statement.lstrip().startswith("[["):
+            array = keys[-1][:-1]
+            listed[array] = listed.get(array, -1) + 1
+            keys[-1] = (*array, listed[array])
         for key in keys:
             found.setdefault((() if header else table) + key, begin)
         table = keys[-1] if header else table

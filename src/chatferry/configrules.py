@@ -9,6 +9,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from graphlib import CycleError, TopologicalSorter
 
+from chatferry import configtalk
 from chatferry.configfile import Draft, Key, set_it, suggest
 
 _SERVER = {
@@ -33,6 +34,14 @@ SLACK = {
     "client_secret": "SLACK_CLIENT_SECRET",
     "api_base": "SLACK_API_BASE",
 }
+WECHAT = {
+    "token": "WECHAT_TOKEN",
+    "app_id": "WECHAT_APP_ID",
+    "app_secret": "WECHAT_APP_SECRET",
+    "aes_key": "WECHAT_AES_KEY",
+    "mode": "WECHAT_MODE",
+    "api_base": "WECHAT_API_BASE",
+}
 
 
 def fill(draft: Draft, environ: Mapping[str, str]) -> None:
@@ -51,8 +60,9 @@ def fill(draft: Draft, environ: Mapping[str, str]) -> None:
         tree["channels"] = {}
         if "LINE_CHANNEL_SECRET" in environ or "LINE_CHANNEL_ACCESS_TOKEN" in environ:
             draft.take(("channels", "line"), _LINE, environ)
-        if any(name.startswith("SLACK_") and name != "SLACK_API_BASE" for name in environ if name in SLACK.values()):
-            draft.take(("channels", "slack"), SLACK, environ)
+        for channel, names in (("slack", SLACK), ("wechat", WECHAT)):
+            if any(name in environ for setting, name in names.items() if setting != "api_base"):
+                draft.take(("channels", channel), names, environ)
         if "CHATFERRY_API_KEY" in environ:
             draft.take(("api",), {"keys": "CHATFERRY_API_KEY"}, environ)
             tree["api"]["keys"] = [tree["api"]["keys"]]
@@ -60,6 +70,7 @@ def fill(draft: Draft, environ: Mapping[str, str]) -> None:
         table.setdefault("type", name)
         if _good_name(name):
             table.setdefault("path", f"/hooks/{name}")
+    configtalk.locate(draft)
 
 
 def _fill_models(draft: Draft, environ: Mapping[str, str]) -> None:
@@ -83,8 +94,9 @@ def check(draft: Draft) -> None:
         draft.fault(("models",), "there is no model", f"{given}, or write [models.default] into chatferry.toml")
     if not draft.tree.get("channels") and "api" not in draft.tree:
         given = "set LINE_CHANNEL_SECRET and LINE_CHANNEL_ACCESS_TOKEN, SLACK_SIGNING_SECRET and SLACK_BOT_TOKEN"
-        given += ", or CHATFERRY_API_KEY, in .env or the environment"
-        mend = f"{given}; or write [channels.line], [channels.slack] or [api] into chatferry.toml"
+        given += ", WECHAT_TOKEN, or CHATFERRY_API_KEY, in .env or the environment"
+        tables = "[channels.line], [channels.slack], [channels.wechat] or [api]"
+        mend = f"{given}; or write {tables} into chatferry.toml"
         draft.fault(("channels",), "there is no channel and no api, so nobody could talk to us", mend)
     models, assistants, channels = map(draft.tables, ("models", "assistants", "channels"))
     for name, table in assistants.items():
@@ -96,8 +108,11 @@ def check(draft: Draft) -> None:
             draft.fault(("channels", name), "cannot be the name of a channel", mend)
         if table.get("type") == "slack":
             _check_slack(draft, ("channels", name), table, assistants)
+        if table.get("type") == "wechat":
+            _check_wechat(draft, ("channels", name), table)
     _check_paths(draft, channels)
     _check_fallbacks(draft, models)
+    configtalk.check(draft)
 
 
 def _check_slack(draft: Draft, key: Key, table: Mapping[str, object], assistants: Collection[str]) -> None:
@@ -122,6 +137,24 @@ def _check_slack(draft: Draft, key: Key, table: Mapping[str, object], assistants
         named = settings.get("assistant") if isinstance(settings, dict) else settings
         place = (*key, "rooms", room, "assistant") if isinstance(settings, dict) else (*key, "rooms", room)
         _check_name(draft, place, named, assistants)
+
+
+def _check_wechat(draft: Draft, key: Key, table: Mapping[str, object]) -> None:
+    """Id and secret for WeChat's API, and the id for encryption too."""
+    app_id, app_secret, aes_key = (table.get(setting) for setting in ("app_id", "app_secret", "aes_key"))
+    service = table.get("mode") == "service"
+    if not app_id and (app_secret or service):
+        why = "is required to send" if service else "is required beside app_secret"
+        draft.fault((*key, "app_id"), why, _set(draft, key, "app_id", WECHAT["app_id"]))
+    if not app_id and aes_key:
+        mend = _set(draft, key, "app_id", WECHAT["app_id"])
+        draft.fault((*key, "app_id"), "is required beside aes_key, as what is encrypted names it", mend)
+    if not app_secret and (service or (app_id and not aes_key)):
+        why = "is required to send" if service else "is required beside app_id"
+        draft.fault((*key, "app_secret"), why, _set(draft, key, "app_secret", WECHAT["app_secret"]))
+    if isinstance(aes_key, str) and not re.fullmatch(r"[A-Za-z0-9+/]{43}", aes_key):
+        mend = "copy the EncodingAESKey from the account's server configuration"
+        draft.fault((*key, "aes_key"), "must be the 43 letters and digits of an EncodingAESKey", mend)
 
 
 def _set(draft: Draft, key: Key, setting: str, name: str) -> str:

@@ -23,7 +23,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from chatferry.words import Language, language_of, words
+from chatferry.likeness import folded
+from chatferry.words import LANGUAGES, MODEL, Language, Words, language_of, words, words_of
 
 _BASES = {"openai": "https://api.openai.com/v1", "gemini": "https://generativelanguage.googleapis.com/v1beta"}
 
@@ -80,26 +81,40 @@ def _database(value: str) -> str:
     return value
 
 
-_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 def _duration(value: object) -> object:
     """`"5m"` as seconds; a number is seconds already."""
-    if not isinstance(value, str):
-        return value
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd])", value.strip())
-    if match is None:
+    match = re.fullmatch(r"(\d{1,12}(?:\.\d{1,12})?)\s*([smhd]?)", value.strip()) if isinstance(value, str) else None
+    if match:
+        return float(match[1]) * _UNITS[match[2]]
+    if isinstance(value, bool) or not isinstance(value, int | float):
         raise _wrong("must be a time such as 30s, 5m, 12h or 7d")
-    return float(match[1]) * _UNITS[match[2]]
+    return value
 
 
 Duration = Annotated[float, BeforeValidator(_duration), Field(gt=0)]
-"""Seconds; written with its unit."""
+"""Seconds; mostly written with a unit."""
 Url = Annotated[str, AfterValidator(_url)]
 Secret = Annotated[SecretStr, AfterValidator(_sendable)]
 
 
-Names = tuple[Annotated[str, Field(min_length=1, max_length=40)], ...]
+def _filled(value: str) -> str:
+    if not folded(value):
+        raise _wrong("must not be empty")
+    return value
+
+
+def _word(value: str) -> str:
+    if len(value.split()) > 1:
+        raise _wrong("must be one word, as a question may follow it")
+    return value
+
+
+Filled = Annotated[str, AfterValidator(_filled)]
+Name = Annotated[Filled, Field(max_length=40)]
+Names = tuple[Name, ...]
 
 
 class Table(BaseModel):
@@ -167,21 +182,40 @@ class ModelSettings(Table):
 
 
 class SessionSettings(Table):
-    start: str = Field(default="/chatgpt", min_length=1, max_length=40)
+    start: Annotated[Name, AfterValidator(_word)] = "/chatgpt"
     """What begins a session; a question may follow it at once."""
     always: bool = False
     """Everything is for the assistant; the commands only begin anew."""
     ttl: Duration | None = Field(default_factory=lambda told: None if told.get("always") else 300.0)
     """Silence that ends a session. None: it lasts until somebody ends it."""
-    outside: str = "ignore"
+    outside: Filled = "ignore"
     """What becomes of messages outside a session: `ignore`, another assistant by its name, or else this is said."""
+
+
+def _language(value: str) -> str:
+    """A language of ours, or a file: then it is read now, so that whoever has the settings has the words."""
+    if value in ("auto", *LANGUAGES):
+        return value
+    if not value.endswith(".toml"):
+        raise _wrong(f"must be {', '.join(map(repr, LANGUAGES))}, 'auto' or a .toml file")
+    try:
+        words_of(Path(value))
+    except ValueError as fault:
+        raise _wrong(f"is a file that cannot be used: it {fault}", f"translate {MODEL}") from None
+    return value
+
+
+def _spoken(language: str) -> Words:
+    if language.endswith(".toml"):
+        return words_of(Path(language))
+    return words("en" if language == "auto" else language)
 
 
 class AssistantSettings(Table):
     model: str = "default"
-    language: Literal["auto"] | Language = "auto"
-    """What our own sentences are written in. auto: the language of `instructions`."""
-    instructions: str = Field(default_factory=lambda told: words(_spoken(told.get("language", "auto"))).instructions)
+    language: Annotated[str, AfterValidator(_language)] = "auto"
+    """What our own sentences are written in: one of ours, or the file of another. auto: that of `instructions`."""
+    instructions: str = Field(default_factory=lambda told: _spoken(told.get("language", "auto")).instructions)
     context_tokens: int = Field(default=4000, ge=100)
     """Tokens of what was said before that go into a prompt."""
     busy: Literal["queue", "merge", "interrupt"] = "queue"
@@ -193,12 +227,14 @@ class AssistantSettings(Table):
 
     @property
     def tongue(self) -> Language:
-        """The language of our own sentences."""
-        return language_of(self.instructions) if self.language == "auto" else self.language
+        """The language of our own sentences; where it is none of ours, the one that we take it for."""
+        told = self.instructions if self.language == "auto" else _spoken(self.language).greeting
+        return next((ours for ours in LANGUAGES if ours == self.language), language_of(told))
 
-
-def _spoken(language: Literal["auto"] | Language) -> Language:
-    return "en" if language == "auto" else language
+    @property
+    def words(self) -> Words:
+        """Our own sentences."""
+        return words(self.tongue) if self.language == "auto" else _spoken(self.language)
 
 
 class LineSettings(Table):
@@ -277,7 +313,7 @@ class WeChatSettings(Table):
     hold: float = Field(default=4.5, gt=0)
     """Seconds that a call stays open for its answer."""
     limit: float = Field(default=5.0, gt=0)
-    """Seconds after which WeChat hangs up and calls again."""
+    """Seconds after which WeChat hangs up and calls again; more than `hold`."""
     menu: dict[str, str] = {}
     """What a tap on the account's menu says, by its key: a command or a question."""
     api_base: Url = "https://api.weixin.qq.com"
@@ -285,6 +321,13 @@ class WeChatSettings(Table):
     """Where WeChat's calls come in. `load` puts `/hooks/NAME` where nothing is said."""
     url_token: Secret | None = None
     """Expected in the address, in front of the signature."""
+
+    @field_validator("limit")
+    @classmethod
+    def _leaves_time_to_answer(cls, limit: float, info: ValidationInfo) -> float:
+        if limit <= info.data.get("hold", 0.0):
+            raise _wrong("must be more than hold, for an answer to arrive in time")
+        return limit
 
 
 ChannelSettings = LineSettings | SlackSettings | WeChatSettings
@@ -302,18 +345,19 @@ class CommandSettings(Table):
 class ReplySettings(Table):
     """A message that is answered without the model: by a text, or by a function of the operator's own."""
 
-    match: str = Field(min_length=1)
+    match: Annotated[Filled, Field(max_length=1000)]
     by: Literal["exact", "prefix", "regex"] = "exact"
     """How it is compared with what was said; small and large, wide and narrow letters are one."""
-    reply: str | None = None
+    reply: Filled | None = None
     python: Annotated[str, AfterValidator(_function)] | None = None
-    """`module:function`: called with the text, returns what is said; None or an empty text: nothing."""
+    """`module:function`, in a file beside the configuration or installed: called with the text, and with the
+    `conversation`'s address if it has a parameter of this name; returns what is said, or None for nothing."""
     channels: tuple[str, ...] = ()
     """Only on these; none: on all."""
 
 
 class PagesSettings(Table):
-    ttl: Duration = 7 * 86400.0
+    ttl: Annotated[Duration, Field(le=3650 * 86400.0)] = 7 * 86400.0
     """How long a link to a page opens it."""
 
 

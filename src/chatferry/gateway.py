@@ -31,10 +31,9 @@ from chatferry.intake import Intake
 from chatferry.ledger import Ledger
 from chatferry.links import Links, signing_key
 from chatferry.metrics import Metrics
-from chatferry.replies import Replies
+from chatferry.replies import Replies, prepare
 from chatferry.retry import Circuit
 from chatferry.vault import Vault
-from chatferry.words import words
 from chatferry.worker import Worker
 
 log = structlog.get_logger(__name__)
@@ -116,7 +115,9 @@ async def open_gateway(
     """A gateway on a migrated database, alone on it where it is SQLite; turns cut off by a crash are due again.
 
     patience: seconds to wait for another process to leave the database, before InUse is raised.
+    Raises ConfigError where a function that is to reply is not there.
     """
+    prepare(settings)
     database = open_database(settings.server.database)
     try:
         async with database.exclusive(patience) as alone:
@@ -144,11 +145,10 @@ def make_channels(
     """All configured channels by name, the API among them. Without a database none can look at what it was given."""
 
     def channel(name: str, its: ChannelSettings) -> Channel:
-        tongue = settings.assistants[its.assistant].tongue
         # What a channel keeps only for itself can be encrypted with a secret of its own.
         kept = settings.server.secret or getattr(its, "app_secret", None)
         vault = Vault(database, name, kept.get_secret_value(), clock) if kept and database else None
-        around = Surroundings(http, clock, words(tongue), vault, settings.server.public_url)
+        around = Surroundings(http, clock, settings.assistants[its.assistant].words, vault, settings.server.public_url)
         made: Channel = _load(CHANNELS[its.type])(name, its, around)
         return made
 
@@ -168,7 +168,7 @@ def _assistants(settings: Settings, engines: Mapping[str, Engine], clock: Clock)
         return Route([(engines[name], circuits[name]) for name in order], clock, random.random)
 
     return {
-        name: Assistant(name, assistant, route(assistant.model), words(assistant.tongue))
+        name: Assistant(name, assistant, route(assistant.model), assistant.words)
         for name, assistant in settings.assistants.items()
     }
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
-from typing import Literal, get_args
+from pathlib import Path
+from typing import Any, Literal, get_args
 
 import msgspec
 
@@ -159,6 +161,49 @@ def words(language: str) -> Words:
         raise ValueError(f"no words in {language!r}; there are {', '.join(LANGUAGES)}")
     text = files(__name__).joinpath(f"{language}.toml").read_text("utf-8")
     return msgspec.convert(tomllib.loads(text), Words)
+
+
+MODEL = str(files(__name__) / "en.toml")
+"""The file to translate into a language of one's own."""
+
+
+@cache
+def words_of(path: Path) -> Words:
+    """The sentences of another language, from a file like ours, read once.
+
+    Raises ValueError, which says all that is wrong with it and shows nothing of it but its keys.
+    """
+    try:
+        text = path.read_text("utf-8-sig")
+    except OSError as error:
+        raise ValueError(f"cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ValueError("is not written in UTF-8") from None
+    try:
+        said = tomllib.loads(text)
+    except ValueError as error:
+        raise ValueError(f"is no TOML: {error}") from None
+    if faults := list(_faults(said)):
+        raise ValueError("; ".join(faults))
+    return msgspec.convert(said, Words)
+
+
+def _faults(said: dict[str, Any]) -> Iterator[str]:
+    ours = msgspec.structs.asdict(words("en"))
+    if missing := [key for key in ours if key not in said]:
+        yield f"lacks {', '.join(missing)}"
+    if unknown := [key for key in said if key not in ours]:
+        yield f"has unknown sentences: {', '.join(unknown)}"
+    for key, text in ours.items():
+        other = said.get(key, text)
+        if not isinstance(other, str) or not other.strip():
+            yield f"has no text for {key}"
+        elif _taken(other) != _taken(text):
+            yield f"must have in {key}: {' and '.join(_taken(text)) or 'nothing'}"
+
+
+def _taken(text: str) -> list[str]:
+    return sorted(set(re.findall(r"{\w+}", text)))
 
 
 # One character in two scripts, place by place; only pairs of which neither side is written in the other script
