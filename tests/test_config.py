@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from chatferry import config
-from chatferry.config import LineSettings, Settings, SlackSettings, load, load_server
+from chatferry.config import LineSettings, Settings, SlackSettings, WeChatSettings, load, load_server
 from chatferry.errors import ConfigError
 from chatferry.words import words
 
@@ -85,6 +85,25 @@ def test_every_variable_finds_its_setting() -> None:
     assert (made.server.database, made.server.port) == ("postgresql://u:p@db/chat", 10000)
     assert made.server.public_url == "https://chat.example.com"
     assert made.assistants["default"].tongue == "zh-TW"
+
+
+def test_one_variable_makes_a_wechat_bot_and_the_others_find_their_settings() -> None:
+    model = {"OPENAI_API_KEY": "sk-1"}
+    bare = load(environ={**model, "WECHAT_TOKEN": "t0ken"}).channels["wechat"]
+    assert isinstance(bare, WeChatSettings)
+    assert (bare.token.get_secret_value(), bare.path) == ("t0ken", "/hooks/wechat")
+    assert (bare.app_id, bare.app_secret, bare.aes_key, bare.mode) == ("", None, None, "auto")
+    more = {"WECHAT_APP_ID": "wx1", "WECHAT_APP_SECRET": "s3cret", "WECHAT_AES_KEY": "k" * 43}
+    rest = {"WECHAT_TOKEN": "t0ken", "WECHAT_MODE": "service", "WECHAT_API_BASE": "http://127.0.0.1:9/"}
+    made = load(environ={**model, **more, **rest})
+    full = made.channels["wechat"]
+    assert isinstance(full, WeChatSettings)
+    assert full.app_secret is not None
+    assert full.aes_key is not None
+    assert (full.app_id, full.app_secret.get_secret_value(), full.mode) == ("wx1", "s3cret", "service")
+    assert (full.aes_key.get_secret_value(), full.api_base) == ("k" * 43, "http://127.0.0.1:9")
+    assert "k" * 43 in made.secrets()
+    assert list(load(environ={**model, **LINE, "WECHAT_API_BASE": "http://127.0.0.1:9"}).channels) == ["line"]
 
 
 def test_gemini_alone_is_the_default_model() -> None:
@@ -334,11 +353,12 @@ def used(text: str) -> str:
 @pytest.mark.parametrize("edit", [str, used])
 def test_the_example_loads(edit: Callable[[str], str]) -> None:
     text = edit(EXAMPLE.read_text("utf-8"))
-    made = load(write(text), dict.fromkeys(re.findall(r"\${(\w+)}", text), "x" * 16))
+    made = load(write(text), dict.fromkeys(re.findall(r"\${(\w+)}", text), "x" * 16) | {"WECHAT_AES_KEY": "k" * 43})
     assert made.assistants["default"].tongue == "zh-TW"
 
 
 def test_the_example_shows_every_setting() -> None:
     tables = [kind for kind in vars(config).values() if isinstance(kind, type) and issubclass(kind, BaseModel)]
     names = {name for kind in tables if kind is not Settings for name in kind.model_fields}
-    assert names - set(re.findall(r"^(\w+) = ", used(EXAMPLE.read_text("utf-8")), re.MULTILINE)) == set()
+    shown = re.findall(r"^(?:\[.*\.)?(\w+)(?: = |\]$)", used(EXAMPLE.read_text("utf-8")), re.MULTILINE)
+    assert names - set(shown) == set()

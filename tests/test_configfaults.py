@@ -118,7 +118,7 @@ secret = "s"
         "    mend: did you mean `main`?",
         "chatferry.toml:42  channels.support.assistant: is not said, and there is no [assistants.default]",
         '    mend: write [assistants.default], or assistant = "main" in [channels.support]',
-        "chatferry.toml:42  channels.support.type: must be 'line' or 'slack'",
+        "chatferry.toml:42  channels.support.type: must be 'line', 'slack' or 'wechat'",
     ]
 
 
@@ -238,6 +238,42 @@ def test_what_installations_in_slack_lack_is_mended_where_the_rest_is_said() -> 
         "    mend: SLACK_CLIENT_SECRET=... in .env or the environment",
         "environment  CHATFERRY_SECRET: is required, as channels.slack keeps the tokens of workspaces",
         "    mend: CHATFERRY_SECRET=... in .env or the environment; `openssl rand -hex 32` makes a good one",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"APP_ID": "wx1"}, ["APP_SECRET: is required beside app_id"]),
+        ({"APP_SECRET": "s"}, ["APP_ID: is required beside app_secret"]),
+        ({"MODE": "service"}, ["APP_ID: is required to send", "APP_SECRET: is required to send"]),
+        ({"AES_KEY": "k" * 43}, ["APP_ID: is required beside aes_key, as what is encrypted names it"]),
+        ({"AES_KEY": "k" * 43, "APP_ID": "wx1", "MODE": "service"}, ["APP_SECRET: is required to send"]),
+    ],
+)
+def test_what_a_wechat_account_lacks_is_named_with_its_variable(given: dict[str, str], told: list[str]) -> None:
+    environ = {f"WECHAT_{name}": value for name, value in ({"TOKEN": "t"} | given).items()}
+    lines = faults({"OPENAI_API_KEY": "k", **environ})
+    assert lines[::2] == [f"environment  WECHAT_{line}" for line in told]
+    names = [line.partition(":")[0] for line in told]
+    assert lines[1::2] == [f"    mend: WECHAT_{name}=... in .env or the environment" for name in names]
+
+
+@pytest.mark.parametrize("aes_key", ["k" * 42, "k" * 44, "k" * 42 + "="])
+def test_an_aes_key_of_wechat_has_43_characters(aes_key: str) -> None:
+    write(f'{DEMO}[channels.wechat]\ntoken = "t"\napp_id = "wx1"\naes_key = "{aes_key}"')
+    assert faults() == [
+        "chatferry.toml:6  channels.wechat.aes_key: must be the 43 letters and digits of an EncodingAESKey",
+        "    mend: copy the EncodingAESKey from the account's server configuration",
+    ]
+
+
+def test_what_a_wechat_account_lacks_in_a_file_is_mended_there() -> None:
+    write(f'{DEMO}[channels.shop]\ntype = "wechat"\ntoken = "t"\napp_id = "wx1"\nhold = 5')
+    assert faults() == [
+        "chatferry.toml:3  channels.shop.app_secret: is required beside app_id",
+        '    mend: app_secret = "${WECHAT_APP_SECRET}" in [channels.shop]',
+        "chatferry.toml:3  channels.shop.limit: must be more than hold, for an answer to arrive in time",
     ]
 
 

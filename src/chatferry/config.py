@@ -111,7 +111,7 @@ _PROBLEMS = {
     "string_too_long": "is too long",
     "int_parsing": "must be a whole number",
     "float_parsing": "must be a number",
-    "union_tag_invalid": f"must be {' or '.join(map(repr, _TYPES))}",
+    "union_tag_invalid": f"must be {', '.join(map(repr, _TYPES[:-1]))} or {_TYPES[-1]!r}",
 }
 
 

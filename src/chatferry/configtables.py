@@ -113,7 +113,7 @@ def _word(value: str) -> str:
 
 
 Filled = Annotated[str, AfterValidator(_filled)]
-Name = Annotated[Filled, Field(max_length=40)]
+Name = Annotated[str, Field(max_length=40), AfterValidator(_filled)]
 Names = tuple[Name, ...]
 
 
@@ -312,7 +312,7 @@ class WeChatSettings(Table):
     assistant: str = "default"
     hold: float = Field(default=4.5, gt=0)
     """Seconds that a call stays open for its answer."""
-    limit: float = Field(default=5.0, gt=0)
+    limit: float = Field(default=5.0, gt=0, validate_default=True)
     """Seconds after which WeChat hangs up and calls again; more than `hold`."""
     menu: dict[str, str] = {}
     """What a tap on the account's menu says, by its key: a command or a question."""
@@ -345,7 +345,7 @@ class CommandSettings(Table):
 class ReplySettings(Table):
     """A message that is answered without the model: by a text, or by a function of the operator's own."""
 
-    match: Annotated[Filled, Field(max_length=1000)]
+    match: Annotated[str, Field(max_length=1000), AfterValidator(_filled)]
     by: Literal["exact", "prefix", "regex"] = "exact"
     """How it is compared with what was said; small and large, wide and narrow letters are one."""
     reply: Filled | None = None

@@ -1,0 +1,92 @@
+"""WeChat's XML: what comes in as its parts by name, and a reply on its way out. Pure.
+
+What comes in is read before anything is known about its sender, so there are no document types and no entities, and
+nothing is kept of what is nested. How long it may be, the web layer says.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from chatferry.errors import ConfigError, Rejected
+
+if TYPE_CHECKING:
+    from defusedxml.ElementTree import DefusedXMLParser
+
+_FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""What no XML 1.0 document may hold, not even escaped: "2.2 Characters"."""
+
+
+def require() -> type[DefusedXMLParser]:
+    """The parser. Raises ConfigError where it is not installed."""
+    try:
+        from defusedxml.ElementTree import DefusedXMLParser
+    except ImportError:
+        raise ConfigError(
+            "type wechat: what reads WeChat's XML is not installed\n  mend: pip install 'chatferry[wechat]'"
+        ) from None
+    return DefusedXMLParser
+
+
+class _Flat:
+    """Collects the text of the root's children; where one name comes twice, the first counts."""
+
+    def __init__(self) -> None:
+        self.root = ""
+        self.parts: dict[str, str] = {}
+        self._depth = 0
+        self._said: list[str] = []
+
+    def start(self, tag: str, attributes: Mapping[str, str]) -> None:
+        self._depth += 1
+        if self._depth == 1:
+            self.root = tag
+        elif self._depth == 2:
+            self._said.clear()
+
+    def data(self, said: str) -> None:
+        if self._depth == 2:
+            self._said.append(said)
+
+    def end(self, tag: str) -> None:
+        if self._depth == 2:
+            self.parts.setdefault(tag, "".join(self._said))
+        self._depth -= 1
+
+    def close(self) -> dict[str, str]:
+        return self.parts
+
+
+def read(body: bytes) -> dict[str, str]:
+    """The parts of a message by their names. Raises Rejected(400)."""
+    flat = _Flat()
+    # Whatever the document says of its encoding, WeChat writes UTF-8.
+    parser = require()(target=flat, encoding="utf-8", forbid_dtd=True)
+    try:
+        parser.feed(body)
+        parser.close()
+    except (SyntaxError, ValueError) as error:  # ParseError is the one, what defusedxml forbids the other
+        raise Rejected(400, "the body is not the XML that WeChat sends") from error
+    if flat.root != "xml":
+        raise Rejected(400, "the body is not the XML that WeChat sends")
+    return flat.parts
+
+
+def written(**parts: str | int) -> bytes:
+    """A document of these parts, in their order."""
+    inner = "".join(f"<{name}>{_value(value)}</{name}>" for name, value in parts.items())
+    return f"<xml>{inner}</xml>".encode()
+
+
+def clean(text: str) -> str:
+    """Without the characters that XML cannot hold, and that no screen shows."""
+    return _FORBIDDEN.sub("", text)
+
+
+def _value(value: str | int) -> str:
+    if isinstance(value, int):
+        return str(value)
+    # The mark that ends a CDATA section is shared out between two of them.
+    return f"<![CDATA[{clean(value).replace(']]>', ']]]]><![CDATA[>')}]]>"
