@@ -307,6 +307,10 @@ SPOILS = [
     "[channels.more]\ntype = '${TOKEN}'\npath = '${TOKEN}'\nurl_token = '${URL}'",
     "[channels.more]\ntype = 'line'\nsecret = '${TOKEN} '\ntoken = ['${TOKEN}']\nassistant = '${TOKEN}'",
     "[channels]\nmore = ['${TOKEN}']",
+    "[assistants.more]\nlanguage = '${MODEL}.toml'",
+    "[assistants.more.session]\nstart = '${MODEL}'\noutside = '${MODEL}'\nttl = '${MODEL}'",
+    "[[replies]]\nmatch = '(?P=${MODEL})'\nby = 'regex'\npython = '${MODEL}'\nchannels = ['${MODEL}']",
+    "[commands]\nstop = ['${MODEL}']\nclear = ['${MODEL}', '${MODEL}']",
 ]
 
 

@@ -13,8 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatferry.config import ModelSettings, ReplySettings, Settings
+from chatferry import check
+from chatferry.config import ModelSettings, ReplySettings, ServerSettings, Settings
 from chatferry.errors import ConfigError, Final, TryLater
+from chatferry.gateway import open_gateway
 from chatferry.model import File, Message, Text, says
 from chatferry.replies import Replies, call, findings, prepare
 
@@ -238,6 +240,16 @@ def test_functions_that_are_not_there_are_faults_with_their_mends(shop: Path) ->
         "my_quits:f: my_quits cannot be imported: SystemExit",
         '    mend: `python -c "import my_quits"` beside SOURCE shows where',
     ]
+
+
+async def test_neither_a_start_nor_a_check_overlooks_a_function_that_is_not_there(shop: Path) -> None:
+    settings = configured(shop, "my_shop:hours", "my_shop:gone")
+    settings = settings.model_copy(update={"server": ServerSettings(database=f"sqlite:///{shop}/ledger.db")})
+    with pytest.raises(ConfigError, match=r"^\S+/chatferry.toml  replies, python my_shop:gone: "):
+        async with open_gateway(settings):
+            pass
+    told = [(finding.ok, finding.subject) async for finding in check.findings(settings)]
+    assert told[1:3] == [(True, "python my_shop:hours"), (False, "python my_shop:gone")]
 
 
 def test_a_file_beside_the_configuration_stands_in_for_nobody_elses_module(shop: Path) -> None:
