@@ -109,7 +109,8 @@ def _entry(exchange: Exchange, assistant: Assistant, query: str) -> _Entry:
 
 def _teaser(rendered: tuple[str, ...]) -> str:
     text = ""
-    for block in rendered:
+    prose = tuple(block for block in rendered if not block.startswith("<div"))
+    for block in prose or rendered:
         text += unescape(re.sub(r"<[^>]*>", "", block[: 20 * _TEASER])) + " "
         if len(text) > _TEASER:
             break
