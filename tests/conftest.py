@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import uuid
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import structlog
 from chatferry.database import Database, migrate, open_database
 from chatferry.ledger import Ledger
 from chatferry.testing import ManualClock
+from tests.postgres import cluster
 
 # Plain tracebacks: the pretty ones print local variables, and a failing test should not flood the screen.
 structlog.configure(
@@ -24,6 +26,27 @@ structlog.configure(
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kills", type=int, default=50, help="How often the crash test kills the gateway.")
     parser.addoption("--seed", type=int, help="Repeats the random choices of a crash test that printed this.")
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    with cluster() as url:
+        yield url
+
+
+@pytest.fixture
+async def postgres(postgres_server: str) -> AsyncIterator[str]:
+    """The address of an empty PostgreSQL database."""
+    import asyncpg
+
+    name = f"t{uuid.uuid4().hex}"
+    admin = await asyncpg.connect(postgres_server)
+    try:
+        await admin.execute(f"CREATE DATABASE {name}")
+        yield postgres_server.removesuffix("postgres") + name
+        await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    finally:
+        await admin.close()
 
 
 @pytest.fixture

@@ -19,15 +19,25 @@ _BETWEEN = f"\n\n{RULE}\n\n"
 
 
 def compose(
-    pieces: Sequence[Piece], pending: int, caps: Capabilities, words: Words, link: Callable[[int], str]
+    pieces: Sequence[Piece],
+    pending: int,
+    caps: Capabilities,
+    words: Words,
+    link: Callable[[int], str],
+    *,
+    asked: int = 0,
 ) -> tuple[str, tuple[int, ...]]:
     """The text for these pieces, in their order, and the ids of those that go out with it or are reached by its links.
 
-    pending: the turn of which only the link can be given yet, or 0. link: the address of a turn's page.
+    pending: the turn of which only the link can be given yet, or 0. link: the address of a turn's page. asked: the turn
+    that is being answered, where answers of earlier ones are to be told apart from its own.
     """
     later = words.ready_later.replace("{link}", link(pending)) if pending else ""
     groups = [(turn, list(of)) for turn, of in groupby(pieces, key=lambda piece: piece.turn)][:_MOST]
-    answers = ["\n\n".join(piece.message.text for piece in of) for _, of in groups]
+    answers = [
+        "\n\n".join([*([words.earlier] if asked and turn != asked else []), *(piece.message.text for piece in of)])
+        for turn, of in groups
+    ]
     rests = [words.rest_here.replace("{link}", link(turn)) for turn, _ in groups]
 
     def size(said: str) -> int:
@@ -37,7 +47,9 @@ def compose(
     ids: list[int] = []
     for place, (_, of) in enumerate(groups):
         # Whatever follows keeps the room for its link, unless it fits as it is.
-        behind = [_shorter(answer, rest, size) for answer, rest in zip(answers[place + 1 :], rests[place + 1 :], strict=True)]
+        behind = [
+            _shorter(answer, rest, size) for answer, rest in zip(answers[place + 1 :], rests[place + 1 :], strict=True)
+        ]
         room = caps.limit - size(_BETWEEN.join([*said, "", *behind, *filter(None, [later])]))
         best = _fitting(answers[place], rests[place], room, caps)
         if best is None:

@@ -37,7 +37,8 @@ class Desk:
         gate = self._gate(channel, event, session) if session else None
         command = self._commands.read(said, session)
         if command is not None and command.rest:  # begins a session, and asks at once
-            asked = replace(event.message, parts=(Text(command.rest),))
+            files = [part for part in event.message.parts if not isinstance(part, Text)]
+            asked = replace(event.message, parts=(Text(command.rest), *files))
             return replace(event, command=command.name, message=asked), gate
         if command is not None:
             return replace(event, kind="command", command=command.name), gate

@@ -19,6 +19,7 @@ from chatferry.composing import compose
 from chatferry.feed import Feed
 from chatferry.ledger import Ledger
 from chatferry.links import Links
+from chatferry.looking import Standing
 from chatferry.model import Inbound, conversation_key
 from chatferry.signals import first_of
 from chatferry.words import Words
@@ -80,7 +81,7 @@ class Holding:
             return Reply(standing.reply, accepted.turn)
         if standing.open and not _last(held):
             return None
-        return await self._say(channel, held, words, standing.turn if standing.open else 0)
+        return await self._say(channel, held, words, standing)
 
     async def heard(self, held: Held, reply: Reply, left: asyncio.Event) -> bool:
         """Is somebody there for the response? If not, and the platform won't ask again, what is in it waits again."""
@@ -91,8 +92,8 @@ class Holding:
             await self._ledger.unreplied(reply.turn, reply.pieces)
         return False
 
-    async def _say(self, channel: Channel, held: Held, words: Words, pending: int) -> Reply:
-        """Note what the response says: what waits to be read, and where `pending` will be."""
+    async def _say(self, channel: Channel, held: Held, words: Words, standing: Standing) -> Reply:
+        """Note what the response says: what waits to be read, and where the answer will be that is not there yet."""
         now, turn = self._clock.now(), held.accepted.turn
         conversation = conversation_key(channel.name, held.event.conversation)
 
@@ -101,8 +102,9 @@ class Holding:
 
         while True:
             waiting = await self._ledger.parked(conversation)
-            waiting.sort(key=lambda piece: piece.turn == turn)  # what was finished earlier goes ahead
-            composed, pieces = compose(waiting, pending, channel.caps, words, link)
+            waiting.sort(key=lambda piece: piece.turn == standing.turn)  # what was finished earlier goes ahead
+            pending = standing.turn if standing.open else 0
+            composed, pieces = compose(waiting, pending, channel.caps, words, link, asked=standing.turn)
             said = await self._ledger.replied(turn, composed, pieces)
             if said is not None:
                 return Reply(said, turn, pieces if said == composed else ())

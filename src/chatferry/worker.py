@@ -199,6 +199,7 @@ class Worker:
         try:
             said = await self._desk.answer(held.turn, held.assistant)
         except Final as fault:
+            log.error("no answer to a command", turn=held.turn.id, error=str(fault), exc_info=fault.__cause__)
             return Outcome(says("assistant", held.assistant.words.sorry_failed), APOLOGY, error=str(fault))
         return Outcome(says("assistant", said) if said else None)
 
