@@ -33,6 +33,8 @@ log = structlog.get_logger(__name__)
 
 STREAMS = 20
 """Readers of one answer, in this process."""
+_PATIENCE = 30
+"""Seconds for which the delivery of an answer that was read is followed."""
 _QUERY = 200
 """Characters of a search."""
 
@@ -146,9 +148,16 @@ class _Pages:
         return Response(file.body, media_type=file.media_type, headers=headers)
 
     async def _read(self, turn: int) -> None:
-        """Somebody has the whole answer: it need not be delivered as well."""
+        """Somebody has the whole answer: where it waits to be delivered, it need not be any more."""
+        ledger = self._gateway.ledger
         try:
-            await self._gateway.ledger.opened(turn)
+            # It is on the page once it is kept, and whether it must wait comes out only after that.
+            for _ in range(_PATIENCE):
+                shown = await ledger.shown(turn)
+                if shown is None or shown.state not in ("due", "doing"):
+                    break
+                await self._gateway.clock.sleep(1)
+            await ledger.opened(turn)
         except Unavailable as fault:
             log.error("not noted that an answer was read", turn=turn, error=str(fault))
 
