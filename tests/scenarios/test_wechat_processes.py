@@ -1,0 +1,85 @@
+"""Two processes behind one address: WeChat's calls for a message reach now this one, now that."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import aiohttp
+from pydantic import SecretStr
+
+from chatferry.clock import SystemClock
+from chatferry.config import AssistantSettings, ModelSettings, ServerSettings, Settings, WeChatSettings
+from chatferry.simulator.model import Break, ModelSimulator
+from chatferry.simulator.serving import serving
+from chatferry.simulator.wechat import WeChatSimulator
+from tests.scenarios.support import until
+from tests.stack import gateway_on
+
+
+@dataclass
+class Two:
+    wechat: WeChatSimulator
+    model: ModelSimulator
+    urls: tuple[str, str]
+
+
+@contextlib.asynccontextmanager
+async def two_processes(postgres: str) -> AsyncIterator[Two]:
+    """Two gateways that share nothing but the database. A second stands for WeChat's five, and 0.8 s for our 4.5."""
+    wechat, model = WeChatSimulator(verified=False, limit=1.0, gap=1.0), ModelSimulator()
+    async with wechat, serving(wechat) as wechat_url, serving(model.app) as model_url:
+        settings = Settings(
+            server=ServerSettings(host="127.0.0.1", port=0, database=postgres, drain=5.0),
+            models={"default": ModelSettings(provider="openai", model="sim", base_url=f"{model_url}/v1")},
+            assistants={"default": AssistantSettings(language="zh-CN")},
+            channels={
+                "wechat": WeChatSettings(
+                    token=SecretStr(wechat.token), mode="passive", hold=0.8, limit=1.0, api_base=wechat_url
+                )
+            },
+            source="test",
+        )
+        async with (
+            gateway_on(settings, SystemClock()) as (_, one, _),
+            gateway_on(settings, SystemClock()) as (_, two, _),
+        ):
+            wechat.webhook, wechat.replicas = f"{one}/hooks/wechat", [f"{two}/hooks/wechat"]
+            yield Two(wechat, model, (one, two))
+
+
+async def test_the_answer_comes_in_the_response_of_the_process_that_is_called_next(postgres: str) -> None:
+    async with two_processes(postgres) as world:
+        world.model.plans.append(Break("hang", held=True))
+        saying = asyncio.create_task(world.wechat.say("ann", "hello"))
+        await until(lambda: world.wechat.deliveries and len(world.wechat.deliveries[0].attempts) == 1)
+        world.model.release.set()
+        await saying
+        (delivery,) = world.wechat.deliveries
+        (seen,) = world.wechat.chats[world.wechat.address("ann")]
+        assert [attempt.reason for attempt in delivery.attempts] == ["timeout", ""]
+        assert (seen.text, seen.via, seen.call) == ("echo: hello", "passive", 2)
+        assert len(world.model.requests) == 1
+
+
+async def test_the_link_opens_on_either_process_and_what_was_read_there_is_not_said_again(postgres: str) -> None:
+    async with two_processes(postgres) as world, aiohttp.ClientSession() as browser:
+        world.model.plans.append(Break("hang", held=True))
+        delivery = await world.wechat.say("ann", "hello")
+        [link] = await world.wechat.seen("ann", 1)
+        token = link.text.split("/a/")[1]
+        assert [attempt.reason for attempt in delivery.attempts] == ["timeout", "timeout", ""]
+        world.model.release.set()
+
+        async def page(url: str) -> str:
+            async with browser.get(f"{url}/a/{token}") as answer:
+                return await answer.text()
+
+        async with asyncio.timeout(5):
+            while "echo: hello" not in await page(world.urls[1]):
+                pass
+        assert "echo: hello" in await page(world.urls[0])
+        await world.wechat.say("ann", "and more")
+        assert [seen.text for seen in await world.wechat.seen("ann", 2)][1:] == ["echo: and more"]
