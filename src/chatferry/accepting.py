@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from chatferry.model import Inbound, conversation_key, lane_key
+from chatferry.model import Inbound, conversation_key, express_key, lane_key
 from chatferry.rows import INBOUND, dump, insert
 from chatferry.sessions import Admitted, Doors, Gate
 from chatferry.tables import OUT, messages, outbox, state_is, turns
@@ -156,10 +156,12 @@ def _owed(connection: sa.Connection, operations: Sequence[Accept]) -> list[dict[
 
 
 def _known(connection: sa.Connection, conversations: Collection[str]) -> set[str]:
-    """The talks among these in which we take part."""
+    """The talks among these in which we take part, if only because somebody gave us a command there."""
     part = turns.c.kind.not_in(("erase", "retract"))
-    one = sa.select(turns.c.id).where(turns.c.conversation == sa.bindparam("talk"), part).limit(1)
-    return {talk for talk in conversations if connection.execute(one, {"talk": talk}).first()}
+    lanes = turns.c.conversation.in_((sa.bindparam("talk"), sa.bindparam("express")))
+    one = sa.select(turns.c.id).where(lanes, part).limit(1)
+    names = {talk: {"talk": talk, "express": express_key(talk)} for talk in conversations}
+    return {talk for talk, named in names.items() if connection.execute(one, named).first()}
 
 
 def _taken_back(connection: sa.Connection, now: float) -> set[Key]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -139,7 +140,11 @@ class Looking:
             query = sa.select(messages.c.turn, messages.c.id, messages.c.role, messages.c.body)
             query = query.where(messages.c.conversation == conversation)
             if turn is not None:
-                query = query.where(messages.c.turn >= _began(conversation, turn))
+                after = sa.select(sa.func.min(sessions.c.turn)).where(
+                    sessions.c.conversation == conversation, sessions.c.turn > turn
+                )
+                ended = sa.func.coalesce(after.scalar_subquery(), sys.maxsize)
+                query = query.where(messages.c.turn >= _began(conversation, turn), messages.c.turn < ended)
             if before is not None:
                 query = query.where(place < before)
             page = await self._rows(query.order_by(messages.c.turn.desc(), messages.c.id.desc()).limit(_PAGE))

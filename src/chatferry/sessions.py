@@ -64,12 +64,13 @@ class Doors:
             return self._command(conversation, event, gate, gated=gated, inside=inside)
         if gate is None:
             return Admitted(event)
-        if event.command == "start":  # and a question with it
-            return self._stay(conversation, event, gate) if inside else self._begin(conversation, event, True)
         if inside and latest is None and gate.ttl is not None:
             return self._begin(conversation, event, True)  # for its silence to be counted
         if inside:
             return self._stay(conversation, event, gate)
+        # A question behind the command; or the settings have changed, and who was outside is so no more.
+        if event.command == "start" or (gate.always and not expired):
+            return self._begin(conversation, event, True)
         if not expired:
             return Admitted(gate.outside)
         if gate.always:
@@ -100,9 +101,7 @@ class Doors:
                 mine = sa.and_(sessions.c.conversation == conversation, sessions.c.turn == latest.turn)
                 self._connection.execute(sa.update(sessions).where(mine).values(seen_at=self._now))
 
-    def _command(
-        self, conversation: str, event: Inbound, gate: Gate | None, *, gated: bool, inside: bool
-    ) -> Admitted:
+    def _command(self, conversation: str, event: Inbound, gate: Gate | None, *, gated: bool, inside: bool) -> Admitted:
         match event.command:
             case "start" if not gated:
                 return Admitted(event, "open")
@@ -131,7 +130,10 @@ class Doors:
         return self._latest[conversation]
 
     def _expired(self, conversation: str, latest: _Latest | None, gate: Gate) -> bool:
-        """Silence counts from the last word of either side, and not while an answer is being made."""
+        """Silence counts from the last word of either side, and not while an answer is being made.
+
+        The person's is what the session has seen; ours is the last answer, and not what people said to each other.
+        """
         if latest is None or gate.ttl is None or self._now - latest.seen_at <= gate.ttl:
             return False
         said = self._connection.execute(_SAID, {"talk": conversation}).scalar()
@@ -158,7 +160,7 @@ _LATEST = (
 )
 _SAID = (
     sa.select(messages.c.said_at)
-    .where(messages.c.conversation == _TALK)
+    .where(messages.c.conversation == _TALK, messages.c.role == "assistant")
     .order_by(messages.c.turn.desc(), messages.c.id.desc())
     .limit(1)
 )
