@@ -12,7 +12,7 @@ from chatferry.plain import RULE
 from chatferry.words import Words
 
 _MOST = 8
-"""Answers in one message at most; more of them wait for the next."""
+"""Answers in one message at most; more of them, and those for whose links there is no room, wait for the next."""
 _WORTH = 120
 """Below this room an answer is not even begun: its link says as much."""
 _BETWEEN = f"\n\n{RULE}\n\n"
@@ -35,7 +35,7 @@ def compose(
     later = words.ready_later.replace("{link}", link(pending)) if pending else ""
     groups = [(turn, list(of)) for turn, of in groupby(pieces, key=lambda piece: piece.turn)][:_MOST]
     answers = [
-        "\n\n".join([*([words.earlier] if asked and turn != asked else []), *(piece.message.text for piece in of)])
+        "\n\n".join([*([words.earlier] if asked and turn != asked else []), *(_whole(piece, caps) for piece in of)])
         for turn, of in groups
     ]
     rests = [words.rest_here.replace("{link}", link(turn)) for turn, _ in groups]
@@ -43,32 +43,34 @@ def compose(
     def size(said: str) -> int:
         return text.length(said, caps.measure)
 
+    shortest = [_shorter(answer, rest, size) for answer, rest in zip(answers, rests, strict=True)]
+    while groups and size(_BETWEEN.join([*shortest[: len(groups)], *filter(None, [later])])) > caps.limit:
+        groups.pop()
     said: list[str] = []
     ids: list[int] = []
     for place, (_, of) in enumerate(groups):
         # Whatever follows keeps the room for its link, unless it fits as it is.
-        behind = [
-            _shorter(answer, rest, size) for answer, rest in zip(answers[place + 1 :], rests[place + 1 :], strict=True)
-        ]
+        behind = shortest[place + 1 : len(groups)]
         room = caps.limit - size(_BETWEEN.join([*said, "", *behind, *filter(None, [later])]))
-        best = _fitting(answers[place], rests[place], room, caps)
-        if best is None:
-            break
-        said.append(best)
+        said.append(_fitting(answers[place], rests[place], room, caps))
         ids += [piece.id for piece in of]
     return _BETWEEN.join([*said, *filter(None, [later])]), tuple(ids)
+
+
+def _whole(piece: Piece, caps: Capabilities) -> str:
+    """A piece as something else may follow it."""
+    said = piece.message.text.rstrip()
+    return text.closed(said).rstrip() if caps.markdown else said
 
 
 def _shorter(answer: str, rest: str, size: Callable[[str], int]) -> str:
     return answer if size(answer) < size(rest) else rest
 
 
-def _fitting(answer: str, rest: str, room: int, caps: Capabilities) -> str | None:
-    """As much of an answer as there is room for; None where not even its link has any."""
+def _fitting(answer: str, rest: str, room: int, caps: Capabilities) -> str:
+    """As much of an answer as there is room for, which is enough for its link."""
     if text.length(answer, caps.measure) <= room:
         return answer
     left = room - text.length(f"\n\n{rest}", caps.measure)
-    if left >= _WORTH:
-        cut = text.first(answer, left, caps.measure)
-        return f"{cut.piece if cut else answer}\n\n{rest}"
-    return rest if text.length(rest, caps.measure) <= room else None
+    cut = text.first(answer, left, caps.measure) if left >= _WORTH else None
+    return f"{cut.piece}\n\n{rest}" if cut else rest

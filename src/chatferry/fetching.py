@@ -53,7 +53,8 @@ def _one_reply(connection: sa.Connection, op: Reply) -> str | None:
     said: str | None = connection.execute(sa.select(turns.c.reply).where(mine).with_for_update()).scalar()
     if said is not None:
         return said
-    waits = sa.and_(outbox.c.id.in_(op.pieces), outbox.c.sent_at.is_(None))
+    # One that somebody is just sending may be out.
+    waits = sa.and_(outbox.c.id.in_(op.pieces), outbox.c.sent_at.is_(None), outbox.c.attempt.is_(None))
     found = connection.execute(
         sa.select(outbox.c.turn)
         .join(turns, turns.c.id == outbox.c.turn)

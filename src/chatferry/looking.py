@@ -184,12 +184,12 @@ class Looking:
         return Standing(row.id, row.state in ("due", "doing"), row.reply)
 
     async def parked(self, conversation: str) -> list[Piece]:
-        """What was answered in a conversation, to its commands too, and could not be sent."""
+        """What was answered in a conversation, to its commands too, could not be sent, and is not just being sent."""
         query = (
             sa.select(outbox.c.id, outbox.c.turn, outbox.c.message)
             .join(turns, turns.c.id == outbox.c.turn)
             .where(outbox.c.conversation.in_((conversation, express_key(conversation))))
-            .where(outbox.c.sent_at.is_(None), state_is("parked"))
+            .where(outbox.c.sent_at.is_(None), outbox.c.attempt.is_(None), state_is("parked"))
             .order_by(outbox.c.id)
         )
         return [Piece(row.id, row.turn, rows.MESSAGE.decode(row.message)) for row in await self._rows(query)]
