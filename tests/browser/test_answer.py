@@ -186,6 +186,18 @@ async def test_an_answer_full_of_traps_does_nothing(stack: Stack, hand: Phone) -
     assert hand.faults == []
 
 
+async def test_an_answer_in_another_language_says_so_as_soon_as_it_can(stack: Stack, hand: Phone) -> None:
+    stack.model.reply = lambda _: "こんにちは、元気ですか？"
+    stack.model.plans.append(Pause((1,)))
+    turn = await say(stack, "hello")
+    await stack.model.hanging.wait()
+    await hand.page.goto(link(stack, "a", turn))
+    await hand.page.locator("html[lang=en] #answer[lang=ja]", has_text="こ").wait_for()
+    stack.model.release.set()
+    await hand.shows("done")
+    await hand.page.locator("#answer[lang=ja]").wait_for()
+
+
 async def test_times_are_the_readers_own(stack: Stack, browser: Browser) -> None:
     turn = await asked(stack, "hello")
     async with phone(browser, stack.url, timezone_id="Asia/Taipei") as hand:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import re
 import sqlite3
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -337,3 +339,8 @@ async def test_no_token_is_in_the_log(stack: Stack, capfd: pytest.CaptureFixture
     await ended(stack, turn)
     out, err = capfd.readouterr()
     assert url.rpartition("/")[2][12:] not in out + err
+
+
+def test_what_pages_are_made_with_is_loaded_with_the_first_page() -> None:
+    program = "import sys, chatferry.web.app; print([n for n in ('jinja2', 'nh3') if n in sys.modules])"
+    assert subprocess.check_output([sys.executable, "-c", program], text=True) == "[]\n"  # noqa: S603

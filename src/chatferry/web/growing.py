@@ -1,6 +1,7 @@
 """An answer that grows, as server-sent events: each tells what has changed on its page.
 
-    message  {"from": 2, "blocks": ["<p>…"], "state": "growing", "note": "…"}   from block 2 on, these and no others
+    message  from block `from` on, these `blocks` and no others; the `state`, and a `note` that says it;
+             `lang`, where the answer's language is not the page's
     end      the same, for the last time
     beat     nothing has changed for a while, and we are still there
 
@@ -20,13 +21,13 @@ import msgspec
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from chatferry.assistant import Assistant
 from chatferry.clock import Clock
 from chatferry.errors import Unavailable
 from chatferry.feed import Feed, Tail
 from chatferry.ledger import Ledger
 from chatferry.looking import Shown
-from chatferry.web.showing import View, look, view
-from chatferry.words import Words
+from chatferry.web.showing import View, look, tongue, view
 
 PACE = 0.4
 """Seconds between two events, at least."""
@@ -45,6 +46,7 @@ class Change(msgspec.Struct):
     blocks: tuple[str, ...]
     state: str
     note: str
+    lang: str | None
 
 
 class Growing(Response):
@@ -56,7 +58,7 @@ class Growing(Response):
     def __init__(
         self,
         turn: int,
-        words: Words,
+        assistant: Assistant,
         ledger: Ledger,
         feed: Feed,
         clock: Clock,
@@ -69,7 +71,7 @@ class Growing(Response):
         # A stream has no length; Starlette has put that of the empty body.
         self.raw_headers = [(name, value) for name, value in self.raw_headers if name != b"content-length"]
         self._turn = turn
-        self._words = words
+        self._assistant = assistant
         self._ledger = ledger
         self._feed = feed
         self._clock = clock
@@ -98,7 +100,7 @@ class Growing(Response):
             async for seen, blocks in views:
                 event = b""
                 if before is None or blocks != before or seen.state != told:
-                    event = _event(seen, blocks, before or ())
+                    event = _event(seen, blocks, before or (), tongue(seen.answer, self._assistant))
                 elif self._clock.now() - spoke >= SILENCE:
                     event = b"event: beat\ndata:\n\n"
                 if event:
@@ -119,7 +121,7 @@ class Growing(Response):
                 turn = shown.turn
                 tail = self._feed.tail(turn)
             text = tail.text
-            seen = view(shown, text, self._words)
+            seen = view(shown, text, self._assistant.words)
             began = time.monotonic()
             rendered = await asyncio.to_thread(blocks, seen.answer)
             yield seen, rendered
@@ -146,11 +148,11 @@ class Growing(Response):
             return None
 
 
-def _event(seen: View, blocks: tuple[str, ...], before: tuple[str, ...]) -> bytes:
+def _event(seen: View, blocks: tuple[str, ...], before: tuple[str, ...], lang: str | None) -> bytes:
     same = 0
     while same < min(len(blocks), len(before)) and blocks[same] == before[same]:
         same += 1
-    change = Change(same, blocks[same:], seen.state, seen.note)
+    change = Change(same, blocks[same:], seen.state, seen.note, lang)
     return b"%bdata: %b\n\n" % (b"event: end\n" if seen.final else b"", msgspec.json.encode(change))
 
 

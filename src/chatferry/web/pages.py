@@ -116,7 +116,7 @@ class _Pages:
             return Response(status_code=429, headers={**_HEADERS, **RETRY_AFTER})
         return Growing(
             turn,
-            its.assistant.words,
+            its.assistant,
             gateway.ledger,
             gateway.feed,
             gateway.clock,

@@ -33,15 +33,26 @@
 
   function apply(change) {
     var follow = near();
-    while (answer.children.length > change.from) {
+    var place = change.from;
+    change.blocks.forEach(function (html) {
+      var fresh = element(html);
+      var old = answer.children[place];
+      // What has not changed stays, and with it what the reader has marked or scrolled.
+      if (!old) {
+        answer.appendChild(fresh);
+      } else if (!old.isEqualNode(fresh)) {
+        answer.replaceChild(fresh, old);
+      }
+      place += 1;
+    });
+    while (answer.children.length > place) {
       answer.removeChild(answer.lastElementChild);
     }
-    change.blocks.forEach(function (html) {
-      var block = element(html);
-      if (block) {
-        answer.appendChild(block);
-      }
-    });
+    if (change.lang === null) {
+      answer.removeAttribute("lang");
+    } else {
+      answer.lang = change.lang;
+    }
     if (!(says.state === "stopping" && change.state === "growing")) {
       tell(change.state, change.note);
     }
