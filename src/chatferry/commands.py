@@ -86,9 +86,11 @@ class Commands:
 
 
 def notice(words: Words, session: SessionSettings | None) -> str:
-    """What stands before the first answer after a pause, where no command is needed to go on; may be empty."""
+    """What stands before the first answer after a pause: that we begin anew, or how to; may be empty."""
     if session is None or session.ttl is None:
         return ""
+    if not session.always:
+        return _expired(words, session)
     return words.session_renewed.replace("{time}", span(session.ttl, words))
 
 

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from chatferry.assistant import Assistant, Staff
 from chatferry.channels.base import Channel
 from chatferry.clock import Clock
-from chatferry.commands import Commands
+from chatferry.commands import Commands, notice
 from chatferry.config import SessionSettings
 from chatferry.links import Links
 from chatferry.model import Inbound, Text, Turn, says
@@ -34,12 +34,14 @@ class Desk:
         if event.kind != "message" or event.message is None or event.context is not None or assistant is None:
             return event, None
         said, session = event.message.text, assistant.settings.session
-        gate = self._gate(channel, event, session) if session else None
+        gate = self._gate(channel, event, assistant, session) if session else None
         command = self._commands.read(said, session)
-        if command is not None and command.rest:  # begins a session, and asks at once
+        if command is not None and command.name == "start":
+            asked = [Text(command.rest)] if command.rest else []
             files = [part for part in event.message.parts if not isinstance(part, Text)]
-            asked = replace(event.message, parts=(Text(command.rest), *files))
-            return replace(event, command=command.name, message=asked), gate
+            if asked or files:  # begins a session, and asks at once
+                message = replace(event.message, parts=(*asked, *files))
+                return replace(event, command=command.name, message=message), gate
         if command is not None:
             return replace(event, kind="command", command=command.name), gate
         if found := self._replies.find(said, channel.name):
@@ -58,10 +60,19 @@ class Desk:
         link = self._links.history(turn.id, self._clock.now())
         return self._commands.answer(inbound.command, turn.finish, assistant.words, settings.session, link)
 
-    def _gate(self, channel: Channel, event: Inbound, session: SessionSettings) -> Gate:
+    def notice(self, turn: Turn, assistant: Assistant) -> str:
+        """What stands before the answer to whoever comes first after a session that ended by silence; may be empty."""
+        if not turn.inbound.expired:
+            return ""
+        if turn.inbound.kind == "message" and turn.inbound.reply:
+            return turn.inbound.reply
+        return notice(assistant.words, assistant.settings.session)
+
+    def _gate(self, channel: Channel, event: Inbound, assistant: Assistant, session: SessionSettings) -> Gate:
         outside: Inbound | None
         if session.outside in self._staff:
-            outside = replace(event, assistant=session.outside)
+            # Whoever answers there knows nothing of this session.
+            outside = replace(event, assistant=session.outside, reply=notice(assistant.words, session))
         elif session.outside != "ignore":
             outside = replace(event, kind="command", command="reply", reply=session.outside)
         else:

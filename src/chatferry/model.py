@@ -144,7 +144,7 @@ class Inbound(msgspec.Struct, frozen=True, omit_defaults=True):
     command: str = ""
     """What a `command` asks for, by the name that it has in `commands`; or which prepared answer it gets."""
     reply: str = ""
-    """The prepared answer, where the command is one."""
+    """The prepared answer, where the command is one; or what stands before the answer where a session has `expired`."""
     expired: bool = False
     """The session before this ended by silence, and the person has not been told yet."""
     also: tuple[Inbound, ...] = ()

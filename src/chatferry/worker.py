@@ -14,7 +14,6 @@ from chatferry import prompt
 from chatferry.assistant import Staff
 from chatferry.channels.base import Channel, briefing, editing
 from chatferry.clock import Clock
-from chatferry.commands import notice
 from chatferry.delivery import Delivery
 from chatferry.desk import Desk
 from chatferry.engines.base import Delta, Done, Restart
@@ -185,7 +184,7 @@ class Worker:
         held.turn = await self._ledger.answered(
             held.turn,
             outcome.answer or says("assistant", ""),
-            _pieces(held, outcome),
+            _pieces(held, outcome, self._desk.notice(held.turn, held.assistant)),
             drafts=held.drafts,
             finish=outcome.finish,
             model=outcome.model,
@@ -217,8 +216,9 @@ class Worker:
         """Take the messages that wait behind this one along, where the assistant is told to."""
         if held.assistant.settings.busy == "queue" or not held.channel.caps.batch:
             return
-        # One that has its answer already, because it is only sent again, keeps it.
-        others = [turn for turn in await self._ledger.waiting(held.turn, "message") if turn.answer is None]
+        # One that has its answer already, because it is only sent again, keeps it; one that was stopped gets none.
+        waiting = await self._ledger.waiting(held.turn, "message")
+        others = [turn for turn in waiting if turn.answer is None and not turn.stopped]
         if others:
             # What was said in a later session is not answered in this one.
             sections = await self._ledger.sections(held.turn.conversation, held.turn.id, others[-1].id)
@@ -371,8 +371,8 @@ def _outcome(asked: _Asked, text: str, held: Held) -> Outcome:
     return Outcome(says("assistant", text), done.finish, done.usage, done.model)
 
 
-def _pieces(held: Held, outcome: Outcome) -> list[Message]:
-    """The messages in which the answer goes out; one that was stopped while it grew says so."""
+def _pieces(held: Held, outcome: Outcome, notice: str) -> list[Message]:
+    """The messages in which the answer goes out, behind a notice; one that was stopped while it grew says so."""
     if not held.channel.caps.batch or (held.turn.inbound.kind == "message" and held.turn.inbound.said is None):
         return []
     text = outcome.answer.text if outcome.answer is not None else ""
@@ -380,8 +380,8 @@ def _pieces(held: Held, outcome: Outcome) -> list[Message]:
         return []  # whoever stopped it has read it where it grew
     if outcome.finish == "stopped" and held.drafts:
         text = f"{closed(text.rstrip())}…{held.assistant.words.stopped}"
-    if held.turn.inbound.expired and text:
-        text = f"{notice(held.assistant.words, held.assistant.settings.session)}\n\n{text}"
+    if notice and text:
+        text = f"{notice}\n\n{text}"
     return held.layout.pieces(text)
 
 
