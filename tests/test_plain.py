@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatferry.plain import LONGEST, plain
+from chatferry.plain import DENSE, LONGEST, plain
 
 # fmt: off
 marks = st.sampled_from([
@@ -107,3 +107,10 @@ def test_nesting_beyond_reason_leaves_the_text_as_it_is(nested: str) -> None:
 def test_nasty_text_costs_little(unit: str) -> None:
     plain((unit * LONGEST)[:LONGEST])
     assert plain(unit * LONGEST) == unit * LONGEST
+
+
+@pytest.mark.parametrize("unit", ["**a", "[a", "*a **b "])
+def test_a_paragraph_of_nothing_but_marks_stays_as_it_is(unit: str) -> None:
+    """What emphasis and links cost grows with the square of their marks."""
+    assert plain(unit * (DENSE + 1)) == unit * (DENSE + 1)
+    assert plain(f"**bold**\n\n{'*b* c ' * (DENSE // 2)}").startswith("bold")

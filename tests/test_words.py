@@ -46,8 +46,8 @@ def test_sentences_take_exactly_what_is_put_into_them(language: Language) -> Non
         "session_ended": ["start"],
         "session_expired": ["time", "start"],
         "session_renewed": ["time"],
-        **dict.fromkeys(("seconds", "minutes", "hours", "days"), ["number"]),
-        **dict.fromkeys(LINKED, ["link"]),
+        **{key: ["number"] for key in ("seconds", "minutes", "hours", "days")},
+        **{key: ["link"] for key in LINKED},
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest
@@ -18,10 +19,15 @@ LONGEST = 50_000
 CELLS = 5_000
 """A text that could make a table of more cells stays as it is: each row is filled up to the width of the first."""
 
+DENSE = 2_000
+"""A text stays as it is that has more marks of emphasis or links in one paragraph."""
+
 PHONE = 32
 """Columns that a phone shows in one line: a wider table is told row by row."""
 
 RULE = "———"
+_MARKS = re.compile(r"[*_~\[]+")
+_PARAGRAPH = re.compile(r"\n\s*\n")
 
 
 def plain(markdown: str) -> str:
@@ -38,13 +44,18 @@ def plain(markdown: str) -> str:
 
 
 def parsed(markdown: str) -> list[Token] | None:
-    """None for a text beyond reason: it is too long, makes too large a table, or is nested like nobody's prose."""
-    if len(markdown) > LONGEST or _cells(markdown) > CELLS:
+    """None for a text beyond reason: too long, of too large a table, full of marks, or nested like nobody's prose."""
+    if len(markdown) > LONGEST or _cells(markdown) > CELLS or _dense(markdown):
         return None
     from chatferry.markdown import NESTING, parser  # 40 ms that only those pay who send to an app without Markdown
 
     tokens = parser().parse(markdown)
     return None if any(token.level >= NESTING - 2 for token in tokens) else tokens
+
+
+def _dense(markdown: str) -> bool:
+    """Has one of its paragraphs more marks than anybody's? What they cost grows with their square."""
+    return any(sum(1 for _ in _MARKS.finditer(part)) > DENSE for part in _PARAGRAPH.split(markdown))
 
 
 def _cells(markdown: str) -> int:

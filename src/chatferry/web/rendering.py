@@ -31,11 +31,8 @@ HIGHLIGHTED = 20_000
 """Characters of code that are coloured; more stay black."""
 _PATIENCE = 0.2
 """Seconds after which a piece of code stays black: some lexers take long over some texts."""
-_DENSE = 4_000
-"""Marks in one paragraph that are followed up: what they cost grows with their square."""
 _RAW = 4_000
 """Characters, or a line more, in one block of a text that is shown as it is."""
-_MARKS = re.compile(r"[*_~\[]+")
 _TASK = re.compile(r"\[([ xX])\] (?=\S)")
 _BREAK = re.compile(r"&lt;br ?/?&gt;", re.IGNORECASE)
 # What may be in an address and can be nothing else, up to the last sign that is not the sentence's.
@@ -76,7 +73,7 @@ def blocks(markdown: str) -> tuple[str, ...]:
     text = markdown if len(markdown) <= LONGEST else f"{markdown[:LONGEST]}…"
     # Half a character, which no HTML can hold, would be an error further down.
     text = text.encode("utf-8", "replace").decode()
-    tokens = None if _dense(text) else parsed(text)
+    tokens = parsed(text)
     if tokens is None:
         return tuple(_clean(f'<div class="raw">{escape(part)}</div>') for part in _raw(text))
     pen = _Pen()
@@ -107,10 +104,6 @@ def _options() -> OptionsDict:
     from chatferry.markdown import parser
 
     return parser().options
-
-
-def _dense(text: str) -> bool:
-    return any(sum(1 for _ in _MARKS.finditer(part)) > _DENSE for part in re.split(r"\n\s*\n", text))
 
 
 def _top(tokens: Sequence[Token]) -> Iterator[list[Token]]:
