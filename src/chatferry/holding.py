@@ -68,10 +68,11 @@ class Holding:
         standing = await self._ledger.standing(accepted.turn)
         while standing.reply is None and standing.open and self._clock.now() < held.at + hold.seconds:
             tail = self._feed.tail(standing.turn)
+            ending = tail.ended  # as only those are that a process which ends gives out
             standing = await self._ledger.standing(accepted.turn)  # it may have ended before we had its tail
             if not standing.open:
                 break
-            if tail.ended or left.is_set():  # this process ends, or nobody listens
+            if ending or left.is_set():  # this process ends, or nobody listens
                 return None
             until = held.at + hold.seconds - self._clock.now()
             pause = self._clock.sleep(min(_LOOK, hold.seconds / 9, max(until, 0.0)))
