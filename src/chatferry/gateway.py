@@ -54,9 +54,17 @@ class Gateway:
     """Everything of one process, wired. Made by `open_gateway`."""
 
     def __init__(
-        self, settings: Settings, clock: Clock, database: Database, http: aiohttp.ClientSession, links: Links
+        self,
+        settings: Settings,
+        clock: Clock,
+        database: Database,
+        http: aiohttp.ClientSession,
+        links: Links,
+        *,
+        alone: bool,
     ) -> None:
         self.settings = settings
+        self._alone = alone
         self.clock = clock
         self.metrics = Metrics()
         self.feed = Feed()
@@ -78,6 +86,7 @@ class Gateway:
             channels=self.channels,
             staff=self.staff,
             desk=self.desk,
+            alone=alone,
         )
         self.intake = Intake(self.ledger, self.dispatcher, self.metrics, self.desk, end=self.worker.stop)
         self.holding = Holding(self.ledger, self.feed, links, clock)
@@ -86,7 +95,9 @@ class Gateway:
     async def work(self, stop: asyncio.Event) -> None:
         """Answer until `stop`; then what runs has `server.drain` seconds to end, and the rest is for the next start."""
         async with asyncio.TaskGroup() as group:
-            leases = group.create_task(self.worker.keep_leases(), name="leases")
+            keeping = [group.create_task(self.worker.keep_leases(), name="leases")]
+            if not self._alone:
+                keeping.append(group.create_task(self.worker.heed(), name="stops"))
             ears = [
                 group.create_task(channel.listen(partial(self.intake.accept, channel)), name=f"ears of {channel.name}")
                 for channel in self.channels.values()
@@ -105,7 +116,8 @@ class Gateway:
                 answering.cancel()
                 await asyncio.wait([answering])
             self.feed.close()
-            leases.cancel()
+            for task in keeping:
+                task.cancel()
 
 
 @contextlib.asynccontextmanager
@@ -124,7 +136,7 @@ async def open_gateway(
             await migrate(database)
             async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
                 links = Links(await signing_key(database), settings.pages.ttl, settings.server.public_url)
-                gateway = Gateway(settings, clock or SystemClock(), database, http, links)
+                gateway = Gateway(settings, clock or SystemClock(), database, http, links, alone=alone)
                 async with gateway.ledger.open():
                     if alone and (freed := await gateway.ledger.adopt()):
                         log.info("going on with turns that were cut off", turns=freed)

@@ -124,6 +124,7 @@ class Ledger(Looking):
             turn,
             columns={
                 "answer": rows.dump(answer),
+                "partial": None,
                 "answered_at": self._clock.now(),
                 "first_token_at": first_token_at,
                 "finish": finish,
@@ -138,6 +139,10 @@ class Ledger(Looking):
             ),
         )
         return msgspec.structs.replace(turn, answer=answer, finish=finish, error=error)
+
+    async def saying(self, turn: Turn, text: str) -> None:
+        """So much has been said of the answer: for those who read along in other processes."""
+        await self._change(turn, columns={"partial": text})
 
     async def briefed(self, turn: Turn, inbound: Inbound, before: Sequence[Message]) -> None:
         """Keep what the platform told beside the event: the inbound with it, and what was said before we came."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from typing import Any
 
 import msgspec
@@ -70,6 +70,8 @@ class Shown(msgspec.Struct, frozen=True):
     answer: Message | None
     finish: str
     stopped: bool
+    partial: str
+    """What has been said of an answer that is not kept yet, where the process that makes it tells the others."""
 
 
 class Said(msgspec.Struct, frozen=True):
@@ -172,6 +174,11 @@ class Looking:
             return None
         return found[0].id, rows.INBOUND.decode(found[0].inbound), [row.receipt for row in found]
 
+    async def stopped(self, among: Collection[int]) -> list[int]:
+        """Those of these turns that somebody told us to stop."""
+        query = sa.select(turns.c.id).where(turns.c.id.in_(among), turns.c.stopped)
+        return [row.id for row in await self._rows(query)]
+
     # ── for requests that wait, and for pages ────────────────────────────────────────────────────────────────
 
     async def standing(self, turn: int) -> Standing:
@@ -197,12 +204,12 @@ class Looking:
     async def shown(self, turn: int) -> Shown | None:
         """A turn as its page shows it; None where there is none."""
         fields = (turns.c.id, turns.c.channel, turns.c.conversation, turns.c.kind, turns.c.state, turns.c.accepted_at,
-                  turns.c.inbound, turns.c.answer, turns.c.finish, turns.c.stopped)  # fmt: skip
+                  turns.c.inbound, turns.c.answer, turns.c.finish, turns.c.stopped, turns.c.partial)  # fmt: skip
         for row in await self._rows(sa.select(*fields).where(turns.c.id == turn)):
             inbound, answer = rows.INBOUND.decode(row.inbound), rows.MESSAGE.decode(row.answer) if row.answer else None
             talk = conversation_key(row.channel, inbound.conversation)
             return Shown(row.id, row.channel, talk, row.kind, row.state, row.accepted_at, inbound, answer, row.finish,
-                         row.stopped)  # fmt: skip
+                         row.stopped, row.partial or "")  # fmt: skip
         return None
 
     async def said(self, conversation: str, before: int | None = None, limit: int = _PAGE) -> list[Said]:

@@ -59,6 +59,8 @@ turns = sa.Table(
     sa.Column("deliveries", sa.Integer, nullable=False, server_default=sa.text("1")),
     # What the open request of the event was answered with: the same again, if the platform asks again.
     sa.Column("reply", sa.Text),
+    # What has been said of an answer that is not kept yet, for those who read along in other processes.
+    sa.Column("partial", sa.Text),
     # The same event twice is the same row, however often and wherever it is delivered.
     sa.UniqueConstraint("channel", "event", name="turns_event"),
     sqlite_autoincrement=True,

@@ -32,6 +32,9 @@ log = structlog.get_logger(__name__)
 _PACE = 0.25
 """Seconds between two looks at a stream that nobody reads along: half the cost of a token is noticing it."""
 
+_TELLING = 1.0
+"""Seconds between two times that other processes are told how far an answer is, and asked what is to stop."""
+
 
 class Worker:
     """Handles conversations for a dispatcher. One worker for a process, any number of turns at a time."""
@@ -48,8 +51,10 @@ class Worker:
         channels: Mapping[str, Channel],
         staff: Staff,
         desk: Desk,
+        alone: bool = True,
         lease: float = 60.0,
     ) -> None:
+        """alone: nobody reads along in another process."""
         self._ledger = ledger
         self._delivery = delivery
         self._growth = growth
@@ -59,6 +64,7 @@ class Worker:
         self._channels = channels
         self._staff = staff
         self._desk = desk
+        self._alone = alone
         self._lease = lease
         self._held: dict[int, Held] = {}
 
@@ -98,6 +104,16 @@ class Worker:
                 if turn.id in self._held:
                     log.warning("lease lost", turn=turn.id)
                     self._held[turn.id].drop()
+
+    async def heed(self) -> None:
+        """Stop what other processes were told to stop, until cancelled."""
+        while True:
+            await self._clock.sleep(_TELLING)
+            try:
+                for turn in await self._ledger.stopped(list(self._held)) if self._held else ():
+                    self.stop(turn)
+            except Unavailable as fault:
+                log.error("not known what is to stop", error=str(fault))
 
     def stop(self, turn: int) -> None:
         """Stop the model of a turn that runs here; what it had said stands."""
@@ -249,13 +265,14 @@ class Worker:
                 shown = (
                     group.create_task(self._growth.show(held, held.channel, tail)) if editing(held.channel) else None
                 )
+                telling = None if self._alone or not caps.pages else group.create_task(self._tell(held, tail))
                 held.asking = group.create_task(self._stream(held, tail, asked))
                 if held.stopped:  # while we were preparing
                     held.asking.cancel()
                 await asyncio.wait([held.asking])
                 held.made.set()
-                if typing is not None:
-                    typing.cancel()
+                for courtesy in filter(None, (typing, telling)):
+                    courtesy.cancel()
                 for task in (company, shown):
                     if task is not None:
                         await task  # not cut off: an edit on its way must not arrive after the last one
@@ -285,6 +302,15 @@ class Worker:
         except Fault as fault:
             asked.fault = fault
             log.warning("model failed", turn=held.turn.id, assistant=held.assistant.name, error=str(fault))
+
+    async def _tell(self, held: Held, tail: Tail) -> None:
+        """Keep what is said, as it grows, where the pages that other processes show can read it."""
+        told = ""
+        while True:
+            await tail.grown(told)
+            told = tail.text
+            await self._ledger.saying(held.turn, told)
+            await self._clock.sleep(_TELLING)
 
     async def _history(self, held: Held) -> AsyncIterator[Message]:
         """What was said, newest first, by people with names."""

@@ -15,6 +15,7 @@ from chatferry.config import AssistantSettings, ModelSettings, ServerSettings, S
 from chatferry.simulator.model import Break, ModelSimulator
 from chatferry.simulator.serving import serving
 from chatferry.simulator.wechat import WeChatSimulator
+from chatferry.words import words
 from tests.scenarios.support import until
 from tests.stack import gateway_on
 
@@ -83,3 +84,25 @@ async def test_the_link_opens_on_either_process_and_what_was_read_there_is_not_s
         assert "echo: hello" in await page(world.urls[0])
         await world.wechat.say("ann", "and more")
         assert [seen.text for seen in await world.wechat.seen("ann", 2)][1:] == ["echo: and more"]
+
+
+async def test_an_answer_grows_and_is_stopped_on_the_page_of_a_process_that_does_not_make_it(postgres: str) -> None:
+    async with two_processes(postgres) as world, aiohttp.ClientSession() as browser:
+        world.model.plans.append(Break("hang", after=2, held=True))
+        await world.wechat.say("ann", "one two three")
+        [link] = await world.wechat.seen("ann", 1)
+        page = f"{world.urls[1]}/a/{link.text.split('/a/')[1]}"
+
+        async def shows(text: str) -> None:
+            async with asyncio.timeout(5):
+                while True:
+                    async with browser.get(page) as answer:
+                        if text in await answer.text():
+                            return
+
+        await shows("<p>echo: one</p>")
+        async with browser.post(f"{page}/stop") as answer:
+            assert answer.status == 200
+        await shows(words("zh-CN").page_stopped)
+        await shows("<p>echo: one</p>")
+        assert world.model.cancelled == 1

@@ -121,7 +121,7 @@ class Growing(Response):
                 turn = shown.turn
                 tail = self._feed.tail(turn)
             text = tail.text
-            seen = view(shown, text, self._assistant.words)
+            seen = view(shown, text or shown.partial, self._assistant.words)
             began = time.monotonic()
             rendered = await asyncio.to_thread(blocks, seen.answer)
             yield seen, rendered

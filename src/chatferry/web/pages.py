@@ -101,7 +101,7 @@ class _Pages:
 
     async def answer(self, request: Request, its: _Opened) -> Response:
         shown, assistant = its
-        seen = view(shown, self._gateway.feed.tail(shown.turn).text, assistant.words)
+        seen = view(shown, self._gateway.feed.tail(shown.turn).text or shown.partial, assistant.words)
         html = await asyncio.to_thread(_answer, request.path_params["token"], its, seen)
         reading = seen.read and request.method == "GET"
         return HTMLResponse(

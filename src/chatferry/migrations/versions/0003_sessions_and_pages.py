@@ -14,6 +14,7 @@ _ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 def upgrade() -> None:
     op.add_column("turns", sa.Column("deliveries", sa.Integer(), server_default=sa.text("1"), nullable=False))
     op.add_column("turns", sa.Column("reply", sa.Text()))
+    op.add_column("turns", sa.Column("partial", sa.Text()))
     op.create_table(
         "sessions",
         sa.Column("conversation", sa.Text(), nullable=False),
