@@ -108,11 +108,11 @@ answers = st.lists(st.tuples(st.integers(1, 6), st.lists(texts.filter(str.strip)
     answers,
     st.sampled_from([0, 90]),
     st.sampled_from(["chars", "utf16", "utf8", "escaped"]),
-    st.integers(250, 1500),
+    st.integers(350, 1500),
     st.sampled_from([0, 3]),
     st.sampled_from(LANGUAGES),
 )
-@example([(1, ["x" * 100 + " " * 500])], 0, "chars", 300, 0, "en")
+@example([(1, ["x" * 100 + " " * 500])], 0, "chars", 350, 0, "en")
 @example([(turn, ["word " * 200]) for turn in range(1, 7)], 90, "utf8", 400, 0, "zh-TW")
 def test_a_message_holds_what_it_says_it_holds(
     given_: list[tuple[int, list[str]]], pending: int, measure: Measure, limit: int, asked: int, language: Language
@@ -139,3 +139,16 @@ def test_a_message_holds_what_it_says_it_holds(
     for address in re.finditer("https://", said):
         before = said[: address.start()]
         assert closed(before) == before, "no link is in a block of code"
+
+
+def test_where_nobody_can_reach_our_pages_whole_pieces_go_out_and_the_others_wait() -> None:
+    caps = Capabilities(limit=30, pages=True)
+    waiting = pieces((1, "a" * 30), (1, "b" * 10), (1, "c" * 10), (2, "d" * 30))
+    rounds = []
+    while waiting:
+        said, ids = compose(waiting, 7, caps, WORDS, None, asked=2)
+        rounds.append(said)
+        waiting = waiting[len(ids) :]
+    assert rounds == ["a" * 30, f"{'b' * 10}\n\n{'c' * 10}", "d" * 30]
+    assert compose(pieces((1, "one"), (2, "two")), 0, caps, WORDS, None) == ("one\n\n———\n\ntwo", (1, 2))
+    assert compose([], 7, caps, WORDS, None) == ("", ())

@@ -10,7 +10,7 @@ import pytest
 from chatferry.database import Database
 from chatferry.holding import Held, Reply
 from chatferry.ledger import Ledger
-from chatferry.model import APOLOGY, Inbound
+from chatferry.model import APOLOGY, Inbound, says
 from chatferry.testing import ManualClock
 from tests.open_requests import HOLD, ROOM, WORDS, Process, another
 
@@ -204,3 +204,15 @@ async def test_without_an_address_short_answers_are_said_all_the_same(ledger: Le
     held = await here.comes("e1")
     await here.answers("one")
     assert await here.said(held) == "one"
+
+
+async def test_and_long_ones_come_piece_by_piece_with_what_is_asked_next(ledger: Ledger, clock: ManualClock) -> None:
+    here = Process(ledger, clock, base=None)
+    await here.comes("e1")
+    turn = await here.claims()
+    parts = [says("assistant", letter * 600) for letter in "ab"]
+    await ledger.finish(await ledger.answered(turn, says("assistant", "ab"), parts), state="parked")
+    assert await here.said(await here.comes("e1")) == "a" * 600
+    last = await here.comes("e2", at=clock.now() - 12)
+    assert await here.said(last) == "b" * 600, "and no link that leads nowhere"
+    assert await here.said(await here.comes("e3", at=clock.now() - 12)) == ""

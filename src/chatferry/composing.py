@@ -23,15 +23,18 @@ def compose(
     pending: int,
     caps: Capabilities,
     words: Words,
-    link: Callable[[int], str],
+    link: Callable[[int], str] | None,
     *,
     asked: int = 0,
 ) -> tuple[str, tuple[int, ...]]:
     """The text for these pieces, in their order, and the ids of those that go out with it or are reached by its links.
 
-    pending: the turn of which only the link can be given yet, or 0. link: the address of a turn's page. asked: the turn
-    that is being answered, where answers of earlier ones are to be told apart from its own.
+    pending: the turn of which only the link can be given yet, or 0. link: the address of a turn's page; None where
+    nobody knows how people reach our pages. asked: the turn that is being answered, where answers of earlier ones are
+    to be told apart from its own.
     """
+    if link is None:
+        return _unlinked(pieces, caps)
     later = words.ready_later.replace("{link}", link(pending)) if pending else ""
     groups = [(turn, list(of)) for turn, of in groupby(pieces, key=lambda piece: piece.turn)][:_MOST]
     answers = [
@@ -55,6 +58,18 @@ def compose(
         said.append(_fitting(answers[place], rests[place], room, caps))
         ids += [piece.id for piece in of]
     return _BETWEEN.join([*said, *filter(None, [later])]), tuple(ids)
+
+
+def _unlinked(pieces: Sequence[Piece], caps: Capabilities) -> tuple[str, tuple[int, ...]]:
+    """As many pieces as fit, each of which does alone; the others have to wait."""
+    said = ""
+    for place, piece in enumerate(pieces):
+        between = "" if place == 0 else "\n\n" if piece.turn == pieces[place - 1].turn else _BETWEEN
+        longer = f"{said}{between}{piece.message.text.rstrip()}"
+        if place and text.length(longer, caps.measure) > caps.limit:
+            return said, tuple(piece.id for piece in pieces[:place])
+        said = longer
+    return said, tuple(piece.id for piece in pieces)
 
 
 def _whole(piece: Piece, caps: Capabilities) -> str:

@@ -105,7 +105,8 @@ class Holding:
             waiting = await self._ledger.parked(conversation)
             waiting.sort(key=lambda piece: piece.turn == standing.turn)  # what was finished earlier goes ahead
             pending = standing.turn if standing.open else 0
-            composed, pieces = compose(waiting, pending, channel.caps, words, link, asked=standing.turn)
+            reach = link if self._links.base is not None else None
+            composed, pieces = compose(waiting, pending, channel.caps, words, reach, asked=standing.turn)
             said = await self._ledger.replied(turn, composed, pieces)
             if said is not None:
                 return Reply(said, turn, pieces if said == composed else ())
