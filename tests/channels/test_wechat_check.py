@@ -68,7 +68,7 @@ async def test_an_address_that_is_not_on_the_list_is_named_with_where_to_put_it(
     fault = told["credentials"]
     assert not fault.ok
     assert "127.0.0.1" in fault.detail
-    assert "IP白名单: add 127.0.0.1" in fault.mend
+    assert "IP 白名单: add 127.0.0.1" in fault.mend
     assert "answers" not in told
     world.sim.fail(STABLE, Fault(40164, "in other words"))
     assert "the address from which" in (await found(world))["credentials"].mend

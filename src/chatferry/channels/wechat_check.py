@@ -14,7 +14,8 @@ from chatferry.model import Finding
 if TYPE_CHECKING:
     from chatferry.config import WeChatSettings
 
-PLACE = "at https://mp.weixin.qq.com under 设置与开发, 基本配置"
+PLACE = "at https://developers.weixin.qq.com/platform, 我的业务, 公众号, 基础信息"
+"""Before it moved: mp.weixin.qq.com, 设置与开发, 基本配置."""
 _CODES = "https://developers.weixin.qq.com/doc/offiaccount/Getting_Started/Global_Return_Code.html"
 _NOBODY = "chatferry-check"
 """No openid: a message to it goes nowhere, and its refusal shows whether we may send at all."""
@@ -45,7 +46,7 @@ def _credentials(app_id: str, told: Token) -> Finding:
     subject = "credentials"
     if told.errcode == NOT_LISTED:
         ip = seen_from(told)
-        mend = f"{PLACE}, IP白名单: add {ip or 'the address from which this machine reaches the internet'}"
+        mend = f"{PLACE}, API IP 白名单: add {ip or 'the address from which this machine reaches the internet'}"
         return Finding(False, subject, f"WeChat knows no such caller as {ip or 'us'}: {told}", mend)
     if told.errcode in WRONG_ID:
         return Finding(False, subject, f"`app_id` is wrong: {told}", f"copy the AppID (开发者ID) {PLACE}")
@@ -80,12 +81,12 @@ def _hook(hook_url: str | None) -> Finding:
     subject = "server URL"
     if hook_url is None:
         mend = 'CHATFERRY_PUBLIC_URL=https://..., or public_url = "https://..." in [server]'
-        detail = "our public address is not set, so there can be no links to answers that take long"
+        detail = "our public address is not set; links to long answers go by the address that WeChat calls"
         return Finding(True, subject, detail, mend)
     if urlsplit(hook_url).port not in (None, 80, 443):
         return Finding(False, subject, f"{hook_url}: WeChat calls the ports 80 and 443 only", "put a proxy before it")
     mend = (
-        f"see {PLACE}, 服务器配置: the URL must be this one, 令牌(Token) must be `token`, and it must be 启用; "
+        f"see {PLACE}, 域名与消息推送配置: the URL must be this one, 令牌(Token) must be `token`, and it must be 启用; "
         "EncodingAESKey must be `aes_key` unless the mode is 明文模式"
     )
     return Finding(True, subject, f"{hook_url}; whether WeChat reaches it, only WeChat can tell", mend)
