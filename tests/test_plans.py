@@ -109,6 +109,7 @@ async def talks(ledger: Ledger, clock: ManualClock) -> None:
     await ledger.gather(turn, await ledger.pending("talk:room"), "there")
     await ledger.standing(turn.id)
     await ledger.shown(turn.id)
+    await ledger.finish(turn, state="failed")
     assert await ledger.said("talk:room", before=turn.id, limit=5)
     assert [message async for message in ledger.history("quiet:room", opened)]
 

@@ -9,7 +9,7 @@ import pytest
 
 from chatferry.database import Database
 from chatferry.ledger import Ledger
-from chatferry.model import says
+from chatferry.model import APOLOGY, says
 from chatferry.sessions import Gate
 from chatferry.testing import ManualClock
 from tests.talking import (
@@ -203,6 +203,20 @@ async def test_silence_counts_from_the_answer(ledger: Ledger, clock: ManualClock
     clock.advance(TTL * 0.9)
     assert (await inbound(ledger, await takes(ledger, asks("e2"), gate()))).kind == "message"
     await answers(ledger)
+    clock.advance(TTL + 1)
+    assert (await inbound(ledger, await takes(ledger, asks("e3"), gate()))).command == "expired"
+
+
+@pytest.mark.parametrize("finish", [APOLOGY, "stopped"])
+async def test_silence_counts_from_an_apology_or_a_stop_too(ledger: Ledger, clock: ManualClock, finish: str) -> None:
+    await begins(ledger)
+    await takes(ledger, asks("e1"), gate())
+    clock.advance(TTL * 2)
+    turn = await ledger.answered(await claimed(ledger), says("assistant", ""), [], finish=finish)
+    await ledger.finish(turn, [says("user", "hi")] if finish == "stopped" else [])
+    clock.advance(TTL * 0.9)
+    assert (await inbound(ledger, await takes(ledger, asks("e2"), gate()))).kind == "message"
+    await ledger.finish(await claimed(ledger))
     clock.advance(TTL + 1)
     assert (await inbound(ledger, await takes(ledger, asks("e3"), gate()))).command == "expired"
 

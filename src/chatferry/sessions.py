@@ -151,6 +151,15 @@ class Doors:
         return ids, next((row.id for row in found if row.state == "doing"), 0)
 
 
+def heard(connection: sa.Connection, conversation: str, turn: int, now: float) -> None:
+    """A turn ended without words that are remembered, such as an apology: silence counts from here all the same."""
+    latest = sa.select(sa.func.max(sessions.c.turn)).where(
+        sessions.c.conversation == conversation, sessions.c.turn <= turn
+    )
+    mine = sa.and_(sessions.c.conversation == conversation, sessions.c.turn == latest.scalar_subquery())
+    connection.execute(sa.update(sessions).where(mine).values(seen_at=now))
+
+
 _TALK: sa.BindParameter[str] = sa.bindparam("talk")
 _LATEST = (
     sa.select(sessions.c.turn, sessions.c.open, sessions.c.seen_at)

@@ -17,7 +17,10 @@ from chatferry.errors import LeaseLost
 from chatferry.fetching import complete
 from chatferry.model import APOLOGY, Attempt, Message, Piece, Receipt, Turn
 from chatferry.rows import BEFORE, INBOUND, TURN, dump, insert, turn_of
+from chatferry.sessions import heard
 from chatferry.tables import OPEN, messages, outbox, state_is, turns
+
+_ENDS = ("done", "failed", "parked")
 
 
 class Claim(msgspec.Struct, frozen=True):
@@ -142,6 +145,9 @@ def _change(connection: sa.Connection, operations: Sequence[Change]) -> list[Lea
     _sent(connection, ours)
     _remember(connection, ours)
     for op in ours:
+        asked = op.turn.inbound.kind == "message" and op.turn.inbound.context is None
+        if asked and op.columns.get("state") in _ENDS and not any(said.role == "assistant" for said in op.remember):
+            heard(connection, op.turn.conversation, op.turn.id, op.now)
         if op.abandon[0]:
             parked = sa.and_(turns.c.id.in_(op.abandon[0]), state_is("parked"))
             connection.execute(sa.update(turns).where(parked).values(state="failed", error=op.abandon[1]))
