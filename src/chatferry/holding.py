@@ -102,7 +102,9 @@ class Holding:
             return self._links.answer(turn, now) or ""
 
         while True:
-            waiting = await self._ledger.parked(conversation)
+            parked = await self._ledger.parked(conversation)
+            # What was asked later, a command that stopped this answer say, has a request of its own.
+            waiting = [piece for piece in parked if piece.turn <= max(turn, standing.turn)]
             waiting.sort(key=lambda piece: piece.turn == standing.turn)  # what was finished earlier goes ahead
             pending = standing.turn if standing.open else 0
             reach = link if self._links.base is not None else None
