@@ -80,7 +80,7 @@ async def test_an_answer_that_was_read_on_its_page_does_not_come_again(tmp_path:
         await world.answers(gateway)
         assert (await page(url)).state == "done"
         await state(gateway, 1, "done")
-        await world.wechat.say("ann", "two")
+        await world.say("ann", "two")
         assert world.screen()[1:] == ["echo: two"]
 
 
@@ -93,7 +93,7 @@ async def test_an_answer_that_grew_on_its_page_before_somebodys_eyes_does_not_co
             await reader.all()
             assert reader.state == "done"
         await state(gateway, 1, "done")
-        await world.wechat.say("ann", "two")
+        await world.say("ann", "two")
         assert world.screen()[1:] == ["echo: two"]
 
 
@@ -105,10 +105,10 @@ async def test_an_answer_that_nobody_read_comes_ahead_of_the_next(tmp_path: Path
         if looked:
             assert (await page(url)).state == "growing"
         await world.answers(gateway)
-        await world.wechat.say("ann", "two")
+        await world.say("ann", "two")
         assert world.screen()[1:] == [together(earlier("echo: one"), "echo: two")]
         assert world.asked() == ["one", "echo: one", "two"]
-        await world.wechat.say("ann", "three")
+        await world.say("ann", "three")
         assert world.screen()[2:] == ["echo: three"]
         assert {entry.state for entry in await ended(gateway, 3)} == {"done"}
 
@@ -126,7 +126,7 @@ async def test_several_answers_that_nobody_read_come_in_their_order(tmp_path: Pa
         assert first == later(first)
         assert second == together(earlier("echo: one"), later(second))
         await world.answers(gateway, 2)
-        await world.wechat.say("ann", "three")
+        await world.say("ann", "three")
         assert world.screen()[2:] == [together(earlier("echo: two"), "echo: three")]
 
 
@@ -208,7 +208,7 @@ async def test_while_the_first_answer_is_not_there_the_second_message_has_a_link
         assert (await page(link(second))).state == "waiting"
         await world.answers(gateway, 1)
         await world.answers(gateway, 2)
-        await world.wechat.say("ann", "three")
+        await world.say("ann", "three")
         assert world.screen()[2:] == [together(earlier("echo: one"), earlier("echo: two"), "echo: three")]
 
 
@@ -218,7 +218,7 @@ async def test_while_the_first_answer_is_not_there_the_second_message_has_a_link
 async def test_an_answer_that_just_fits_has_no_link(tmp_path: Path) -> None:
     async with wechat_world(tmp_path) as world, world.gateway():
         world.model.reply = lambda _: "好" * 682 + "a!"
-        await world.wechat.say("ann", "one")
+        await world.say("ann", "one")
         assert world.screen() == ["好" * 682 + "a!"]
         assert len(world.screen()[0].encode()) == 2048
 
@@ -227,7 +227,7 @@ async def test_an_answer_that_just_fits_has_no_link(tmp_path: Path) -> None:
 async def test_what_does_not_fit_is_on_the_page(tmp_path: Path, answer: str) -> None:
     async with wechat_world(tmp_path) as world, world.gateway() as gateway:
         world.model.reply = lambda asked: answer if asked == "one" else "short"
-        await world.wechat.say("ann", "one")
+        await world.say("ann", "one")
         [said] = world.screen()
         begins, more = said.split("\n\n")
         assert more == rest(said)
@@ -235,7 +235,7 @@ async def test_what_does_not_fit_is_on_the_page(tmp_path: Path, answer: str) -> 
         assert 1500 < len(said.encode()) <= 2048
         assert (await page(link(said))).answer == answer
         await state(gateway, 1, "done")
-        await world.wechat.say("ann", "two")
+        await world.say("ann", "two")
         assert world.screen()[1:] == ["short"]
 
 
@@ -243,7 +243,7 @@ async def test_code_is_cut_between_its_lines_and_whole_on_the_page(tmp_path: Pat
     lines = [f"print({number})  # 第{number}行" for number in range(200)]
     async with wechat_world(tmp_path) as world, world.gateway():
         world.model.reply = lambda _: "这样写：\n\n```python\n" + "\n".join(lines) + "\n```\n\n就好。"
-        await world.wechat.say("ann", "one")
+        await world.say("ann", "one")
         [said] = world.screen()
         begins, more = said.rsplit("\n\n", 1)
         assert more == rest(said)
@@ -261,13 +261,13 @@ async def test_a_long_answer_that_nobody_read_leaves_room_for_the_next(tmp_path:
         world.model.reply = lambda asked: "长" * 3000 if asked == "one" else f"echo: {asked}"
         url = await too_late(world)
         await world.answers(gateway)
-        await world.wechat.say("ann", "two")
+        await world.say("ann", "two")
         said = world.screen()[1]
         assert said.startswith(earlier("长长长"))
         assert said.endswith(together(rest(said), "echo: two"))
         assert len(said.encode()) <= 2048
         assert (await page(url)).answer == (await page(link(said))).answer == "长" * 3000
-        await world.wechat.say("ann", "three")
+        await world.say("ann", "three")
         assert world.screen()[2:] == ["echo: three"]
 
 
@@ -282,12 +282,12 @@ async def test_encrypted_accounts_end_to_end(tmp_path: Path, mode: str) -> None:
         world.gateway() as gateway,
     ):
         assert await wechat.check()
-        await wechat.say("ann", "明文")
-        delivery = await wechat.say("ann", "/help")
+        await world.say("ann", "明文")
+        delivery = await world.say("ann", "/help")
         assert "<Encrypt>" in delivery.attempts[0].body.decode()
         url = await too_late(world, words="two")
         await world.answers(gateway, 3)
-        await wechat.say("ann", "three")
+        await world.say("ann", "three")
         assert world.screen()[0] == "echo: 明文"
         assert world.screen()[1].startswith(WORDS.help)
         assert world.screen()[3:] == [together(earlier("echo: two"), "echo: three")]
@@ -346,7 +346,7 @@ async def test_a_platform_that_hangs_up_early_gets_the_answer_in_its_next_call(t
 async def test_what_was_answered_is_answered_the_same_if_the_platform_asks_again(tmp_path: Path) -> None:
     """Its call had been cut off just as we answered, so that nobody has seen it."""
     async with wechat_world(tmp_path) as world, world.gateway():
-        first = await world.wechat.say("ann", "one")
+        first = await world.say("ann", "one")
         again = await world.wechat.deliver(first.fields)
         assert again.attempts[0].body.replace(b" ", b"") == first.attempts[0].body.replace(b" ", b"")
         assert len(world.model.requests) == 1
@@ -376,12 +376,12 @@ async def test_what_we_do_not_know_is_taken_in_silence(tmp_path: Path) -> None:
             assert [attempt.body for attempt in delivery.attempts] == [b"success"]
         fields = event(wechat, "ann", "") | {"MsgType": "hologram", "MsgId": 1}
         assert [attempt.body for attempt in (await wechat.deliver(fields)).attempts] == [b"success"]
-        assert world.seen() == await gateway.ledger.entries() == []
+        assert (world.seen(), await gateway.ledger.entries()) == ([], [])
 
 
 async def test_nothing_is_called_that_the_account_may_not(tmp_path: Path) -> None:
     async with wechat_world(tmp_path) as world, world.gateway():
-        await world.wechat.say("ann", "one")
+        await world.say("ann", "one")
         assert world.wechat.calls == []
         seen: list[Seen] = world.seen()
         assert [one.via for one in seen] == ["passive"]

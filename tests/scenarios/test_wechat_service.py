@@ -8,7 +8,7 @@ import pytest
 
 from chatferry.simulator.wechat import WeChatSimulator
 from chatferry.simulator.wechat_records import Fault
-from tests.scenarios.support import ended
+from tests.scenarios.support import ended, until
 from tests.scenarios.wechat_support import (
     HOLD,
     SEND,
@@ -40,7 +40,7 @@ def chapters(letters: str) -> str:
 async def test_the_call_is_answered_at_once_and_the_answer_follows(tmp_path: Path) -> None:
     async with wechat_world(tmp_path, wechat=verified()) as world, world.gateway() as gateway:
         world.slow()
-        delivery = await world.wechat.say("ann", "one")
+        delivery = await world.say("ann", "one")
         assert [attempt.body for attempt in delivery.attempts] == [b"success"]
         await world.until(lambda: world.wechat.typing("ann"))
         await world.passes(40)
@@ -52,22 +52,25 @@ async def test_the_call_is_answered_at_once_and_the_answer_follows(tmp_path: Pat
         assert len(world.model.requests) == 1
 
 
-async def test_typing_shows_as_long_as_wechat_lets_it(tmp_path: Path) -> None:
+async def test_typing_is_shown_for_as_long_as_wechat_lets_us(tmp_path: Path) -> None:
+    """Not while it shows already, and not long after a person's last word."""
     async with wechat_world(tmp_path, wechat=verified()) as world, world.gateway() as gateway:
         world.slow()
-        await world.wechat.say("ann", "one")
-        for shown in range(1, 4):
-            await world.until(lambda shown=shown: len([c for c in world.calls(TYPING) if c.status]) >= shown)
-            await world.passes(17.0 * 0.9)
-        assert [call.errcode for call in world.calls(TYPING)[:3]] == [0, 0, 45080]
-        await world.answers(gateway, 1, "done")
+        await world.say("ann", "one")
+        await world.thinking()
+        await until(lambda: 45080 in {call.errcode for call in world.calls(TYPING) if call.status}, world.clock)
+        shown = [call.errcode for call in world.calls(TYPING)]
+        assert set(shown) == {0, 45080}
+        assert shown[0] == 0
+        world.model.release.set()
+        await turn(gateway, 1, "done")
         assert world.screen() == ["echo: one"]
 
 
 async def test_what_fits_the_allowance_comes_whole(tmp_path: Path) -> None:
     async with wechat_world(tmp_path, wechat=verified()) as world, world.gateway() as gateway:
         world.model.reply = lambda _: chapters("abcde")
-        await world.wechat.say("ann", "one")
+        await world.say("ann", "one")
         await turn(gateway, 1, "done")
         assert world.screen() == [letter * 2048 for letter in "abcde"]
         assert world.wechat.allowance("ann") == 0
@@ -76,7 +79,7 @@ async def test_what_fits_the_allowance_comes_whole(tmp_path: Path) -> None:
 async def test_the_last_message_of_the_allowance_tells_where_the_rest_is(tmp_path: Path) -> None:
     async with wechat_world(tmp_path, wechat=verified()) as world, world.gateway() as gateway:
         world.model.reply = lambda asked: chapters("abcdefgh") if asked == "one" else "short"
-        await world.wechat.say("ann", "one")
+        await world.say("ann", "one")
         await turn(gateway, 1, "done")
         *whole, last = world.screen()
         assert whole == [letter * 2048 for letter in "abcd"]
@@ -84,7 +87,7 @@ async def test_the_last_message_of_the_allowance_tells_where_the_rest_is(tmp_pat
         assert last.endswith(rest(last))
         assert len(last.encode()) <= 2048
         assert (await page(link(last))).answer.split() == [letter * 2048 for letter in "abcdefgh"]
-        await world.wechat.say("ann", "two")
+        await world.say("ann", "two")
         await turn(gateway, 2, "done")
         assert world.screen()[5:] == ["short"]
 
@@ -92,10 +95,10 @@ async def test_the_last_message_of_the_allowance_tells_where_the_rest_is(tmp_pat
 async def test_an_answer_for_which_there_is_no_leave_comes_with_the_next_message(tmp_path: Path) -> None:
     async with wechat_world(tmp_path, wechat=verified()) as world, world.gateway() as gateway:
         world.wechat.fail(SEND, Fault(errcode=45047))
-        await world.wechat.say("ann", "one")
+        await world.say("ann", "one")
         await turn(gateway, 1, "parked")
         assert world.seen() == []
-        await world.wechat.say("ann", "two")
+        await world.say("ann", "two")
         await turn(gateway, 2, "done")
         assert world.screen() == ["echo: one", "echo: two"]
         assert {entry.state for entry in await ended(gateway, 2)} == {"done"}
@@ -106,10 +109,10 @@ async def test_an_answer_whose_allowance_ends_in_its_middle_goes_on_with_the_nex
     async with wechat_world(tmp_path, wechat=verified()) as world, world.gateway() as gateway:
         world.model.reply = lambda asked: chapters("abcd") if asked == "one" else "short"
         world.wechat.fail(SEND, Fault(), Fault(), Fault(errcode=45047))
-        await world.wechat.say("ann", "one")
+        await world.say("ann", "one")
         await turn(gateway, 1, "parked")
         assert world.screen() == ["a" * 2048, "b" * 2048]
-        await world.wechat.say("ann", "two")
+        await world.say("ann", "two")
         await turn(gateway, 2, "done")
         assert world.screen()[2:] == ["c" * 2048, "d" * 2048, "short"]
 
@@ -117,13 +120,13 @@ async def test_an_answer_whose_allowance_ends_in_its_middle_goes_on_with_the_nex
 async def test_an_answer_that_was_read_on_its_page_needs_no_leave(tmp_path: Path) -> None:
     async with wechat_world(tmp_path, wechat=verified()) as world, world.gateway() as gateway:
         world.wechat.fail(SEND, Fault(errcode=45047))
-        await world.wechat.say("ann", "one")
+        await world.say("ann", "one")
         entry = await turn(gateway, 1, "parked")
         url = gateway.links.answer(entry.id, world.clock.now())
         assert url
         assert (await page(url)).answer == "echo: one"
         await turn(gateway, 1, "done")
-        await world.wechat.say("ann", "two")
+        await world.say("ann", "two")
         await turn(gateway, 2, "done")
         assert world.screen() == ["echo: two"]
 
@@ -135,7 +138,7 @@ async def test_one_token_does_for_many_messages_and_for_the_next_process(tmp_pat
     async with wechat_world(tmp_path, wechat=verified()) as world:
         for place in (1, 2):
             async with world.gateway() as gateway:
-                await world.wechat.say("ann", f"{place}")
+                await world.say("ann", f"{place}")
                 await turn(gateway, place, "done")
         assert world.screen() == ["echo: 1", "echo: 2"]
         assert len(world.calls(STABLE)) == 1
@@ -143,10 +146,10 @@ async def test_one_token_does_for_many_messages_and_for_the_next_process(tmp_pat
 
 async def test_a_token_that_was_taken_back_is_renewed_once(tmp_path: Path) -> None:
     async with wechat_world(tmp_path, wechat=verified()) as world, world.gateway() as gateway:
-        await world.wechat.say("ann", "one")
+        await world.say("ann", "one")
         await turn(gateway, 1, "done")
         world.wechat.tokens.revoke()
-        await world.wechat.say("ann", "two")
+        await world.say("ann", "two")
         await turn(gateway, 2, "done")
         assert world.screen() == ["echo: one", "echo: two"]
         assert len(world.calls(STABLE)) == 2
@@ -154,10 +157,10 @@ async def test_a_token_that_was_taken_back_is_renewed_once(tmp_path: Path) -> No
 
 async def test_a_token_is_renewed_before_it_ends(tmp_path: Path) -> None:
     async with wechat_world(tmp_path, wechat=verified()) as world, world.gateway() as gateway:
-        await world.wechat.say("ann", "one")
+        await world.say("ann", "one")
         await turn(gateway, 1, "done")
         await world.passes(7200 - 120)
-        await world.wechat.say("ann", "two")
+        await world.say("ann", "two")
         await turn(gateway, 2, "done")
         assert {call.errcode for call in world.calls(SEND) + world.calls(TYPING)} == {0}
         assert len(world.calls(STABLE)) == 2
@@ -167,7 +170,7 @@ async def test_a_token_is_renewed_before_it_ends(tmp_path: Path) -> None:
 async def test_what_passes_is_tried_again(tmp_path: Path, fault: Fault) -> None:
     async with wechat_world(tmp_path, wechat=verified()) as world, world.gateway() as gateway:
         world.wechat.fail(SEND, fault)
-        await world.wechat.say("ann", "one")
+        await world.say("ann", "one")
         await ended(gateway, 1, world.clock, turn=1.0)
         assert world.screen() == ["echo: one"]
         assert len(world.model.requests) == 1
@@ -177,7 +180,7 @@ async def test_an_answer_whose_sending_is_in_doubt_is_there_at_least_once(tmp_pa
     """Nobody can tell a message that was sent from one that was not: rather twice than never."""
     async with wechat_world(tmp_path, wechat=verified()) as world, world.gateway() as gateway:
         world.wechat.fail(SEND, Fault(drop=True, done=True))
-        await world.wechat.say("ann", "one")
+        await world.say("ann", "one")
         await ended(gateway, 1, world.clock, turn=0.5)
         assert world.screen() == ["echo: one"] * 2
         assert len(world.model.requests) == 1
@@ -186,13 +189,13 @@ async def test_an_answer_whose_sending_is_in_doubt_is_there_at_least_once(tmp_pa
 async def test_who_unsubscribed_meanwhile_gets_nothing_and_blocks_nobody(tmp_path: Path) -> None:
     async with wechat_world(tmp_path, wechat=verified()) as world, world.gateway() as gateway:
         world.slow()
-        await world.wechat.say("ann", "one")
+        await world.say("ann", "one")
         await world.thinking()
         delivery = await world.wechat.unsubscribe("ann")
         assert [attempt.body for attempt in delivery.attempts] == [b"success"]
         world.model.release.set()
         await turn(gateway, 1, "parked")
-        await world.wechat.say("bob", "two")
+        await world.say("bob", "two")
         await turn(gateway, 2, "done")
         assert (world.screen(), world.screen("bob")) == ([], ["echo: two"])
 
@@ -203,13 +206,13 @@ async def test_who_unsubscribed_meanwhile_gets_nothing_and_blocks_nobody(tmp_pat
 async def test_an_account_that_may_not_send_is_found_out_with_its_first_message(tmp_path: Path) -> None:
     async with wechat_world(tmp_path, channel={"mode": "auto"}) as world:
         async with world.gateway():
-            await world.wechat.say("ann", "one")
+            await world.say("ann", "one")
             [seen] = world.seen()
             assert (seen.via, seen.call, seen.text) == ("passive", 1, "echo: one")
             assert [call.errcode for call in world.calls(SEND)] == [48001]
-            await world.wechat.say("ann", "two")
+            await world.say("ann", "two")
         async with world.gateway():
-            await world.wechat.say("bob", "three")
+            await world.say("bob", "three")
             assert world.screen() == ["echo: one", "echo: two"]
             assert world.screen("bob") == ["echo: three"]
         assert len(world.calls(SEND)) == 1
@@ -231,12 +234,12 @@ async def test_a_slow_first_answer_of_such_an_account_comes_in_a_later_call(tmp_
 async def test_an_account_that_may_send_is_found_out_with_its_first_message(tmp_path: Path) -> None:
     async with wechat_world(tmp_path, wechat=verified(), channel={"mode": "auto"}) as world:
         async with world.gateway() as gateway:
-            delivery = await world.wechat.say("ann", "one")
+            delivery = await world.say("ann", "one")
             await turn(gateway, 1, "done")
             assert [attempt.body for attempt in delivery.attempts] == [b"success"]
         async with world.gateway() as gateway:
             world.slow()
-            delivery = await world.wechat.say("ann", "two")
+            delivery = await world.say("ann", "two")
             assert [attempt.body for attempt in delivery.attempts] == [b"success"]
             await world.until(lambda: world.wechat.typing("ann"))
             await world.answers(gateway, 2, "done")
@@ -253,7 +256,7 @@ async def test_a_slow_first_answer_of_such_an_account_is_said_once(tmp_path: Pat
         assert world.screen() == [later(world.screen()[0])]
         await world.answers(gateway, 1, "done")
         assert world.screen()[1:] == ["echo: one"]
-        await world.wechat.say("ann", "two")
+        await world.say("ann", "two")
         await turn(gateway, 2, "done")
         assert world.screen()[2:] == ["echo: two"]
 
@@ -288,7 +291,7 @@ async def test_who_leaves_and_who_scans_is_owed_nothing(tmp_path: Path) -> None:
     async with wechat_world(tmp_path) as world, world.gateway() as gateway:
         for delivery in (await world.wechat.scan("ann", "poster"), await world.wechat.unsubscribe("ann")):
             assert [attempt.body for attempt in delivery.attempts] == [b"success"]
-        assert world.seen() == await gateway.ledger.entries() == []
+        assert (world.seen(), await gateway.ledger.entries()) == ([], [])
 
 
 @pytest.mark.parametrize("may_send", [False, True])

@@ -41,6 +41,7 @@ TYPING = "/cgi-bin/message/custom/typing"
 STABLE = "/cgi-bin/stable_token"
 
 LIMIT, HOLD, CALLS = 5.0, 4.5, 3
+INSTANT = 0.125
 PATIENCE = 20.0
 """Real seconds after which something is taken for never to come."""
 
@@ -102,6 +103,11 @@ class World:
 
     # ── time ─────────────────────────────────────────────────────────────────────────────────────────────────
 
+    async def say(self, who: str, words: str) -> Delivery:
+        """Somebody writes, and is answered without any time passing."""
+        async with asyncio.timeout(PATIENCE):
+            return await self.wechat.say(who, words)
+
     async def says(self, who: str, words: str) -> Saying:
         """Somebody writes, and the first call is taken; how it goes on is seen as time passes."""
         return await self.begins(lambda: self.wechat.say(who, words))
@@ -124,22 +130,33 @@ class World:
             self._open = [saying for saying in self._open if not saying.task.done()]
             now = self.clock.now()
             stops = [moment for saying in self._open for moment in _moments(saying) if moment > now]
-            self.clock.advance(min([end, *stops]) - now)
+            await self._turns(min([end, *stops]) - now)
             for saying in self._open:
                 await self._settled(saying)
             if self.clock.now() >= end:
                 return
 
+    async def _turns(self, seconds: float) -> None:
+        """Turn the clock, with all asleep who are about to."""
+        for _ in range(5):
+            await asyncio.sleep(0)
+        self.clock.advance(seconds)
+
     async def _settled(self, saying: Saying) -> None:
         """The call that ends now has ended, and the next one is taken."""
-        if self.clock.now() < max(_moments(saying)):
-            if saying.call == CALLS and self.clock.now() >= min(_moments(saying)):
-                await saying.over()  # the last one has an answer in any case
-            return
-        await self.until(lambda: saying.task.done() or len(saying.delivery.attempts) >= saying.call)
-        if not saying.task.done() and saying.call < CALLS:
-            saying.call += 1
-            await self._taken(saying)
+        _, answers, ends = _moments(saying)
+        if saying.call == CALLS and answers <= self.clock.now() < ends:
+            # The last one has an answer in any case. Whoever was about to sleep as the clock was turned sleeps longer.
+            for _ in range(3):
+                await asyncio.wait([saying.task], timeout=0.1)
+                if not saying.task.done():
+                    await self._turns(INSTANT)
+            await saying.over()
+        elif self.clock.now() >= ends:
+            await self.until(lambda: saying.task.done() or len(saying.delivery.attempts) >= saying.call)
+            if not saying.task.done() and saying.call < CALLS:
+                saying.call += 1
+                await self._taken(saying)
 
     async def _taken(self, saying: Saying) -> None:
         """The gateway has the call, and knows which one it is."""
@@ -297,7 +314,7 @@ def event(wechat: WeChatSimulator, who: str, kind: str, **more: str) -> Fields:
     return head | {"CreateTime": int(wechat.clock.now()), "MsgType": "event", "Event": kind} | more
 
 
-def _moments(saying: Saying) -> tuple[float, float]:
-    """When the gateway answers the call that is open at the latest, and when WeChat hangs up."""
+def _moments(saying: Saying) -> tuple[float, float, float]:
+    """When the gateway answers the call that is open at the latest, an instant before, and when WeChat hangs up."""
     start = saying.began + LIMIT * (saying.call - 1)
-    return start + HOLD, start + LIMIT
+    return start + HOLD - INSTANT, start + HOLD, start + LIMIT
