@@ -34,7 +34,8 @@ bench: .venv/.dev ## all measurements (minutes); figures: bench/RESULTS.md
 	@$(BIN)/python -m bench
 
 crash: .venv/.dev ## the crash tests, long: 300 kills
-	@$(BIN)/python -m pytest tests/scenarios/test_crash.py tests/scenarios/test_slack_crash.py --kills 300
+	@$(BIN)/python -m pytest tests/scenarios/test_crash.py tests/scenarios/test_slack_crash.py \
+		tests/scenarios/test_wechat_crash.py --kills 300
 
 clean:
 	rm -rf .venv

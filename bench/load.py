@@ -33,7 +33,7 @@ def webhook(user: int, text: str = "What is the weather like in Taipei today?") 
 
 
 class _Connection(asyncio.Protocol):
-    """Requests in flight on one connection; what comes back has no body, as LINE's hook answers have none."""
+    """Requests in flight on one connection."""
 
     def __init__(self, load: Load) -> None:
         self._load = load
@@ -51,9 +51,16 @@ class _Connection(asyncio.Protocol):
         self._buffer += data
         now = time.perf_counter()
         while (end := self._buffer.find(b"\r\n\r\n")) >= 0:
-            if not self._buffer.startswith(b"HTTP/1.1 200"):
+            head = self._buffer[:end].lower()
+            at = head.find(b"content-length:")
+            whole = end + 4 + (int(head[at + 15 :].split(b"\r\n", 1)[0]) if at >= 0 else 0)
+            if len(self._buffer) < whole:
+                return
+            if not head.startswith(b"http/1.1 200"):
                 self._load.refused += 1
-            self._buffer = self._buffer[end + 4 :]
+            if whole > end + 4:
+                self._load.bodies.append((self._buffer[end + 4 : whole], now))
+            self._buffer = self._buffer[whole:]
             self._load.seconds.append(now - self._begun.popleft())
             self._load.free.append(self)
             self._load.answered.set()
@@ -67,6 +74,8 @@ class Load:
         self._connections = connections
         self.free: deque[_Connection] = deque()
         self.seconds: list[float] = []
+        self.bodies: list[tuple[bytes, float]] = []
+        """What was said in responses, where anything was, and when it came (`time.perf_counter`)."""
         self.refused = 0
         self.answered = asyncio.Event()
 

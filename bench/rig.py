@@ -57,6 +57,7 @@ class Gateway(Process):
 
     url: str
     port: int
+    database: Path
 
     def counter(self, name: str) -> float:
         """The sum of one metric over its labels."""
@@ -119,7 +120,7 @@ def gateway(platform: str, model: str, *, channel: str = LINE, concurrency: int 
         command = [sys.executable, "-m", "chatferry", "serve", "--config", str(config)]
         with log, subprocess.Popen(command, stderr=log) as process:
             try:
-                running = Gateway(process.pid, f"http://127.0.0.1:{port}", port)
+                running = Gateway(process.pid, f"http://127.0.0.1:{port}", port, Path(folder) / "bench.db")
                 _until_up(running.url)
                 yield running
             finally:

@@ -1,0 +1,293 @@
+"""What was written on WeChat, held against what reached people."""
+
+from __future__ import annotations
+
+import html
+import itertools
+import re
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from chatferry.simulator.wechat_records import Seen
+from tests.scenarios.crash import Account
+
+if TYPE_CHECKING:
+    from tests.scenarios.wechat_crash import Ordeal
+
+LINK = re.compile(r"http://\S+/[ah]/[\w-]+")
+RULE = "\n\n———\n\n"
+"""Between two answers in one message."""
+ON_ITS_WAY, UNNOTED = 0.2, 0.5
+"""Seconds after a kill in which what was sent before it can still arrive, and before it in which what arrived may not
+have been noted."""
+LATE = 1.5
+"""Seconds that the model's last word takes to be kept, on a busy machine."""
+
+_ANSWER = re.compile(r"(p\d+ \d+): (\d+)((?: \d+)*)( end)?(?=\s|<|$)")
+_MORE = re.compile(r"((?:\d+ ?)*)(end)?")
+_COMMANDS = {
+    "Everything we have talked about is here:": "/history",
+    "Here is what you can send me:": "/help",
+    "Done: a new conversation begins.": "/clear",
+    "All right, I've stopped.": "/stop",
+    "There is nothing to stop:": "/stop",
+}
+"""How answers to commands begin."""
+_PENDING = "I'm still writing. Your answer appears here:"
+_EARLIER = "(The answer to your earlier question:)\n\n"
+_REST = "The rest is here:"
+
+
+class Answer(NamedTuple):
+    """An answer as it is shown somewhere, or its beginning."""
+
+    words: str
+    whole: bool
+
+
+class Sighting(NamedTuple):
+    """Something on the screen: an answer by its question, or a command's by its name."""
+
+    what: str
+    seen: Seen
+
+
+def answer_in(text: str) -> Answer | None:
+    """The answer in a text, or on a page."""
+    for words, count, numbers, end in _ANSWER.findall(html.unescape(text)):
+        return Answer(words, bool(end) and len(numbers.split()) == int(count))
+    return None
+
+
+class Judge:
+    """Goes through everybody's screen."""
+
+    def __init__(self, trial: Ordeal, rows: Mapping[str, Mapping[str, Any]]) -> None:
+        self._trial = trial
+        self._rows = rows
+        self.figures: Counter[str] = Counter(
+            {
+                "never taken": 0,
+                "stopped": 0,
+                "read on the page alone": 0,
+                "read and told": 0,
+                "lost to the chat": 0,
+                "sent twice": 0,
+                "overtaken": 0,
+                "asked again": 0,
+            }
+        )
+        self.account = Account({})
+        self._read = {one.words for text in trial.opened.values() if (one := answer_in(text)) is not None and one.whole}
+
+    def all(self) -> None:
+        for name in self._trial.said:
+            self._person(name)
+        self._model()
+
+    def _person(self, name: str) -> None:
+        sightings = self._screen(name)
+        questions, commands = Counter[str](), Counter[str]()
+        order: dict[str, int] = {}
+        for delivery, words in self._trial.said[name]:
+            row = self._rows.get(delivery.id)
+            if row is None:
+                self.figures["never taken"] += 1
+                if not delivery.reason:
+                    self.account.lost.append(f"{words!r} was answered and not kept: {delivery}")
+            elif words.startswith("/"):
+                commands[words] += 1
+            elif row["finish"] == "stopped":
+                self.figures["stopped"] += 1
+                order[words] = row["id"]
+            else:
+                questions[words] += 1
+                order[words] = row["id"]
+        seen = Counter(one.what for one in sightings if not one.what.startswith("/"))
+        for words in questions:
+            if not seen[words] and words in self._read:
+                self.figures["read on the page alone"] += 1
+            elif not seen[words] and not self._unheard(name, words):
+                self.account.lost.append(self._story(name, words))
+            elif seen[words] and words in self._read:
+                self.figures["read and told"] += 1
+        for words in seen:
+            if words not in order:
+                self.account.twice.append(f"{name} saw an answer to {words!r}, which is not theirs")
+        self._commands(name, commands, Counter(one.what for one in sightings if one.what.startswith("/")))
+        self._order(name, order, [one for one in sightings if one.what in order])
+
+    # ── the screen ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def _screen(self, name: str) -> list[Sighting]:
+        """What is on it, each thing once; what is there for a second time is judged here."""
+        sightings: list[Sighting] = []
+        before: dict[str, Seen] = {}
+        texts: dict[str, str] = {}
+        last = ""
+        for seen in self._trial.wechat.chats[self._trial.wechat.address(name)]:
+            if seen.via == "notice":
+                continue
+            if seen.via == "custom":
+                earlier = before.get(seen.text)
+                before[seen.text] = seen
+                if earlier is not None and not seen.text.startswith(tuple(_COMMANDS)):
+                    self._again(name, seen.text, earlier)
+                    continue
+            for part in seen.text.split(RULE):
+                what, text = self._part(name, part, last, texts)
+                if not what:
+                    continue
+                if what in texts and text:
+                    self.account.twice.append(f"{self._story(name, what)}\n  once more in {seen}")
+                    continue
+                if not what.startswith("/"):
+                    last = what
+                if text or what.startswith("/"):
+                    sightings.append(Sighting(what, seen))
+                if text:
+                    texts[what] = text
+        for words, text in texts.items():
+            shown = answer_in(text)
+            if shown is None or not shown.whole:
+                self.account.left.append(f"{name} did not see all of {self._story(name, words)}")
+        return sightings
+
+    def _part(self, name: str, part: str, last: str, texts: dict[str, str]) -> tuple[str, str]:
+        """What one part of a message is; and the text of an answer that it begins, from its page where it is cut."""
+        part = part.removeprefix(_EARLIER)
+        for begin, command in _COMMANDS.items():
+            if part.startswith(begin):
+                return command, ""
+        link = LINK.search(part)
+        shown = answer_in(part)
+        page = self._trial.pages.get(link[0], "") if link else ""
+        behind = answer_in(page)
+        if behind is not None and not behind.words.startswith(f"{name} "):
+            self.account.twice.append(f"{name} was given a link to the answer to {behind.words!r}")
+        if part.startswith(_PENDING):
+            return "", ""
+        for begin, command in _COMMANDS.items():
+            if _REST in part and begin in html.unescape(page):
+                return command, ""
+        if _REST in part and behind is not None:
+            if shown is not None and shown.words != behind.words:
+                self.account.bugs.append(f"the rest of {shown.words!r} is said to be {behind.words!r}")
+            whole = _ANSWER.search(html.unescape(page))
+            return behind.words, whole[0] if whole else ""
+        if shown is not None and part.startswith(shown.words):
+            return shown.words, part
+        if last in texts and _MORE.fullmatch(part.strip()):
+            texts[last] += f" {part.strip()}"
+            return "", ""
+        self.account.left.append(f"{name} saw {part[:200]!r}")
+        return "", ""
+
+    def _again(self, name: str, text: str, earlier: Seen) -> None:
+        """Sent twice: the first time, a kill came before that was noted."""
+        if self._cut_off(earlier):
+            self.figures["sent twice"] += 1
+        else:
+            self.account.twice.append(f"{name} got it at {earlier.at} and again: {text[:80]!r}")
+
+    def _commands(self, name: str, owed: Counter[str], seen: Counter[str]) -> None:
+        for command in owed | seen:
+            missing = owed[command] - seen[command]
+            if missing > 0:
+                unheard = sum(row["reply"].count(begin) for row in self._carriers(name) for begin in _begins(command))
+                self.figures["lost to the chat"] += min(missing, unheard)
+                if missing > unheard:
+                    self.account.lost.append(f"{name}: {missing} answers to {command}, {unheard} of them unheard")
+            elif missing < 0:
+                doubles = sum(map(self._cut_off, self._sent(name, command)))
+                self.figures["sent twice"] += min(-missing, doubles)
+                if -missing > doubles:
+                    self.account.twice.append(f"{name}: {-missing} answers to {command} too many")
+
+    def _sent(self, name: str, command: str) -> list[Seen]:
+        screen = self._trial.wechat.chats[self._trial.wechat.address(name)]
+        return [one for one in screen if one.via == "custom" and one.text.startswith(_begins(command))]
+
+    def _cut_off(self, sent: Seen) -> bool:
+        """Did a kill come before it was noted that this is out?"""
+        return self._kill_after(sent.at - ON_ITS_WAY, ON_ITS_WAY + UNNOTED)
+
+    # ── exceptions ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def _carriers(self, name: str) -> list[Mapping[str, Any]]:
+        """The turns of messages of which no call heard the response, though one was written."""
+        rows = [self._rows.get(delivery.id) for delivery, _ in self._trial.said[name] if delivery.reason]
+        return [row for row in rows if row is not None and row["reply"]]
+
+    def _unheard(self, name: str, words: str) -> bool:
+        """Was it in a response that was cut off, and nothing asked for it again? Then the history has it."""
+        if not any(f"{words}:" in row["reply"] for row in self._carriers(name)):
+            return False
+        found = answer_in(self._trial.histories.get(words, "").partition("<article")[2])
+        if found is None or not found.whole:
+            return False
+        self.figures["lost to the chat"] += 1
+        return True
+
+    def _order(self, name: str, order: Mapping[str, int], sightings: list[Sighting]) -> None:
+        for place, late in enumerate(sightings):
+            overtaking = [one for one in sightings[:place] if order[one.what] > order[late.what]]
+            if not overtaking:
+                continue
+            if self._repeated(name, late.seen):
+                self.figures["overtaken"] += 1
+            else:
+                others = "; ".join(f"{one.what!r} in {one.seen}" for one in overtaking)
+                self.account.disorder.append(f"{self._story(name, late.what)}\n  behind {others}")
+
+    def _repeated(self, name: str, seen: Seen) -> bool:
+        """Did a kill cut off an earlier response to the same message?"""
+        for delivery, _ in self._trial.said[name]:
+            if delivery.id == seen.message:
+                return any(one.reason == "unreachable" for one in delivery.attempts[: seen.call - 1])
+        return False
+
+    def _model(self) -> None:
+        """Was it asked again only where a kill came before its answer was kept?"""
+        for words, asked in self._trial.asked_for.items():
+            for before, after in itertools.pairwise(asked):
+                self.figures["asked again"] += 1
+                if not self._kill_after(before.at, min(before.seconds + LATE, after.at - before.at)):
+                    self.account.twice.append(f"the model was asked {words!r} again: {before}, {after}")
+
+    def _kill_after(self, at: float, seconds: float) -> bool:
+        """Was the gateway killed within so many seconds?"""
+        killed = self._trial.killed
+        place = bisect_left(killed, at)
+        return place < len(killed) and killed[place] <= at + seconds
+
+    def _story(self, name: str, words: str) -> str:
+        """What is known of one message."""
+        told = [one for one, said in self._trial.said[name] if said == words]
+        rows = [_short(self._rows[one.id]) for one in told if one.id in self._rows]
+        ids = {row["id"] for row in rows}
+        logged = [entry for entry in self._trial.served.logged() if entry.get("turn") in ids]
+        calls = [[(one.status, round(one.seconds, 2), one.reason, one.body[:60]) for one in d.attempts] for d in told]
+        screen = self._trial.wechat.chats[self._trial.wechat.address(name)]
+        shown = [(one.via, one.at, one.call, _cut(one.text)) for one in screen]
+        return f"{words!r}\n  turns {rows}\n  log {logged}\n  at {[d.at for d in told]} calls {calls}\n  screen {shown}"
+
+
+def _begins(command: str) -> tuple[str, ...]:
+    return tuple(begin for begin, known in _COMMANDS.items() if known == command)
+
+
+def _short(row: Mapping[str, Any]) -> dict[str, Any]:
+    kept = ("id", "state", "finish", "lease", "attempts", "accepted_at", "answered_at", "finished_at", "error", "grant")
+    pieces = [
+        {name: _cut(value) if isinstance(value, str) else value for name, value in piece.items()}
+        for piece in row.get("outbox", [])
+    ]
+    more = {"reply": _cut(row["reply"] or ""), "outbox": pieces}
+    return {name: row[name] for name in (*kept, "deliveries", "stopped")} | more
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= 160 else f"{text[:80]} … {text[-80:]}"
