@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from chatferry.channels.base import Capabilities, Hold
 from chatferry.database import Database
 from chatferry.feed import Feed, Outcome
-from chatferry.holding import Held, Holding, Reply
+from chatferry.holding import Held, Holding
 from chatferry.ledger import Ledger
 from chatferry.links import Links
 from chatferry.model import Inbound, Turn, says
@@ -43,10 +43,10 @@ class Process:
         [accepted] = await self.ledger.accept("board", [inbound])
         return Held(inbound, HOLD, accepted, self.clock.now())
 
-    def waits(self, held: Held) -> asyncio.Task[Reply | None]:
+    def waits(self, held: Held) -> asyncio.Task[str | None]:
         return asyncio.create_task(self.holding.reply(self.board, held, self.left, WORDS))
 
-    async def passes(self, task: asyncio.Task[Reply | None], seconds: float) -> None:
+    async def passes(self, task: asyncio.Task[str | None], seconds: float) -> None:
         """Let the time pass for somebody who waits, as real time would: with looks at the database in between."""
         end = self.clock.now() + seconds
         await self.settles(task)
@@ -54,22 +54,21 @@ class Process:
             self.clock.advance(min(0.1, end - self.clock.now()))
             await self.settles(task)
 
-    async def settles(self, task: asyncio.Task[Reply | None]) -> None:
+    async def settles(self, task: asyncio.Task[str | None]) -> None:
         """Return once it is done, or sleeps."""
         await until(lambda: task.done() or self._sleeps())
 
     def _sleeps(self) -> bool:
         return any(not alarm.done() for _, _, alarm in self.clock._alarms)
 
-    async def hears(self, held: Held) -> Reply | None:
+    async def hears(self, held: Held) -> str | None:
         """What the response says, however long it takes."""
         task = self.waits(held)
         await self.passes(task, 60.0)
         return await task
 
     async def said(self, held: Held) -> str | None:
-        reply = await self.hears(held)
-        return None if reply is None else reply.text
+        return await self.hears(held)
 
     async def claims(self, lane: str = ROOM) -> Turn:
         turn = await self.ledger.claim(lane)

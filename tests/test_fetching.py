@@ -154,7 +154,7 @@ async def test_a_response_that_came_too_late_was_never_said(ledger: Ledger, fini
     earlier, turn = await parks(ledger, "e1", "one"), await parks(ledger, "e2", "two", finish=finish)
     pieces = await waiting(ledger)
     await ledger.replied(turn, "one, two", list(pieces.values()))
-    await ledger.unreplied(turn, list(pieces.values()))
+    await ledger.unreplied(turn, ROOM)
     assert await waiting(ledger) == pieces
     assert [await state(ledger, one) for one in (earlier, turn)] == ["parked", "parked"]
     assert await ledger.standing(turn) == Standing(turn, False, None)
@@ -165,7 +165,7 @@ async def test_a_question_that_is_still_open_stays_so(ledger: Ledger) -> None:
     earlier, turn = await parks(ledger, "e1", "one"), await takes(ledger, "e2")
     pieces = list((await waiting(ledger)).values())
     await ledger.replied(turn, "one, and later", pieces)
-    await ledger.unreplied(turn, pieces)
+    await ledger.unreplied(turn, ROOM)
     assert [await state(ledger, one) for one in (earlier, turn)] == ["parked", "due"]
 
 

@@ -100,7 +100,7 @@ async def talks(ledger: Ledger, clock: ManualClock) -> None:
         parked.append(turn.id)
     pieces = [piece.id for piece in await ledger.parked("talk:room")]
     assert await ledger.replied(parked[0], "said", pieces[:3]) == "said"
-    await ledger.unreplied(parked[0], pieces[:3])
+    await ledger.unreplied(parked[0], "talk:room")
     await ledger.opened(parked[0])
     await ledger.accept("talk", [events["s4"]])
     assert await ledger.halt((await ledger.accept("talk", [events["s4"]]))[0].turn)

@@ -270,6 +270,9 @@ class Delivery:
             batch = [piece for piece in unsent if piece.attempt == attempt]
         else:
             held.turn = await self._ledger.sending(held.turn, batch, attempt)
+        if caps.pages and not (batch := await self._still(held, batch)):
+            held.turn = await self._ledger.unsent(held.turn, (), grant)
+            return []
         try:
             receipts = await self._call(held, batch, grant)
         except TryLater:
@@ -280,6 +283,11 @@ class Delivery:
             held.turn = await self._ledger.unsent(held.turn, batch, void=True)
             return []
         return list(zip(batch, receipts, strict=True))
+
+    async def _still(self, held: Held, batch: Sequence[Piece]) -> list[Piece]:
+        """Those of these pieces that did not go out in the response to a request since we looked."""
+        unsent = {piece.id for piece in await self._ledger.pending(held.turn.conversation)}
+        return [piece for piece in batch if piece.id in unsent]
 
     async def _by_push(self, held: Held, pieces: Sequence[Piece]) -> list[tuple[Piece, Receipt]]:
         key = str(uuid.uuid4())  # kept with the pieces, so that every try of theirs has the same

@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from chatferry.model import APOLOGY
-from chatferry.tables import OPEN, outbox, state_is, turns
+from chatferry.model import APOLOGY, express_key
+from chatferry.tables import OPEN, OUT, outbox, state_is, turns
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -25,10 +25,10 @@ class Reply(msgspec.Struct, frozen=True):
 
 
 class Unreply(msgspec.Struct, frozen=True):
-    """Nobody heard the answer to the request."""
+    """Nobody heard the answer to the request: what went out with it waits again."""
 
     turn: int
-    pieces: tuple[int, ...]
+    conversation: str
 
 
 class Opened(msgspec.Struct, frozen=True):
@@ -65,18 +65,24 @@ def _one_reply(connection: sa.Connection, op: Reply) -> str | None:
     if len(concerned) != len(op.pieces):
         return None
     connection.execute(sa.update(turns).where(mine).values(reply=op.text))
-    connection.execute(sa.update(outbox).where(waits).values(sent_at=op.now))
+    connection.execute(sa.update(outbox).where(waits).values(sent_at=op.now, receipt=_receipt(op.turn)))
     complete(connection, concerned, op.now)
     return op.text
+
+
+def _receipt(turn: int) -> str:
+    """By what a piece is known that went out in the response to a turn's request."""
+    return f"reply {turn}"
 
 
 def _unreply(connection: sa.Connection, operations: Sequence[Unreply]) -> list[None]:
     for op in operations:
         connection.execute(sa.update(turns).where(turns.c.id == op.turn).values(reply=None))
-        mine = outbox.c.id.in_(op.pieces)
-        concerned = connection.execute(sa.update(outbox).where(mine).values(sent_at=None).returning(outbox.c.turn))
-        again = sa.and_(turns.c.id.in_(set(concerned.scalars())), state_is("done", "failed"))
-        connection.execute(sa.update(turns).where(again).values(state="parked"))
+        talk = outbox.c.conversation.in_((op.conversation, express_key(op.conversation)))
+        again = sa.update(outbox).where(talk, outbox.c.receipt == _receipt(op.turn), OUT)
+        concerned = connection.execute(again.values(sent_at=None, receipt="").returning(outbox.c.turn))
+        closed = sa.and_(turns.c.id.in_(set(concerned.scalars())), state_is("done", "failed"))
+        connection.execute(sa.update(turns).where(closed).values(state="parked"))
     return [None] * len(operations)
 
 

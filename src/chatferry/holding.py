@@ -40,14 +40,6 @@ class Held(msgspec.Struct, frozen=True):
     """Unix seconds at which it came."""
 
 
-class Reply(msgspec.Struct, frozen=True):
-    """What the response says; an empty text: that there is nothing to say. The pieces go out with it."""
-
-    text: str
-    turn: int = 0
-    pieces: tuple[int, ...] = ()
-
-
 class Holding:
     """Holds the requests of all channels that can wait."""
 
@@ -57,14 +49,15 @@ class Holding:
         self._links = links
         self._clock = clock
 
-    async def reply(self, channel: Channel, held: Held, left: asyncio.Event, words: Words) -> Reply | None:
-        """Wait for what the response is to say. None: nobody is to be answered, so that the platform asks again.
+    async def reply(self, channel: Channel, held: Held, left: asyncio.Event, words: Words) -> str | None:
+        """Wait for what the response is to say; empty: that there is nothing to say.
 
-        left: set when the platform hangs up. Raises Unavailable.
+        None: it must not be answered, so that the platform asks again. left: set when the platform hangs up.
+        Raises Unavailable.
         """
         accepted, hold = held.accepted, held.hold
         if not accepted.turn:
-            return Reply("")
+            return ""
         standing = await self._ledger.standing(accepted.turn)
         while standing.reply is None and standing.open and self._clock.now() < held.at + hold.seconds:
             tail = self._feed.tail(standing.turn)
@@ -79,30 +72,29 @@ class Holding:
             await first_of(tail.over(), left.wait(), pause)
             standing = await self._ledger.standing(accepted.turn)
         if standing.reply is not None:
-            return Reply(standing.reply, accepted.turn)
+            return standing.reply
         if standing.open and not _last(held):
             return None
         return await self._say(channel, held, words, standing)
 
-    async def heard(self, held: Held, reply: Reply, left: asyncio.Event) -> bool:
+    async def heard(self, channel: Channel, held: Held, left: asyncio.Event) -> bool:
         """Is somebody there for the response? If not, and the platform won't ask again, what is in it waits again."""
         if self._clock.now() < held.at + held.hold.limit and not left.is_set():
             return True
-        if reply.pieces and _last(held):
-            log.warning("answered too late", turn=reply.turn)
-            await self._ledger.unreplied(reply.turn, reply.pieces)
+        if held.accepted.turn and _last(held):
+            log.warning("answered too late", turn=held.accepted.turn)
+            await self._ledger.unreplied(held.accepted.turn, _talk(channel, held))
         return False
 
-    async def _say(self, channel: Channel, held: Held, words: Words, standing: Standing) -> Reply:
+    async def _say(self, channel: Channel, held: Held, words: Words, standing: Standing) -> str:
         """Note what the response says: what waits to be read, and where the answer will be that is not there yet."""
         now, turn = self._clock.now(), held.accepted.turn
-        conversation = conversation_key(channel.name, held.event.conversation)
 
         def link(turn: int) -> str:
             return self._links.answer(turn, now) or ""
 
         while True:
-            parked = await self._ledger.parked(conversation)
+            parked = await self._ledger.parked(_talk(channel, held))
             # What was asked later, a command that stopped this answer say, has a request of its own.
             waiting = [piece for piece in parked if piece.turn <= max(turn, standing.turn)]
             waiting.sort(key=lambda piece: piece.turn == standing.turn)  # what was finished earlier goes ahead
@@ -111,7 +103,11 @@ class Holding:
             composed, pieces = compose(waiting, pending, channel.caps, words, reach, asked=standing.turn)
             said = await self._ledger.replied(turn, composed, pieces)
             if said is not None:
-                return Reply(said, turn, pieces if said == composed else ())
+                return said
+
+
+def _talk(channel: Channel, held: Held) -> str:
+    return conversation_key(channel.name, held.event.conversation)
 
 
 def _last(held: Held) -> bool:

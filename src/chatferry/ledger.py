@@ -66,9 +66,9 @@ class Ledger(Looking):
         said: str | None = await self._commit.submit(fetching.Reply(turn, text, tuple(pieces), self._clock.now()))
         return said
 
-    async def unreplied(self, turn: int, pieces: Sequence[int]) -> None:
+    async def unreplied(self, turn: int, conversation: str) -> None:
         """The response of `replied` came too late for anybody to hear: what went out in it waits again."""
-        await self._commit.submit(fetching.Unreply(turn, tuple(pieces)))
+        await self._commit.submit(fetching.Unreply(turn, conversation))
 
     async def opened(self, turn: int) -> None:
         """The answer was read on its page: where it waits to be delivered, it does not any more."""

@@ -227,7 +227,8 @@ def _attempt(connection: sa.Connection, changes: Sequence[Change]) -> None:
         for piece in op.attempt[0]
     ]
     if rows:
-        update = sa.update(outbox).where(outbox.c.id == sa.bindparam("_id"))
+        # One that went out in the response to a request is out.
+        update = sa.update(outbox).where(outbox.c.id == sa.bindparam("_id"), outbox.c.sent_at.is_(None))
         connection.execute(update.values(attempt=sa.bindparam("_attempt")), rows)
     if void := [piece for op in changes if op.attempt[1] is None for piece in op.attempt[0]]:
         connection.execute(sa.delete(outbox).where(outbox.c.id.in_(void), outbox.c.notice))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 
+import structlog
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
@@ -16,6 +17,8 @@ from chatferry.gateway import Gateway
 from chatferry.holding import Held
 from chatferry.signals import first_of
 from chatferry.web.http import RETRY_AFTER, gone, read_body
+
+log = structlog.get_logger(__name__)
 
 _HOST = re.compile(r"[A-Za-z0-9.\-]{1,253}(:\d{1,5})?|\[[0-9A-Fa-f:]{2,39}\](:\d{1,5})?")
 
@@ -70,17 +73,26 @@ class _Door:
         held, left = Held(event, hold, accepted, arrived), asyncio.Event()
         leaving = asyncio.create_task(_tell(request, left))
         try:
-            assistant = gateway.staff.of(self._channel.name, event)
-            reply = await gateway.holding.reply(self._channel, held, left, assistant.words) if assistant else None
-            if reply is None or not await gateway.holding.heard(held, reply, left):
+            said = await self._answer(held, left)
+            if said is None:
                 # Any response, even an error, may count as one.
                 await first_of(left.wait(), gateway.clock.sleep(2 * hold.limit))
                 return Response(status_code=503)
         finally:
             leaving.cancel()
-        if not reply.text:
+        if not said:
             return Response(taken.body, taken.status, media_type=taken.media_type)
-        return Response(hold.enclose(reply.text), media_type=hold.media_type)
+        return Response(hold.enclose(said), media_type=hold.media_type)
+
+    async def _answer(self, held: Held, left: asyncio.Event) -> str | None:
+        """What the response says; None where there is none, or nobody to hear it."""
+        holding, assistant = self._gateway.holding, self._gateway.staff.of(self._channel.name, held.event)
+        try:
+            said = await holding.reply(self._channel, held, left, assistant.words) if assistant else None
+            return said if said is not None and await holding.heard(self._channel, held, left) else None
+        except Unavailable as fault:
+            log.error("no answer in the response", turn=held.accepted.turn, error=str(fault))
+            return None
 
     def _reached(self, request: Request) -> None:
         """Where nobody said how people reach us, believe what a signed request came by."""
