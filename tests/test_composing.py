@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from itertools import groupby
 
+import msgspec
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -43,6 +44,12 @@ def test_answers_that_fit_stand_as_they_are_in_their_order() -> None:
 def test_earlier_answers_say_that_they_are_earlier() -> None:
     said, _ = compose(pieces((1, "one"), (2, "two")), 0, WECHAT, WORDS, link, asked=2)
     assert said == f"{WORDS.earlier}\n\none\n\n———\n\ntwo"
+
+
+def test_what_nobody_asked_for_answers_no_earlier_question() -> None:
+    told = [msgspec.structs.replace(piece, kind="push") for piece in pieces((1, "Your parcel is here."))]
+    said, _ = compose([*told, *pieces((2, "Four."))], 0, WECHAT, WORDS, link, asked=2)
+    assert said == "Your parcel is here.\n\n———\n\nFour."
 
 
 def test_what_is_not_ready_is_told_by_its_link_alone() -> None:

@@ -38,7 +38,12 @@ def compose(
     later = words.ready_later.replace("{link}", link(pending)) if pending else ""
     groups = [(turn, list(of)) for turn, of in groupby(pieces, key=lambda piece: piece.turn)][:_MOST]
     answers = [
-        "\n\n".join([*([words.earlier] if asked and turn != asked else []), *(_whole(piece, caps) for piece in of)])
+        "\n\n".join(
+            [
+                *([words.earlier] if asked not in (0, turn) and of[0].kind == "message" else []),
+                *(_whole(piece, caps) for piece in of),
+            ]
+        )
         for turn, of in groups
     ]
     rests = [words.rest_here.replace("{link}", link(turn)) for turn, _ in groups]

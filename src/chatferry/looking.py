@@ -193,13 +193,14 @@ class Looking:
     async def parked(self, conversation: str) -> list[Piece]:
         """What was answered in a conversation, to its commands too, could not be sent, and is not just being sent."""
         query = (
-            sa.select(outbox.c.id, outbox.c.turn, outbox.c.message)
+            sa.select(outbox.c.id, outbox.c.turn, outbox.c.message, turns.c.kind)
             .join(turns, turns.c.id == outbox.c.turn)
             .where(outbox.c.conversation.in_((conversation, express_key(conversation))))
             .where(outbox.c.sent_at.is_(None), outbox.c.attempt.is_(None), state_is("parked"))
             .order_by(outbox.c.id)
         )
-        return [Piece(row.id, row.turn, rows.MESSAGE.decode(row.message)) for row in await self._rows(query)]
+        found = await self._rows(query)
+        return [Piece(row.id, row.turn, rows.MESSAGE.decode(row.message), kind=row.kind) for row in found]
 
     async def shown(self, turn: int) -> Shown | None:
         """A turn as its page shows it; None where there is none."""

@@ -220,6 +220,8 @@ class Piece(msgspec.Struct, frozen=True):
     """The send that was begun for it and whose end we don't know."""
     receipt: str = ""
     """The platform's id of it, where it is out but not final."""
+    kind: Kind = "message"
+    """Of the event that it is owed for, where that makes a difference."""
 
 
 APOLOGY = "apology"
