@@ -108,7 +108,7 @@ async def test_a_process_that_is_not_there_for_all_three_calls_is_a_fault_that_p
         world.broken = True
         saying = await world.begins(lambda: world.wechat.say("ann", "one"), taken=False)
         for attempts in (1, 2):
-            await world.until(lambda attempts=attempts: len(saying.delivery.attempts) == attempts)
+            await world.until(lambda attempts=attempts: len(saying.delivery.attempts) == attempts)  # type: ignore[misc]
             world.clock.advance(5)
         await saying.over()
         assert world.screen() == [NOTICE]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from chatferry.gateway import Gateway
 from chatferry.simulator.wechat import WeChatSimulator
 from chatferry.simulator.wechat_records import Fault
 from tests.scenarios.support import ended, until
@@ -15,6 +16,7 @@ from tests.scenarios.wechat_support import (
     STABLE,
     TYPING,
     WORDS,
+    World,
     event,
     later,
     link,
@@ -134,34 +136,53 @@ async def test_an_answer_that_was_read_on_its_page_needs_no_leave(tmp_path: Path
 # ── tokens and faults ────────────────────────────────────────────────────────────────────────────────────────────
 
 
+async def slowly(world: World, gateway: Gateway, place: int) -> None:
+    """A question is answered while typing shows, so that the token is asked for before it is needed."""
+    world.slow()
+    await world.say("ann", f"{place}")
+    await world.until(lambda: world.wechat.typing("ann"))
+    await world.answers(gateway, place, "done")
+    assert world.screen()[-1] == f"echo: {place}"
+
+
 async def test_one_token_does_for_many_messages_and_for_the_next_process(tmp_path: Path) -> None:
     async with wechat_world(tmp_path, wechat=verified()) as world:
-        for place in (1, 2):
+        for places in ((1, 2), (3,)):
             async with world.gateway() as gateway:
-                await world.say("ann", f"{place}")
-                await turn(gateway, place, "done")
-        assert world.screen() == ["echo: 1", "echo: 2"]
+                for place in places:
+                    await slowly(world, gateway, place)
         assert len(world.calls(STABLE)) == 1
 
 
 async def test_a_token_that_was_taken_back_is_renewed_once(tmp_path: Path) -> None:
     async with wechat_world(tmp_path, wechat=verified()) as world, world.gateway() as gateway:
-        await world.say("ann", "one")
-        await turn(gateway, 1, "done")
+        await slowly(world, gateway, 1)
         world.wechat.tokens.revoke()
-        await world.say("ann", "two")
-        await turn(gateway, 2, "done")
-        assert world.screen() == ["echo: one", "echo: two"]
+        await slowly(world, gateway, 2)
+        assert [call.errcode for call in world.calls(TYPING)] == [0, 40001, 0]
+        assert [call.errcode for call in world.calls(SEND)] == [0, 0]
+        assert len(world.calls(STABLE)) == 2
+
+
+async def test_a_token_that_is_taken_back_just_before_the_answer_is_renewed_and_the_answer_comes_once(
+    tmp_path: Path,
+) -> None:
+    async with wechat_world(tmp_path, wechat=verified()) as world, world.gateway() as gateway:
+        world.slow()
+        await world.say("ann", "one")
+        await world.until(lambda: world.wechat.typing("ann"))
+        world.wechat.tokens.revoke()
+        await world.answers(gateway, 1, "done")
+        assert [call.errcode for call in world.calls(SEND)] == [40001, 0]
+        assert world.screen() == ["echo: one"]
         assert len(world.calls(STABLE)) == 2
 
 
 async def test_a_token_is_renewed_before_it_ends(tmp_path: Path) -> None:
     async with wechat_world(tmp_path, wechat=verified()) as world, world.gateway() as gateway:
-        await world.say("ann", "one")
-        await turn(gateway, 1, "done")
-        await world.passes(7200 - 120)
-        await world.say("ann", "two")
-        await turn(gateway, 2, "done")
+        await slowly(world, gateway, 1)
+        world.clock.advance(7200 - 120)
+        await slowly(world, gateway, 2)
         assert {call.errcode for call in world.calls(SEND) + world.calls(TYPING)} == {0}
         assert len(world.calls(STABLE)) == 2
 
@@ -232,17 +253,15 @@ async def test_a_slow_first_answer_of_such_an_account_comes_in_a_later_call(tmp_
 
 
 async def test_an_account_that_may_send_is_found_out_with_its_first_message(tmp_path: Path) -> None:
-    async with wechat_world(tmp_path, wechat=verified(), channel={"mode": "auto"}) as world:
-        async with world.gateway() as gateway:
-            delivery = await world.say("ann", "one")
-            await turn(gateway, 1, "done")
-            assert [attempt.body for attempt in delivery.attempts] == [b"success"]
-        async with world.gateway() as gateway:
-            world.slow()
-            delivery = await world.say("ann", "two")
-            assert [attempt.body for attempt in delivery.attempts] == [b"success"]
-            await world.until(lambda: world.wechat.typing("ann"))
-            await world.answers(gateway, 2, "done")
+    async with wechat_world(tmp_path, wechat=verified(), channel={"mode": "auto"}) as world, world.gateway() as gateway:
+        delivery = await world.say("ann", "one")
+        assert [attempt.body for attempt in delivery.attempts] == [b"success"]
+        await turn(gateway, 1, "done")
+        world.slow()
+        delivery = await world.say("ann", "two")
+        assert [attempt.body for attempt in delivery.attempts] == [b"success"]
+        await world.until(lambda: world.wechat.typing("ann"))
+        await world.answers(gateway, 2, "done")
         assert [(one.via, one.text) for one in world.seen()] == [("custom", "echo: one"), ("custom", "echo: two")]
 
 

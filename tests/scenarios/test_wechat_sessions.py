@@ -24,6 +24,10 @@ from tests.scenarios.wechat_support import (
 from tests.web.opening import get
 
 GATE: dict[str, Any] = {"ttl": 300.0}
+SHOP: dict[str, dict[str, Any]] = {
+    "default": {"session": GATE | {"outside": "shop"}},
+    "shop": {"instructions": "You sell tea."},
+}
 ENDED = WORDS.session_ended.replace("{start}", "/chatgpt")
 EXPIRED = WORDS.session_expired.replace("{time}", span(300.0, WORDS)).replace("{start}", "/chatgpt")
 RENEWED = WORDS.session_renewed.replace("{time}", span(300.0, WORDS))
@@ -65,7 +69,10 @@ async def test_what_is_said_outside_has_a_prepared_answer(tmp_path: Path) -> Non
 
 
 async def test_what_is_said_outside_is_for_another_assistant(tmp_path: Path) -> None:
-    staff = {"default": {"session": GATE | {"outside": "shop"}}, "shop": {"instructions": "You sell tea."}}
+    staff: dict[str, dict[str, Any]] = {
+        "default": {"session": GATE | {"outside": "shop"}},
+        "shop": {"instructions": "You sell tea."},
+    }
     async with wechat_world(tmp_path, assistants=staff) as world, world.gateway():
         assert await say(world, "any tea?") == ["echo: any tea?"]
         assert persona(world) == "You sell tea."
@@ -179,7 +186,10 @@ async def test_the_end_by_silence_is_told_with_the_prepared_answer(tmp_path: Pat
 
 
 async def test_the_end_by_silence_is_told_by_the_assistant_outside(tmp_path: Path) -> None:
-    staff = {"default": {"session": GATE | {"outside": "shop"}}, "shop": {"instructions": "You sell tea."}}
+    staff: dict[str, dict[str, Any]] = {
+        "default": {"session": GATE | {"outside": "shop"}},
+        "shop": {"instructions": "You sell tea."},
+    }
     async with wechat_world(tmp_path, assistants=staff) as world, world.gateway():
         await say(world, "/chatgpt one")
         world.clock.advance(301)
