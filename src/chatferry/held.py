@@ -65,7 +65,8 @@ class Layout:
         """What opens the block of code again that the last cut was in."""
 
     def pieces(self, answer: str) -> list[Message]:
-        """The messages of an answer. White space alone has none."""
+        """The messages of an answer. White space alone has none, and what nobody can see is not sent."""
+        answer = text.clean(answer)
         shown = answer if self._caps.markdown else plain(answer)
         if not shown.strip():  # nothing but Markdown, say an empty heading
             shown = answer

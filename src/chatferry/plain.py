@@ -26,7 +26,7 @@ PHONE = 32
 """Columns that a phone shows in one line: a wider table is told row by row."""
 
 RULE = "———"
-_MARKS = re.compile(r"[*_~\[]+")
+_MARKS = re.compile(r"[*_~]+|\[")
 _PARAGRAPH = re.compile(r"\n\s*\n")
 
 

@@ -19,6 +19,7 @@ from chatferry.config import ReplySettings, Settings
 from chatferry.errors import ConfigError, Final, TryLater
 from chatferry.likeness import REACH, folded, narrow
 from chatferry.model import Finding, Message
+from chatferry.text import clean
 
 _CROWD = 64
 """Functions that may run at once, those included that never end."""
@@ -145,7 +146,8 @@ async def call(place: str, message: Message, conversation: str, *, limit: float 
         raise Final(f"{place}: {reason}") from bug
     if said is not None and not isinstance(said, str):
         raise Final(f"{place}: returned {type(said).__name__}, not a text")
-    return said if said and said.strip() else ""
+    said = clean(said or "")  # half a character could not even be kept
+    return said if said.strip() else ""
 
 
 async def _threaded(work: Callable[[], Any], place: str) -> Any:

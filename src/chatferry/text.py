@@ -23,8 +23,16 @@ _SPACE = re.compile(r".*(?=\s)", re.DOTALL)
 _BLANK_LINES = re.compile(r"(?:[^\S\n]*\n)+")
 _BLANK = re.compile(r"(?:[^\S\n]*\n)+|\s+")
 
+_UNSHOWN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""What no XML 1.0 document may hold, not even escaped ("2.2 Characters"), and some databases and apps may not."""
+
 _CLUSTER_REACH = 64
 """How far a cut moves back to keep a grapheme cluster whole; a longer one (Zalgo text) is cut."""
+
+
+def clean(text: str) -> str:
+    """Without the characters that no screen shows and not everybody takes: control characters, halves of others."""
+    return _UNSHOWN.sub("", text)
 
 
 def length(text: str, measure: Measure) -> int:

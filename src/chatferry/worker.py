@@ -25,7 +25,7 @@ from chatferry.ledger import Ledger
 from chatferry.metrics import Metrics
 from chatferry.model import APOLOGY, Message, Receipt, Turn, says
 from chatferry.retry import next_try
-from chatferry.text import closed
+from chatferry.text import clean, closed
 
 log = structlog.get_logger(__name__)
 
@@ -384,10 +384,11 @@ def _outcome(asked: _Asked, text: str, held: Held) -> Outcome:
         # Interrupted. What somebody has read of it stands; what nobody has seen was never said.
         read = held.channel.caps.live or held.channel.caps.pages or held.drafts
         return Outcome(says("assistant", text) if text and read else None, "stopped")
-    if not text.strip() and done.finish == "filter":
+    silent = not clean(text).strip()
+    if silent and done.finish == "filter":
         # To ask again would not help, so this is an answer, if a poor one.
         text = words.sorry_filtered
-    if not text.strip():
+    elif silent:
         spent = "; its max_tokens were spent on thinking: raise them" if done.finish == "length" else ""
         error = f"the model said nothing{spent}"
         return Outcome(says("assistant", words.sorry_empty), APOLOGY, done.usage, done.model, error)

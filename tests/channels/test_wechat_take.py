@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from chatferry.channels import wechat_xml
 from chatferry.channels.base import Hook, Taken
 from chatferry.channels.wechat import WeChat
 from chatferry.channels.wechat_safe import Safe
@@ -21,6 +20,7 @@ from chatferry.model import File, Grant, Inbound, Message, Text
 from chatferry.simulator import wechat_crypto
 from chatferry.simulator.wechat_people import xml
 from chatferry.simulator.wechat_records import Fields
+from chatferry.text import clean
 from tests.channels.wechat_world import ACCOUNT, AES, ANN, APP, TOKEN, body, message, reader
 from tests.contracts import channel as contract
 
@@ -417,7 +417,7 @@ def test_what_xml_cannot_hold_is_left_out_of_a_reply() -> None:
 @given(st.text(max_size=50))
 def test_no_text_breaks_a_reply(text: str) -> None:
     told = reply(reader().take(plain(message(Content="hi"))), text)
-    assert told["Content"].replace("\n", "") == wechat_xml.clean(text).replace("\r", "").replace("\n", "")
+    assert told["Content"].replace("\n", "") == clean(text).replace("\r", "").replace("\n", "")
 
 
 def test_who_is_asked_in_secret_answers_in_secret() -> None:

@@ -24,6 +24,7 @@ from chatferry.channels.wechat_tokens import StableTokens
 from chatferry.channels.wechat_way import Way
 from chatferry.errors import Final, NoLeave, Rejected
 from chatferry.model import File, Finding, Grant, Message, Receipt
+from chatferry.text import clean
 
 if TYPE_CHECKING:
     from chatferry.config import WeChatSettings
@@ -172,7 +173,7 @@ class WeChat:
             raise ValueError(f"{len(messages)} messages: WeChat takes 1 in one call")
         if grant is None:
             raise NoLeave("WeChat lets us write only to who has written to us, and not long ago")
-        text = wechat_xml.clean(messages[0].text)
+        text = clean(messages[0].text)
         if not text.strip():
             raise Final("WeChat takes no message without text")
         if self._way.known is None:

@@ -6,17 +6,14 @@ nothing is kept of what is nested. How long it may be, the web layer says.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from chatferry.errors import ConfigError, Rejected
+from chatferry.text import clean
 
 if TYPE_CHECKING:
     from defusedxml.ElementTree import DefusedXMLParser
-
-_FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""What no XML 1.0 document may hold, not even escaped: "2.2 Characters"."""
 
 
 def require() -> type[DefusedXMLParser]:
@@ -78,11 +75,6 @@ def written(**parts: str | int) -> bytes:
     """A document of these parts, in their order."""
     inner = "".join(f"<{name}>{_value(value)}</{name}>" for name, value in parts.items())
     return f"<xml>{inner}</xml>".encode()
-
-
-def clean(text: str) -> str:
-    """Without the characters that XML cannot hold, and that no screen shows."""
-    return _FORBIDDEN.sub("", text)
 
 
 def _value(value: str | int) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 import unicodedata
 from itertools import groupby
 from typing import NamedTuple
@@ -18,6 +20,8 @@ SCAN = 2000
 _BATCH = 200
 _LINES = 4
 """Messages that an exchange has at most; seldom more than two."""
+_PART = re.compile(r".{200}[^\x00-\x7f]{0,200}|.+", re.DOTALL)
+"""So much of a text at a time, up to a letter that nothing before it changes if there is one."""
 
 
 class Exchange(NamedTuple):
@@ -60,11 +64,13 @@ async def past(ledger: Ledger, conversation: str, before: int | None, query: str
         exchanges = [_exchange(turn, list(its), words) for turn, its in groupby(lines, lambda line: line.turn)]
         if len(lines) == limit and len(exchanges) > 1:
             exchanges.pop()  # perhaps the rest of it did not fit
+        # In a thread, for much is looked through.
+        fitting = await asyncio.to_thread(_fitting, exchanges, terms) if terms else exchanges
         for exchange in exchanges:
             if len(found) == PAGE:
                 return await _chapters(ledger, conversation, found, before)
             before = exchange.turn
-            if _fits(exchange, terms):
+            if exchange in fitting:
                 found.append(exchange)
         if len(lines) < limit:
             return await _chapters(ledger, conversation, found, None)
@@ -74,14 +80,16 @@ async def past(ledger: Ledger, conversation: str, before: int | None, query: str
 
 def folded(text: str) -> str:
     """The text as it is compared: small and large, wide and narrow letters are one."""
-    return text.casefold() if text.isascii() else unicodedata.normalize("NFKC", text).casefold()
+    if text.isascii():
+        return text.casefold()
+    # Sorting accents takes the square of their number, and anybody may have written many.
+    return "".join(unicodedata.normalize("NFKC", part) for part in _PART.findall(text)).casefold()
 
 
-def _fits(exchange: Exchange, terms: list[str]) -> bool:
-    if not terms:
-        return True
-    text = folded(f"{exchange.question}\n{exchange.answer}")
-    return all(term in text for term in terms)
+def _fitting(exchanges: list[Exchange], terms: list[str]) -> list[Exchange]:
+    """Those in which all the terms occur."""
+    texts = [folded(f"{exchange.question}\n{exchange.answer}") for exchange in exchanges]
+    return [exchange for exchange, text in zip(exchanges, texts, strict=True) if all(term in text for term in terms)]
 
 
 def _exchange(turn: int, lines: list[Said], words: Words) -> Exchange:
