@@ -113,6 +113,6 @@ def _talk(channel: Channel, held: Held) -> str:
 def _last(held: Held) -> bool:
     """Will the platform not ask again? By its count, or where it missed us before, by the age of the event."""
     hold = held.hold
-    # The platform tells whole seconds.
+    # The platform tells whole seconds; and calls may come a little early by our clock.
     age = held.at - held.event.at - 1.0 if held.event.at else 0.0
-    return held.accepted.delivery >= hold.calls or age >= hold.limit * (hold.calls - 1) - 1.0
+    return held.accepted.delivery >= hold.calls or age >= hold.limit * (hold.calls - 1.2)

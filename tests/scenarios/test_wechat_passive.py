@@ -154,6 +154,27 @@ async def test_seconds_of_the_machine_do_as_well(tmp_path: Path) -> None:
             assert len(world.model.requests) == 4
 
 
+@pytest.mark.parametrize("fraction", [0.0, 0.4, 0.9])
+async def test_the_second_of_short_calls_is_not_taken_for_the_last(tmp_path: Path, fraction: float) -> None:
+    """WeChat tells whole seconds, which may be longer ago than a call takes where that is set."""
+    wechat = WeChatSimulator(verified=False, limit=0.5, gap=0.5)
+    async with wechat_world(tmp_path, wechat=wechat, channel={"hold": 0.45, "limit": 0.5}) as world, world.gateway():
+        world.clock.advance(fraction)
+        world.slow()
+        saying = await world.says("ann", "one")
+        for call in (1, 2):
+            saying.call = call
+            await world.taken(saying)
+            world.clock.advance(0.46)
+            await asyncio.wait([saying.task], timeout=0.1)  # as long as it would have to answer
+            world.clock.advance(0.1)
+            await world.until(lambda call=call: len(saying.delivery.attempts) == call)  # type: ignore[misc]
+        await world.thinking()
+        world.model.release.set()
+        await saying.over()
+        assert [(one.call, one.text) for one in world.seen()] == [(3, "echo: one")]
+
+
 # ── several messages ─────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -120,7 +120,7 @@ class World:
         saying = Saying(self.wechat.deliveries[known], task, self.clock.now())
         self._open.append(saying)
         if taken:
-            await self._taken(saying)
+            await self.taken(saying)
         return saying
 
     async def passes(self, seconds: float) -> None:
@@ -156,9 +156,9 @@ class World:
             await self.until(lambda: saying.task.done() or len(saying.delivery.attempts) >= saying.call)
             if not saying.task.done() and saying.call < CALLS:
                 saying.call += 1
-                await self._taken(saying)
+                await self.taken(saying)
 
-    async def _taken(self, saying: Saying) -> None:
+    async def taken(self, saying: Saying) -> None:
         """The gateway has the call, and knows which one it is."""
         mine = sa.select(turns.c.deliveries).where(turns.c.event == saying.event)
         async with asyncio.timeout(PATIENCE):
