@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import AsyncIterator, Collection, Sequence
 from typing import Any
@@ -14,12 +15,15 @@ from chatferry import rows
 from chatferry.clock import Clock
 from chatferry.commit import unavailable
 from chatferry.database import Database
+from chatferry.errors import Unavailable
 from chatferry.model import Inbound, Message, Piece, Turn, conversation_key, express_key
 from chatferry.tables import OPEN, OPEN_STATES, OUT, messages, outbox, sessions, state_is, turns
 
 _PAGE = 50
 _AHEAD = 100
 """Waiting turns that one look takes in."""
+_AT_ONCE = 500
+"""Turns whose standing is looked at together."""
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -97,6 +101,9 @@ class Looking:
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
+        self._wanted: dict[int, asyncio.Future[sa.Row[Any]]] = {}
+        """Turns that somebody asks about, until the next look takes them all."""
+        self._watching: asyncio.Task[None] | None = None
 
     async def waiting(self, turn: Turn, *kinds: str) -> list[Turn]:
         """The turns of these kinds that wait behind this one in its conversation, oldest first, a hundred at most."""
@@ -174,6 +181,24 @@ class Looking:
             return None
         return found[0].id, rows.INBOUND.decode(found[0].inbound), [row.receipt for row in found]
 
+    async def _watch(self) -> None:
+        """Look at all that is asked about at once: whoever asks meanwhile is in the next look."""
+        fields = turns.c.id, turns.c.state, turns.c.reply, turns.c.merged_into
+        while self._wanted:
+            wanted = {turn: self._wanted.pop(turn) for turn in list(self._wanted)[:_AT_ONCE]}
+            try:
+                found = await self._rows(sa.select(*fields).where(turns.c.id.in_(wanted)))
+            except Unavailable as fault:
+                for looked in wanted.values():
+                    looked.set_exception(fault)
+                    looked.exception()  # perhaps nobody waits any more
+            else:
+                for row in found:
+                    wanted[row.id].set_result(row)
+            finally:
+                for looked in wanted.values():
+                    looked.cancel()  # those who got nothing, if the look was cut off
+
     async def stopped(self, among: Collection[int]) -> list[int]:
         """Those of these turns that somebody told us to stop."""
         query = sa.select(turns.c.id).where(turns.c.id.in_(among), turns.c.stopped)
@@ -182,9 +207,13 @@ class Looking:
     # ── for requests that wait, and for pages ────────────────────────────────────────────────────────────────
 
     async def standing(self, turn: int) -> Standing:
-        """How far a turn is, or the one that answers for it."""
-        fields = turns.c.id, turns.c.state, turns.c.reply, turns.c.merged_into
-        (row,) = await self._rows(sa.select(*fields).where(turns.c.id == turn))
+        """How far a turn is, or the one that answers for it. Thousands of requests may ask this all the time."""
+        if turn not in self._wanted:
+            self._wanted[turn] = asyncio.get_running_loop().create_future()
+        looked = asyncio.shield(self._wanted[turn])
+        if self._watching is None or self._watching.done():
+            self._watching = asyncio.create_task(self._watch(), name="how far turns are")
+        row = await looked
         if row.state == "merged" and row.merged_into:
             after = await self.standing(row.merged_into)
             return Standing(after.turn, after.open, row.reply)

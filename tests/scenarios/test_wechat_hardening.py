@@ -1,14 +1,19 @@
-"""Odd answers on WeChat, and what people get to see of them."""
+"""Odd answers on WeChat, what people get to see of them, and many people at once."""
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import types
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from chatferry.config import ReplySettings
+from chatferry.ledger import Ledger
+from chatferry.looking import Standing
+from chatferry.model import Inbound, says
 from tests.scenarios.wechat_support import WORDS, wechat_world
 
 
@@ -40,3 +45,23 @@ async def test_a_function_that_returns_half_a_character_has_answered(
     async with wechat_world(tmp_path, replies=rules) as world, world.gateway():
         await world.wechat.say("ann", "what is it")
         assert world.screen() == [" it is"]
+
+
+async def test_all_who_wait_are_looked_after_together(ledger: Ledger) -> None:
+    events = [Inbound(f"e{number}", f"person {number}", message=says("user", "hi")) for number in range(300)]
+    owed = [one.turn for one in await ledger.accept("wechat", events)]
+    looks: list[object] = []
+
+    def look(*its: object) -> None:
+        looks.append(its[2])
+
+    sa.event.listen(sa.Engine, "before_cursor_execute", look)
+    try:
+        requests = [asyncio.ensure_future(ledger.standing(turn)) for turn in owed * 3]
+        requests[0].cancel()
+        standings = await asyncio.gather(*requests[1:])
+    finally:
+        sa.event.remove(sa.Engine, "before_cursor_execute", look)
+    assert standings[: len(owed) - 1] == [Standing(turn, True, None) for turn in owed[1:]]
+    assert standings[len(owed) - 1] == Standing(owed[0], True, None), "one who leaves takes nobody along"
+    assert len(looks) < 10
