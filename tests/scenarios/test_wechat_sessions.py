@@ -162,6 +162,14 @@ async def test_who_keeps_talking_keeps_the_session(tmp_path: Path) -> None:
         assert len(world.asked()) == 7
 
 
+async def test_what_is_said_keeps_the_session_though_nothing_is_answered_that_counts(tmp_path: Path) -> None:
+    async with wechat_world(tmp_path, session=GATE) as world, world.gateway():
+        await say(world, "/chatgpt")
+        for _ in range(3):
+            world.clock.advance(299)
+            assert await say(world, "/chatgpt") == [WORDS.session_ongoing]
+
+
 async def test_silence_counts_from_the_end_of_a_slow_answer(tmp_path: Path) -> None:
     async with wechat_world(tmp_path, session=GATE) as world, world.gateway() as gateway:
         world.slow()
