@@ -16,10 +16,10 @@ from bench.load import Load, percentile
 from chatferry.simulator.wechat_crypto import Safe, signature
 
 PEOPLE = 500
-ARRIVALS = 200
+ARRIVALS = 100
 """Messages a second, where latency is measured; all of them wait before the first is answered."""
-FIRST = 3.0
-REQUESTS = 5000
+FIRST, HOLD = 5.5, 9.0
+REQUESTS = 2000
 STREAMS = 200
 RATE = 50
 SECONDS = 13
@@ -33,13 +33,15 @@ _SAFE = Safe(AES, APP)
 _numbers = itertools.count(int(time.time() * 1e6))
 
 
-def channel(*, safe: bool = False) -> str:
+def channel(*, safe: bool = False, hold: float = 4.5) -> str:
     keys = f'app_id = "{APP}"\naes_key = "{AES}"' if safe else ""
     return f"""
             [channels.wechat]
             type = "wechat"
             token = "{rig.SECRET}"
             mode = "passive"
+            hold = {hold}
+            limit = {hold + 0.5}
             {keys}
             """
 
@@ -82,7 +84,7 @@ def _latency() -> str:
     arguments = ("--rate", str(RATE), "--tokens", "2", "--first", str(FIRST))
     with (
         rig.helper("bench.provider", *arguments) as model,
-        rig.gateway("", model, channel=channel()) as gateway,
+        rig.gateway("", model, channel=channel(hold=HOLD)) as gateway,
     ):
         load = uvloop.run(_burst(gateway.port, [webhook(user) for user in range(PEOPLE)], ARRIVALS))
         with sqlite3.connect(gateway.database) as database:
