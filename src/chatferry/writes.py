@@ -74,12 +74,45 @@ class Reopen(msgspec.Struct, frozen=True):
 def apply(connection: sa.Connection, operations: Sequence[Any]) -> list[Any]:
     """Write a batch: operations of one kind together, so that a hundred turns cost about as much as one."""
     results: list[Any] = [None] * len(operations)
+    if connection.dialect.name == "postgresql":  # SQLite has one writer
+        _lock(connection, operations)
     for kind, write in _WRITES.items():
         places = [i for i, operation in enumerate(operations) if isinstance(operation, kind)]
         if places:
             for i, result in zip(places, write(connection, [operations[i] for i in places]), strict=True):
                 results[i] = result
     return results
+
+
+def _lock(connection: sa.Connection, operations: Sequence[Any]) -> None:
+    """Lock the turns that a batch is about, in the order of their ids, before anything is done about one of them.
+
+    Else two processes that write about the same people wait for each other until the database ends one of the two,
+    after a second in which neither writes anything.
+    """
+    ids: set[int] = set()
+    pieces: set[int] = set()
+    events: set[tuple[str, str]] = set()
+    for op in operations:
+        match op:
+            case Accept():
+                events.update((op.channel, event.event) for event in op.events)
+            case Change():
+                ids.update((op.turn.id, *(turn.id for turn in op.absorb), *(piece.turn for piece, _ in op.sent)))
+            case Renew():
+                ids.update(turn.id for turn in op.held)
+            case fetching.Reply():
+                ids.add(op.turn)
+                pieces.update(op.pieces)
+            case fetching.Unreply() | fetching.Opened() | fetching.Halt() | Reopen():
+                ids.add(op.turn)
+    if events:
+        known = sa.select(turns.c.id).where(sa.tuple_(turns.c.channel, turns.c.event).in_(events))
+        ids.update(connection.execute(known).scalars())
+    if pieces:
+        ids.update(connection.execute(sa.select(outbox.c.turn).where(outbox.c.id.in_(pieces))).scalars())
+    if len(ids) > 1:
+        connection.execute(sa.select(turns.c.id).where(turns.c.id.in_(ids)).order_by(turns.c.id).with_for_update())
 
 
 # ── claiming and holding ─────────────────────────────────────────────────────────────────────────────────────────

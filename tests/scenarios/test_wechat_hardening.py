@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from chatferry.clock import SystemClock
 from chatferry.config import ReplySettings
+from chatferry.database import migrate, open_database
 from chatferry.ledger import Ledger
 from chatferry.looking import Standing
 from chatferry.model import Inbound, says
@@ -65,3 +67,23 @@ async def test_all_who_wait_are_looked_after_together(ledger: Ledger) -> None:
     assert standings[: len(owed) - 1] == [Standing(turn, True, None) for turn in owed[1:]]
     assert standings[len(owed) - 1] == Standing(owed[0], True, None), "one who leaves takes nobody along"
     assert len(looks) < 10
+
+
+async def test_two_processes_never_wait_for_each_other_in_a_circle(postgres: str) -> None:
+    """PostgreSQL ends such a wait after a second, in which nobody is answered."""
+    import asyncpg  # type: ignore[import-untyped]
+
+    databases = open_database(postgres), open_database(postgres)
+    await migrate(databases[0])
+    events = [Inbound(f"e{number}", f"person {number}", message=says("user", "hi")) for number in range(100)]
+    async with Ledger(databases[0], SystemClock()).open() as one, Ledger(databases[1], SystemClock()).open() as two:
+        owed = [accepted.turn for accepted in await one.accept("wechat", events)]
+        said = [one.replied(turn, "said", ()) for turn in owed]
+        said += [two.replied(turn, "said", ()) for turn in reversed(owed)]
+        await asyncio.gather(*said)
+    for database in databases:
+        await database.aclose()
+    admin = await asyncpg.connect(postgres)
+    circles = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+    assert await admin.fetchval(circles) == 0
+    await admin.close()
