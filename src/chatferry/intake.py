@@ -38,21 +38,20 @@ class Intake:
         """Accept nothing more: this process is about to end."""
         self._closed = True
 
-    async def take(self, channel: Channel, hook: Hook) -> tuple[Taken, list[Accepted]]:
-        """Verify, read, keep, wake. When this returns, every event is on the disk.
-
-        Raises Rejected (nothing to keep), or Unavailable (nothing kept: the platform shall deliver again).
-        """
+    def read(self, channel: Channel, hook: Hook) -> Taken:
+        """Verify and read what a platform delivers. Raises Rejected."""
         try:
-            taken = channel.take(hook)
+            return channel.take(hook)
         except Rejected as refusal:
             self._metrics.rejected.labels(channel.name, str(refusal.status)).inc()
             log.info("rejected", channel=channel.name, status=refusal.status, reason=refusal.reason)
             raise
-        return taken, await self.accept(channel, taken)
 
     async def accept(self, channel: Channel, taken: Taken) -> list[Accepted]:
-        """Keep what was taken, and wake its conversations. Raises Unavailable, and then nothing was kept."""
+        """Keep what was taken, and wake its conversations. When this returns, every event is on the disk.
+
+        Raises Unavailable, and then nothing was kept: the platform shall deliver again.
+        """
         accepted: list[Accepted] = []
         if taken.events:
             if self._closed:

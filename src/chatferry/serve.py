@@ -17,6 +17,7 @@ from chatferry.config import ServerSettings, Settings
 from chatferry.errors import ConfigError
 from chatferry.gateway import Gateway, open_gateway
 from chatferry.web.app import build
+from chatferry.web.http import SILENT
 
 log = structlog.get_logger(__name__)
 
@@ -29,6 +30,13 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Signals are ours: they begin a drain, not an end."""
         yield
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for connection in list(self.server_state.connections):
+            cycle = getattr(connection, "cycle", None)
+            if cycle is not None and cycle.scope.get(SILENT) and not cycle.response_started:
+                connection.transport.abort()
+        await super().shutdown(sockets)
 
 
 async def serve(

@@ -12,11 +12,12 @@ from pydantic import SecretStr
 
 from chatferry.clock import SystemClock
 from chatferry.config import AssistantSettings, ModelSettings, ServerSettings, Settings, WeChatSettings
+from chatferry.gateway import Gateway
 from chatferry.simulator.model import Break, ModelSimulator
 from chatferry.simulator.serving import serving
 from chatferry.simulator.wechat import WeChatSimulator
 from chatferry.words import words
-from tests.scenarios.support import until
+from tests.scenarios.support import state, until
 from tests.stack import gateway_on
 
 
@@ -25,6 +26,7 @@ class Two:
     wechat: WeChatSimulator
     model: ModelSimulator
     urls: tuple[str, str]
+    gateway: Gateway
 
 
 @contextlib.asynccontextmanager
@@ -44,11 +46,11 @@ async def two_processes(postgres: str) -> AsyncIterator[Two]:
             source="test",
         )
         async with (
-            gateway_on(settings, SystemClock()) as (_, one, _),
+            gateway_on(settings, SystemClock()) as (gateway, one, _),
             gateway_on(settings, SystemClock()) as (_, two, _),
         ):
             wechat.webhook, wechat.replicas = f"{one}/hooks/wechat", [f"{two}/hooks/wechat"]
-            yield Two(wechat, model, (one, two))
+            yield Two(wechat, model, (one, two), gateway)
 
 
 async def test_the_answer_comes_in_the_response_of_the_process_that_is_called_next(postgres: str) -> None:
@@ -82,6 +84,7 @@ async def test_the_link_opens_on_either_process_and_what_was_read_there_is_not_s
             while "echo: hello" not in await page(world.urls[1]):
                 pass
         assert "echo: hello" in await page(world.urls[0])
+        await state(world.gateway, 1, "done")  # noted as read
         await world.wechat.say("ann", "and more")
         assert [seen.text for seen in await world.wechat.seen("ann", 2)][1:] == ["echo: and more"]
 

@@ -16,7 +16,7 @@ from chatferry.errors import Rejected, Unavailable
 from chatferry.gateway import Gateway
 from chatferry.holding import Held
 from chatferry.signals import first_of
-from chatferry.web.http import RETRY_AFTER, gone, read_body
+from chatferry.web.http import RETRY_AFTER, SILENT, gone, read_body
 
 log = structlog.get_logger(__name__)
 
@@ -45,9 +45,7 @@ class _Door:
         if "echostr" not in request.query_params:
             return PlainTextResponse(f"This is the webhook of channel {name}. The platform calls it by POST.\n", 405)
         try:
-            taken, _ = await self._gateway.intake.take(
-                self._channel, hook_of(request, b"", self._gateway.clock.now())
-            )  # fmt: skip
+            taken = self._gateway.intake.read(self._channel, hook_of(request, b"", self._gateway.clock.now()))
         except Rejected as refusal:
             return _refused(refusal)
         return Response(taken.body, taken.status, media_type=taken.media_type)
@@ -56,33 +54,41 @@ class _Door:
         arrived = self._gateway.clock.now()
         try:
             body = await read_body(request, self._limit)
-            taken, accepted = await self._gateway.intake.take(self._channel, hook_of(request, body, arrived))
-            self._reached(request)
-            if taken.hold is not None and accepted:
-                return await self._hold(request, taken, taken.hold, accepted[0], arrived)
+            taken = self._gateway.intake.read(self._channel, hook_of(request, body, arrived))
         except Rejected as refusal:
             return _refused(refusal)
+        self._reached(request)
+        try:
+            accepted = await self._gateway.intake.accept(self._channel, taken)
         except Unavailable:
             # Not kept, so not accepted: the platform delivers it again.
+            if taken.hold is not None:
+                return await self._silence(request, taken.hold)
             return PlainTextResponse("cannot be kept now; deliver it again\n", 503, RETRY_AFTER)
+        if taken.hold is not None and accepted:
+            return await self._hold(request, taken, taken.hold, accepted[0], arrived)
         return Response(taken.body, taken.status, media_type=taken.media_type)
 
     async def _hold(self, request: Request, taken: Taken, hold: Hold, accepted: Accepted, arrived: float) -> Response:
-        """Answer in this response what there is to say, in time; else stay silent until the platform hangs up."""
-        gateway, event = self._gateway, taken.events[0]
-        held, left = Held(event, hold, accepted, arrived), asyncio.Event()
+        """Answer in this response what there is to say, in time; else not at all."""
+        held, left = Held(taken.events[0], hold, accepted, arrived), asyncio.Event()
+        request.scope[SILENT] = True
         leaving = asyncio.create_task(_tell(request, left))
         try:
             said = await self._answer(held, left)
-            if said is None:
-                # Any response, even an error, may count as one.
-                await first_of(left.wait(), gateway.clock.sleep(2 * hold.limit))
-                return Response(status_code=503)
         finally:
             leaving.cancel()
+        if said is None:
+            return await self._silence(request, hold)
         if not said:
             return Response(taken.body, taken.status, media_type=taken.media_type)
         return Response(hold.enclose(said), media_type=hold.media_type)
+
+    async def _silence(self, request: Request, hold: Hold) -> Response:
+        """Wait until the platform hangs up: any response, even an error, may count as one."""
+        request.scope[SILENT] = True
+        await first_of(gone(request), self._gateway.clock.sleep(2 * hold.limit))
+        return Response(status_code=503)
 
     async def _answer(self, held: Held, left: asyncio.Event) -> str | None:
         """What the response says; None where there is none, or nobody to hear it."""

@@ -9,6 +9,9 @@ from chatferry.errors import Rejected
 RETRY_AFTER = {"Retry-After": "5"}
 """For every 503: nothing was kept, and in a few seconds there may be somebody to keep it."""
 
+SILENT = "chatferry.silent"
+"""In the scope of a request that is to get no response if this process ends: the server then cuts its connection."""
+
 
 async def read_body(request: Request, limit: int) -> bytes:
     """The whole body, or Rejected(413) as soon as it is known to be longer than `limit` bytes."""
