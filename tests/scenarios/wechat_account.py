@@ -27,6 +27,7 @@ LATE = 1.5
 
 _ANSWER = re.compile(r"(p\d+ \d+): (\d+)((?: \d+)*)( end)?(?=\s|<|$)")
 _MORE = re.compile(r"((?:\d+ ?)*)(end)?")
+_NUMBERS = re.compile(r"\d+\s")
 _COMMANDS = {
     "Everything we have talked about is here:": "/history",
     "Here is what you can send me:": "/help",
@@ -52,6 +53,11 @@ class Sighting(NamedTuple):
 
     what: str
     seen: Seen
+
+
+def command_in(text: str) -> bool:
+    """Is a command answered there?"""
+    return any(begin in html.unescape(text) for begin in _COMMANDS)
 
 
 def answer_in(text: str) -> Answer | None:
@@ -176,6 +182,9 @@ class Judge:
             if shown is not None and shown.words != behind.words:
                 self.account.bugs.append(f"the rest of {shown.words!r} is said to be {behind.words!r}")
             whole = _ANSWER.search(html.unescape(page))
+            if shown is None and behind.words == last and _NUMBERS.match(part):  # it had begun in another message
+                texts[last] = whole[0] if whole else ""
+                return "", ""
             return behind.words, whole[0] if whole else ""
         if shown is not None and part.startswith(shown.words):
             return shown.words, part
@@ -197,14 +206,21 @@ class Judge:
             missing = owed[command] - seen[command]
             if missing > 0:
                 unheard = sum(row["reply"].count(begin) for row in self._carriers(name) for begin in _begins(command))
-                self.figures["lost to the chat"] += min(missing, unheard)
-                if missing > unheard:
+                read = self._followed(name, command)
+                self.figures["lost to the chat"] += min(max(missing - read, 0), unheard)
+                if missing > unheard + read:
                     self.account.lost.append(f"{name}: {missing} answers to {command}, {unheard} of them unheard")
             elif missing < 0:
                 doubles = sum(map(self._cut_off, self._sent(name, command)))
                 self.figures["sent twice"] += min(-missing, doubles)
                 if -missing > doubles:
                     self.account.twice.append(f"{name}: {-missing} answers to {command} too many")
+
+    def _followed(self, name: str, command: str) -> int:
+        """Links that this person followed at once and behind which the command's answer was."""
+        shown = " ".join(one.text for one in self._trial.wechat.chats[self._trial.wechat.address(name)])
+        texts = [html.unescape(text) for link, text in self._trial.opened.items() if link in shown]
+        return sum(any(begin in text for begin in _begins(command)) for text in texts)
 
     def _sent(self, name: str, command: str) -> list[Seen]:
         screen = self._trial.wechat.chats[self._trial.wechat.address(name)]

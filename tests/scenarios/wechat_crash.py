@@ -24,7 +24,7 @@ from chatferry.simulator.serving import serving
 from chatferry.simulator.wechat import WeChatSimulator
 from chatferry.simulator.wechat_records import Delivery
 from tests.scenarios.crash import PATIENCE, Account, Served, Trial
-from tests.scenarios.wechat_account import LINK, Judge, answer_in
+from tests.scenarios.wechat_account import LINK, Judge, answer_in, command_in
 from tests.web.opening import get, reading
 
 Mode = Literal["auto", "passive", "service"]
@@ -230,9 +230,9 @@ class Ordeal(Trial):
         account.figures = figures
         account.bugs += [json.dumps(entry) for entry in log if entry["event"] == "bug"]
         account.bugs += [f"{one}" for one in tries if one.reason.startswith(("malformed", "status"))]
-        for words, text in self.opened.items():
-            if not answer_in(text):
-                account.bugs.append(f"{words} ended with {text[:200]!r}")
+        for link, text in self.opened.items():
+            if not answer_in(text) and not command_in(text):
+                account.bugs.append(f"{link} ended with {text[:200]!r}")
         return account
 
 
