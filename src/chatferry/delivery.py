@@ -159,8 +159,12 @@ class Delivery:
                 else:
                     sent = []
             except Final as fault:
-                # What an earlier turn left behind, and the platform refuses, must not take this one along.
-                others = [piece for piece in pieces if piece.turn != held.turn.id]
+                # What an earlier turn left behind, and the platform refuses, must take along neither this one nor those
+                # that were not in the call.
+                called = pieces if editing(held.channel) else pieces[: held.channel.caps.batch]
+                if attempt is not None:
+                    called = [piece for piece in pieces if piece.attempt == attempt]
+                others = [piece for piece in called if piece.turn != held.turn.id]
                 if isinstance(fault, Gone) or not others:
                     raise
                 log.error("what waited is refused", turn=held.turn.id, error=str(fault))

@@ -16,7 +16,9 @@ from chatferry.database import migrate, open_database
 from chatferry.ledger import Ledger
 from chatferry.looking import Standing
 from chatferry.model import Inbound, says
-from tests.scenarios.wechat_support import WORDS, wechat_world
+from chatferry.simulator.wechat import WeChatSimulator
+from chatferry.simulator.wechat_records import Fault
+from tests.scenarios.wechat_support import SEND, WORDS, turn, wechat_world
 
 
 @pytest.mark.parametrize("said", ["\x01\x02", "\ufffe", " \x00\n"])
@@ -87,3 +89,17 @@ async def test_two_processes_never_wait_for_each_other_in_a_circle(postgres: str
     circles = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
     assert await admin.fetchval(circles) == 0
     await admin.close()
+
+
+async def test_an_answer_that_is_refused_takes_none_along_that_waits_behind_it(tmp_path: Path) -> None:
+    wechat = WeChatSimulator(verified=True)
+    async with wechat_world(tmp_path, wechat=wechat) as world, world.gateway() as gateway:
+        wechat.fail(SEND, Fault(errcode=45047), Fault(errcode=45047), Fault(errcode=45002))
+        await wechat.say("ann", "one")
+        await turn(gateway, 1, "parked")
+        await wechat.say("ann", "two")
+        await turn(gateway, 2, "parked")
+        await wechat.say("ann", "three")
+        await turn(gateway, 3, "done")
+        assert world.screen() == ["echo: two", "echo: three"]
+        assert [entry.state for entry in await gateway.ledger.entries()] == ["done", "done", "failed"]
