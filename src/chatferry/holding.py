@@ -58,19 +58,22 @@ class Holding:
         accepted, hold = held.accepted, held.hold
         if not accepted.turn:
             return ""
-        standing = await self._ledger.standing(accepted.turn)
-        while standing.reply is None and standing.open and self._clock.now() < held.at + hold.seconds:
-            tail = self._feed.tail(standing.turn)
+        turn, until = accepted.turn, held.at + hold.seconds
+        while True:
+            # Held before the ledger is read, so that no end falls between the two.
+            tail = self._feed.tail(turn)
             ending = tail.ended  # as only those are that a process which ends gives out
-            standing = await self._ledger.standing(accepted.turn)  # it may have ended before we had its tail
-            if not standing.open:
+            standing = await self._ledger.standing(accepted.turn)
+            rest = until - self._clock.now()
+            if standing.reply is not None or not standing.open or rest <= 0:
                 break
             if ending or left.is_set():  # this process ends, or nobody listens
                 return None
-            until = held.at + hold.seconds - self._clock.now()
-            pause = self._clock.sleep(min(_LOOK, hold.seconds / 9, max(until, 0.0)))
+            if standing.turn != turn:  # another turn answers for it
+                turn = standing.turn
+                continue
+            pause = self._clock.sleep(min(_LOOK, hold.seconds / 9, rest))
             await first_of(tail.over(), left.wait(), pause)
-            standing = await self._ledger.standing(accepted.turn)
         if standing.reply is not None:
             return standing.reply
         if standing.open and not _last(held):
