@@ -175,7 +175,7 @@ by = "glob"
         "12  replies.2: has reply and python, and can do one",
         '    mend: reply = "..." or python = "module:function"',
         "13  replies.2.match: must not be empty",
-        "17  replies.3.match: is no regular expression, from character 1 on",
+        "17  replies.3.match: is no regular expression, from character 6 on",
         '    mend: by = "exact" compares it as it stands',
         "19  replies.3.python: must name a function like module:function",
         "20  replies.3.channels.0: names nothing that exists",

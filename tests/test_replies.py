@@ -70,6 +70,12 @@ def test_the_first_rule_that_fits_answers_on_the_channels_it_is_for() -> None:
     assert found("hi") is None
 
 
+def test_a_regex_that_would_take_for_ever_does_not_fit() -> None:
+    rules = [ReplySettings(match="(a+)+$", by="regex", reply="yes")]
+    assert Replies(rules).find("a" * 60 + "b", "line") is None
+    assert Replies(rules).find("aaa", "line") == ("reply", "yes")
+
+
 @given(st.text(), st.sampled_from(["exact", "prefix", "regex"]))
 def test_any_text_can_be_looked_at(said: str, by: str) -> None:
     found(said, ReplySettings.model_validate({"match": "a+$", "by": by, "reply": "yes"}))

@@ -82,9 +82,11 @@ def _check_reply(draft: Draft, key: Key, rule: Mapping[str, object], known: Coll
         draft.fault(key, problem, 'reply = "..." or python = "module:function"')
     match = rule.get("match")
     if rule.get("by") == "regex" and isinstance(match, str):
+        import regex  # as `replies` does, and only for those who have one
+
         try:
-            re.compile(match, re.IGNORECASE)
-        except (re.error, OverflowError, RecursionError) as error:
+            regex.compile(match, regex.IGNORECASE)
+        except (regex.error, OverflowError, RecursionError) as error:
             at = getattr(error, "pos", None)  # what it says itself may quote the pattern
             problem = f"is no regular expression{'' if at is None else f', from character {at + 1} on'}"
             draft.fault((*key, "match"), problem, 'by = "exact" compares it as it stands')

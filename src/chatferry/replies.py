@@ -7,7 +7,6 @@ import concurrent.futures
 import contextvars
 import importlib
 import inspect
-import re
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -15,14 +14,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import structlog
+
 from chatferry.config import ReplySettings, Settings
 from chatferry.errors import ConfigError, Final, TryLater
 from chatferry.likeness import REACH, folded, narrow
 from chatferry.model import Finding, Message
 from chatferry.text import clean
 
+log = structlog.get_logger(__name__)
+
 _CROWD = 64
 """Functions that may run at once, those included that never end."""
+_PATIENCE = 0.05
+"""Seconds that a regex has: some take for ever on a text that was made for it, and everybody waits meanwhile."""
 _THREAD = "reply "
 """What the names of their threads begin with."""
 
@@ -52,9 +57,19 @@ def _test(rule: ReplySettings) -> Callable[[str, str], bool]:
         return lambda said, same: same == match and len(said) <= REACH
     if rule.by == "prefix":
         return lambda said, same: same.startswith(match)
-    pattern = re.compile(rule.match, re.IGNORECASE)
-    # Narrow letters alone would not do: the pattern may name a wide one, and to narrow it would make 「？」 a sign.
-    return lambda said, same: any(pattern.search(text) for text in (narrow(said), said[:REACH]))
+    import regex  # which, unlike `re`, can be told to stop
+
+    pattern = regex.compile(rule.match, regex.IGNORECASE)
+
+    def fits(said: str, _: str) -> bool:
+        try:
+            # Narrow letters alone would not do: the pattern may name a wide one, and narrowed 「？」 would be a sign.
+            return any(pattern.search(text, timeout=_PATIENCE) for text in (narrow(said), said[:REACH]))
+        except TimeoutError:
+            log.warning("a regex takes too long, and counts as not fitting", regex=rule.match)
+            return False
+
+    return fits
 
 
 # The operator's functions

@@ -7,6 +7,7 @@ import sys
 import types
 from pathlib import Path
 
+import aiohttp
 import pytest
 import sqlalchemy as sa
 
@@ -18,7 +19,7 @@ from chatferry.looking import Standing
 from chatferry.model import Inbound, says
 from chatferry.simulator.wechat import WeChatSimulator
 from chatferry.simulator.wechat_records import Fault
-from tests.scenarios.wechat_support import SEND, WORDS, turn, wechat_world
+from tests.scenarios.wechat_support import SEND, WORDS, event, turn, wechat_world
 
 
 @pytest.mark.parametrize("said", ["\x01\x02", "\ufffe", " \x00\n"])
@@ -103,3 +104,30 @@ async def test_an_answer_that_is_refused_takes_none_along_that_waits_behind_it(t
         await turn(gateway, 3, "done")
         assert world.screen() == ["echo: two", "echo: three"]
         assert [entry.state for entry in await gateway.ledger.entries()] == ["done", "done", "failed"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "base"),
+    [
+        ({"Host": "bot.example"}, "http://bot.example"),
+        (
+            {"Host": "10.0.0.2:8080", "X-Forwarded-Host": "bot.example", "X-Forwarded-Proto": "https"},
+            "https://bot.example",
+        ),
+        ({"Host": "bot.example:8443"}, "http://bot.example:8443"),
+        ({"Host": "-bot"}, None),
+        ({"Host": "bot.example:99999"}, None),
+        ({"Host": "bot.example/x?"}, None),
+        ({"Host": "bot.example", "X-Forwarded-Proto": "javascript"}, None),
+    ],
+)
+async def test_where_people_reach_us_is_believed_of_a_signed_call_that_makes_sense(
+    tmp_path: Path, headers: dict[str, str], base: str | None
+) -> None:
+    async with wechat_world(tmp_path) as world, world.gateway() as gateway, aiohttp.ClientSession() as http:
+        query, body = world.wechat._written(event(world.wechat, "ann", "VIEW"))
+        for signature, expected in (("0" * 40, None), (query["signature"], base)):
+            signed = query | {"signature": signature}
+            async with http.post(world.wechat.webhook, params=signed, data=body, headers=headers) as answer:
+                assert answer.status == (200 if signature == query["signature"] else 403)
+            assert gateway.links.base == expected

@@ -20,7 +20,7 @@ from chatferry.web.http import RETRY_AFTER, SILENT, gone, read_body
 
 log = structlog.get_logger(__name__)
 
-_HOST = re.compile(r"[A-Za-z0-9.\-]{1,253}(:\d{1,5})?|\[[0-9A-Fa-f:]{2,39}\](:\d{1,5})?")
+_HOST = re.compile(r"([A-Za-z0-9][A-Za-z0-9.\-]{0,252}|\[[0-9A-Fa-f:]{2,39}\])(:(?P<port>\d{1,5}))?")
 
 
 def routes(gateway: Gateway, channel: Channel, path: str) -> list[BaseRoute]:
@@ -107,7 +107,8 @@ class _Door:
             return
         host = request.headers.get("x-forwarded-host") or request.headers.get("host", "")
         scheme = request.headers.get("x-forwarded-proto", request.url.scheme)
-        if _HOST.fullmatch(host) and scheme in ("http", "https"):
+        told = _HOST.fullmatch(host)
+        if told and int(told["port"] or 443) <= 65535 and scheme in ("http", "https"):
             links.base = f"{scheme}://{host}"
 
 
