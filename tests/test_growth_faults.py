@@ -325,7 +325,9 @@ async def test_a_question_that_is_changed_while_it_is_not_known_whether_its_answ
         await talk.until(talk.board.hanging.is_set)
     async with talk.process() as process:
         await process.accept(rewords("e1", "How old is Rome?"))
-        await talk.until(lambda: talk.engine.talks[-1].prompt.messages[-1].text == "How old is Rome?")
+        await talk.until(
+            lambda: talk.engine.talks and talk.engine.talks[-1].prompt.messages[-1].text == "How old is Rome?"
+        )
         talk.engine.talks[-1].ends("Old.")
         await talk.ended(process)
     assert talk.screen == ["Old."]

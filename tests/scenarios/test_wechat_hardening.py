@@ -33,9 +33,9 @@ async def test_an_answer_that_nobody_could_see_is_none(tmp_path: Path, said: str
 @pytest.mark.parametrize("long", [1, 60_000])
 async def test_what_nobody_can_see_is_left_out_of_an_answer(tmp_path: Path, long: int) -> None:
     async with wechat_world(tmp_path) as world, world.gateway() as gateway:
-        world.model.reply = lambda _: "good\x00\x1b answer" + "好" * long
+        world.model.reply = lambda _: "good\x00\x1b answer" + "x" * long
         await world.wechat.say("ann", "one")
-        assert world.screen()[0].startswith("good answer好")
+        assert world.screen()[0].startswith("good answerx")
         (entry,) = await gateway.ledger.entries()
         assert entry.state == "done"
 
