@@ -20,6 +20,7 @@ from chatferry.errors import Closed, LeaseLost, Unavailable
 from chatferry.looking import Looking
 from chatferry.model import APOLOGY, Attempt, Grant, Inbound, Message, Piece, Receipt, Turn, Usage, says
 from chatferry.sessions import Gate
+from chatferry.text import clean
 from chatferry.writes import Change
 
 _AGAIN = 0.5
@@ -131,7 +132,7 @@ class Ledger(Looking):
                 "model": model,
                 "prompt_tokens": usage.prompt,
                 "completion_tokens": usage.completion,
-                "error": error,
+                "error": clean(error),
             },
             say=tuple(pieces[len(drafts) :]),
             rewrite=tuple(
@@ -142,7 +143,7 @@ class Ledger(Looking):
 
     async def saying(self, turn: Turn, text: str) -> None:
         """So much has been said of the answer: for those who read along in other processes."""
-        await self._change(turn, columns={"partial": text})
+        await self._change(turn, columns={"partial": clean(text)})
 
     async def briefed(self, turn: Turn, inbound: Inbound, before: Sequence[Message]) -> None:
         """Keep what the platform told beside the event: the inbound with it, and what was said before we came."""
@@ -198,7 +199,7 @@ class Ledger(Looking):
 
     async def abandon(self, turn: Turn, pieces: Sequence[Piece], error: str) -> None:
         """The platform refuses these pieces of parked turns: those turns have failed, and hold up nobody else."""
-        await self._change(turn, abandon=(tuple({piece.turn for piece in pieces}), error))
+        await self._change(turn, abandon=(tuple({piece.turn for piece in pieces}), clean(error)))
 
     async def finish(
         self,
@@ -215,13 +216,14 @@ class Ledger(Looking):
         """
         if state == "done" and turn.finish == APOLOGY:
             state = "failed"
-        columns = {"state": state, "finished_at": self._clock.now(), "error": error or turn.error}
+        columns = {"state": state, "finished_at": self._clock.now(), "error": clean(error or turn.error)}
         await self._change(turn, columns=columns, remember=tuple(said), sent=tuple(sent))
         return state
 
     async def retry(self, turn: Turn, after: float, error: str) -> None:
         """Give the turn back, due again `after` seconds from now."""
-        await self._change(turn, columns={"state": "due", "due_at": self._clock.now() + after, "error": error})
+        columns = {"state": "due", "due_at": self._clock.now() + after, "error": clean(error)}
+        await self._change(turn, columns=columns)
 
     async def release(self, turn: Turn) -> None:
         """Give the turn back as it is, for the next holder to go on with."""
