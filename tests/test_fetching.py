@@ -216,6 +216,21 @@ async def test_one_message_may_stand_for_several_answers(ledger: Ledger) -> None
     assert [await state(ledger, one) for one in (earlier, partly, turn.id)] == ["done", "parked", "doing"]
 
 
+@pytest.mark.parametrize("read", [0, 1])
+async def test_nothing_is_gathered_that_was_read_meanwhile(ledger: Ledger, read: int) -> None:
+    """Else what stands behind it would be told by a message that is not sent any more."""
+    earlier = [await parks(ledger, "e1", "one"), await parks(ledger, "e2", "two")]
+    await takes(ledger, "e3")
+    turn = await claimed(ledger)
+    turn = await ledger.answered(turn, says("assistant", "three"), [says("assistant", "three")])
+    pieces = await ledger.pending(ROOM)
+    await ledger.opened(earlier[read])
+    await ledger.gather(turn, pieces, "read it there")
+    left = ["one", "two", "three"]
+    del left[read]
+    assert [piece.message.text for piece in await ledger.pending(ROOM)] == left
+
+
 async def test_a_gathered_apology_is_a_failure_still(ledger: Ledger) -> None:
     await parks(ledger, "e1", "one")
     sorry = await parks(ledger, "e2", "sorry", finish=APOLOGY)

@@ -81,10 +81,11 @@ class Ledger(Looking):
         return halted
 
     async def gather(self, turn: Turn, pieces: Sequence[Piece], text: str) -> None:
-        """Let the first of these pieces say this, and the others go: the text tells where to read them."""
-        first, *others = pieces
-        said = says("assistant", text)
-        await self._change(turn, rewrite=((first.id, said),), drop=tuple(piece.id for piece in others))
+        """Let the first of these pieces say this, and the others go: the text tells where to read them.
+
+        Where one of them went out meanwhile, nothing is changed.
+        """
+        await self._change(turn, gather=(tuple(piece.id for piece in pieces), says("assistant", text)))
 
     # ── working on a turn ────────────────────────────────────────────────────────────────────────────────────
 
@@ -260,11 +261,11 @@ class Ledger(Looking):
         absorb: tuple[Turn, ...] = (),
         attempts: int = 0,
         abandon: tuple[tuple[int, ...], str] = ((), ""),
-        drop: tuple[int, ...] = (),
+        gather: tuple[tuple[int, ...], Message | None] = ((), None),
     ) -> None:
         change = Change(
             turn, self._clock.now(), columns or {}, say, rewrite, notice, draft, begun, attempt, sent, remember, recall,
-            unsay, absorb, attempts, abandon, drop,
+            unsay, absorb, attempts, abandon, gather,
         )  # fmt: skip
         # What was answered or sent is not forgotten because the database is away for a moment.
         patience = self._clock.now() + self._lease

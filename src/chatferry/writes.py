@@ -57,7 +57,7 @@ class Change(msgspec.Struct, frozen=True):
     absorb: tuple[Turn, ...]
     attempts: int
     abandon: tuple[tuple[int, ...], str]
-    drop: tuple[int, ...]
+    gather: tuple[tuple[int, ...], Message | None]
 
 
 class Adopt(msgspec.Struct, frozen=True):
@@ -99,6 +99,7 @@ def _lock(connection: sa.Connection, operations: Sequence[Any]) -> None:
                 events.update((op.channel, event.event) for event in op.events)
             case Change():
                 ids.update((op.turn.id, *(turn.id for turn in op.absorb), *(piece.turn for piece, _ in op.sent)))
+                pieces.update(op.gather[0])
             case Renew():
                 ids.update(turn.id for turn in op.held)
             case fetching.Reply():
@@ -171,7 +172,7 @@ def _change(connection: sa.Connection, operations: Sequence[Change]) -> list[Lea
     held = _held(connection, {op.turn.id for op in operations})
     ours = [op for op in operations if held.get(op.turn.id) == op.turn.lease and _absorb(connection, op)]
     _rewrite(connection, ours)
-    _drop(connection, ours)
+    _gather(connection, ours)
     _say(connection, ours)
     _begun(connection, ours)
     _attempt(connection, ours)
@@ -236,14 +237,19 @@ def _rewrite(connection: sa.Connection, changes: Sequence[Change]) -> None:
         connection.execute(update.values(message=sa.bindparam("_message")), rows)
 
 
-def _drop(connection: sa.Connection, changes: Sequence[Change]) -> None:
-    """Pieces that need not go out any more; a parked turn that has none left is done."""
+def _gather(connection: sa.Connection, changes: Sequence[Change]) -> None:
+    """Let one piece stand for several, if none of them went out meanwhile; a parked turn that has none left is done."""
     for op in changes:
-        if op.drop:
-            mine = outbox.c.id.in_(op.drop)
-            concerned = set(connection.execute(sa.select(outbox.c.turn).where(mine)).scalars())
-            connection.execute(sa.delete(outbox).where(mine))
-            complete(connection, concerned - {op.turn.id}, op.now)
+        pieces, message = op.gather
+        if message is None:
+            continue
+        waits = sa.select(outbox.c.turn).where(outbox.c.id.in_(pieces), outbox.c.sent_at.is_(None))
+        concerned = connection.execute(waits.with_for_update()).scalars().all()
+        if len(concerned) == len(pieces):
+            first, *others = pieces
+            connection.execute(sa.update(outbox).where(outbox.c.id == first).values(message=dump(message)))
+            connection.execute(sa.delete(outbox).where(outbox.c.id.in_(others)))
+            complete(connection, set(concerned) - {op.turn.id}, op.now)
 
 
 def _begun(connection: sa.Connection, changes: Sequence[Change]) -> None:
