@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from chatferry.gateway import Gateway
-from chatferry.simulator.model import Break
+from chatferry.simulator.model import Break, Pause
 from tests.scenarios.support import World, said_while_it_hangs, state, world
 from tests.web.opening import get, reading
 
@@ -58,3 +58,26 @@ async def test_whoever_left_before_the_end_does_not(tmp_path: Path) -> None:
         it.clock.advance(60)
         await get(f"{url}x")
         await state(gateway, 1, "parked", it.clock)
+
+
+async def test_whoever_saw_the_answer_of_another_turn_grow_has_it_too(tmp_path: Path) -> None:
+    async with world(tmp_path, channel={"late": "button"}, assistant={"busy": "merge"}) as it, it.gateway() as gateway:
+        it.model.plans += [Pause((1,)), Pause((1,))]
+        await said_while_it_hangs(it, "one")
+        await it.line.say("ann", "two")
+        await it.line.say("ann", "three")
+        assert it.line.webhook
+        token = gateway.links.token("a", 3, it.clock.now())
+        async with reading(f"{it.line.webhook.removesuffix('/hooks/line')}/a/{token}") as reader:
+            await reader.next()
+            it.model.hanging.clear()
+            it.model.release.set()
+            await it.model.hanging.wait()
+            it.clock.advance(45)
+            await it.line.seen("ann", 2)
+            it.model.release.set()
+            await state(gateway, 2, "parked", it.clock)
+            while await reader.next():
+                it.clock.advance(0.1)
+            assert "three" in "".join(reader.blocks)
+        await state(gateway, 2, "done", it.clock)

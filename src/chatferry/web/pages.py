@@ -153,11 +153,12 @@ class _Pages:
         try:
             # It is on the page once it is kept, and whether it must wait comes out only after that.
             for _ in range(_PATIENCE):
-                shown = await ledger.shown(turn)
+                shown = await look(ledger, turn)
                 if shown is None or shown.state not in ("due", "doing"):
                     break
                 await self._gateway.clock.sleep(1)
-            await ledger.opened(turn)
+            if shown is not None:
+                await ledger.opened(shown.turn)
         except Unavailable as fault:
             log.error("not noted that an answer was read", turn=turn, error=str(fault))
 
