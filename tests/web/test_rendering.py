@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatferry.web.rendering import HIGHLIGHTED, LONGEST, blocks
+from chatferry.web.rendering import HIGHLIGHTED, LONGEST, _lexer, blocks
 
 VOID = {"br", "hr"}
 ALLOWED = {
@@ -201,6 +201,13 @@ def test_code_is_coloured_by_its_language_and_the_rest_stays_black() -> None:
     assert Judge(block).words == 'if x < "<b>":\n    pass\n'
     assert "<span" not in blocks("```nosuchlanguage\nif x\n```")[0]
     assert "<span" not in blocks(f"```python\n{'if x: pass' * HIGHLIGHTED}\n```")[0]
+
+
+def test_languages_that_texts_make_up_are_not_kept() -> None:
+    blocks("```python\nif x\n```")
+    known = _lexer.cache_info().currsize
+    blocks("\n".join(f"```made-up-{number}\nif x\n```\n" for number in range(20)))
+    assert _lexer.cache_info().currsize == known
 
 
 def test_code_keeps_every_blank() -> None:

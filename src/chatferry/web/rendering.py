@@ -21,7 +21,6 @@ from markdown_it.utils import OptionsDict
 from pygments.lexer import Lexer
 from pygments.lexers import get_lexer_by_name
 from pygments.token import STANDARD_TYPES, _TokenType
-from pygments.util import ClassNotFound
 
 from chatferry.plain import parsed
 
@@ -228,20 +227,16 @@ def _link(address: str, html: str, *, picture: bool = False) -> str:
 
 
 def _code(code: str, language: str) -> str:
-    lexer = _lexer(language.lower()) if len(code) <= HIGHLIGHTED else None
-    inner = _coloured(code, lexer) if lexer else escape(code)
+    known = language.lower() in _LANGUAGES and len(code) <= HIGHLIGHTED
+    inner = _coloured(code, _lexer(language.lower())) if known else escape(code)
     named = f' data-language="{escape(language[:20])}"' if re.fullmatch(r"[\w+#.-]+", language) else ""
     return f'<div class="code"{named}><pre><code tabindex="0">{inner}</code></pre></div>'
 
 
 @cache
-def _lexer(language: str) -> Lexer | None:
-    if language not in _LANGUAGES:
-        return None
-    try:
-        return get_lexer_by_name(language, stripnl=False, ensurenl=False)
-    except ClassNotFound:
-        return None
+def _lexer(language: str) -> Lexer:
+    """Kept for ever, so only for one of `_LANGUAGES`."""
+    return get_lexer_by_name(language, stripnl=False, ensurenl=False)
 
 
 def _coloured(code: str, lexer: Lexer) -> str:
