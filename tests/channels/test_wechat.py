@@ -100,7 +100,7 @@ async def test_each_refusal_says_what_is_to_be_done(world: World, fault: Fault, 
     grant = await world.grant()
     world.sim.fail(SEND, fault)
     with pytest.raises(kind) as raised:
-        await world.send(world.wechat(), grant=grant)
+        await world.send(world.wechat(mode="service"), grant=grant)
     assert raised.type is kind
     assert str(fault.errcode or fault.status or "") in str(raised.value)
     token = world.calls(SEND)[0].query["access_token"]
@@ -112,19 +112,28 @@ async def test_too_often_says_when_again(world: World) -> None:
     grant = await world.grant()
     world.sim.fail(SEND, Fault(45011))
     with pytest.raises(TryLater) as raised:
-        await world.send(world.wechat(), grant=grant)
+        await world.send(world.wechat(mode="service"), grant=grant)
     assert raised.value.after == 60.0
 
 
 async def test_where_nobody_listens_nothing_was_sent_and_that_is_not_ambiguous(world: World) -> None:
     with pytest.raises(TryLater):
-        await world.send(world.wechat(api_base="http://127.0.0.1:9"))
+        await world.send(world.wechat(mode="service", api_base="http://127.0.0.1:9"))
     wechat, grant = world.wechat(), await world.grant()
     await world.send(wechat)
     world.sim.fail(STABLE, Fault(drop=True))
     world.clock.advance(7200)
     with pytest.raises(TryLater):  # the token did not come, so nothing was sent either
         await world.send(wechat, grant=grant)
+
+
+@pytest.mark.parametrize("fault", [Fault(-1), Fault(status=502)])
+async def test_as_long_as_the_way_is_not_known_nobody_waits_for_another_try(world: World, fault: Fault) -> None:
+    wechat, grant = world.wechat(), await world.grant()
+    world.sim.fail(SEND, fault)
+    with pytest.raises(NoLeave):
+        await world.send(wechat, grant=grant)
+    assert world.taken(wechat)[1]  # nothing was learnt by it
 
 
 @pytest.mark.parametrize("answer", [b"", b"<html>", b"[]", b'{"errcode":"x"}', b"{" + b" " * LARGEST_ANSWER + b"}"])

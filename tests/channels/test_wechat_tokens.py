@@ -123,7 +123,7 @@ async def test_another_process_that_was_quicker_spares_us_the_renewal(world: Wor
 
 
 async def test_a_token_that_is_refused_twice_is_no_message(world: World) -> None:
-    wechat = world.wechat()
+    wechat = world.wechat(mode="service")
     world.sim.fail(SEND, Fault(40001), Fault(40001))
     with pytest.raises(TryLater, match="40001"):
         await world.send(wechat)

@@ -252,6 +252,17 @@ async def test_a_slow_first_answer_of_such_an_account_comes_in_a_later_call(tmp_
         assert len(world.calls(SEND)) == 1
 
 
+async def test_where_it_cannot_be_found_out_answers_come_in_the_response(tmp_path: Path) -> None:
+    """Else one that can never ask WeChat would hold up whatever a person asks next, for an hour."""
+    async with wechat_world(tmp_path, channel={"mode": "auto", "api_base": "http://127.0.0.1:9"}) as world:
+        async with world.gateway():
+            await world.say("ann", "one")
+            await world.say("ann", "two")
+        assert [(one.via, one.call, one.text) for one in world.seen()] == [
+            ("passive", 1, "echo: one"), ("passive", 1, "echo: two"),
+        ]  # fmt: skip
+
+
 async def test_an_account_that_may_send_is_found_out_with_its_first_message(tmp_path: Path) -> None:
     async with wechat_world(tmp_path, wechat=verified(), channel={"mode": "auto"}) as world, world.gateway() as gateway:
         delivery = await world.say("ann", "one")

@@ -22,7 +22,7 @@ from chatferry.channels.wechat_memory import Memory
 from chatferry.channels.wechat_safe import Safe, same, signature
 from chatferry.channels.wechat_tokens import StableTokens
 from chatferry.channels.wechat_way import Way
-from chatferry.errors import Final, NoLeave, Rejected
+from chatferry.errors import Final, NoLeave, Rejected, TryLater
 from chatferry.model import File, Finding, Grant, Message, Receipt
 from chatferry.text import clean
 
@@ -180,11 +180,19 @@ class WeChat:
             await self._way.load()
         if self._way.known == "passive":
             raise NoLeave("this account answers in the response to WeChat's call only")
-        told = await self._api.post(SEND, {"touser": address, "msgtype": "text", "text": {"content": text}}, once=True)
-        if told.errcode == FORBIDDEN:
-            await self._way.learn("passive")
-        if told.errcode:
-            raise fault(SEND, told)
+        try:
+            told = await self._api.post(
+                SEND, {"touser": address, "msgtype": "text", "text": {"content": text}}, once=True
+            )
+            if told.errcode == FORBIDDEN:
+                await self._way.learn("passive")
+            if told.errcode:
+                raise fault(SEND, told)
+        except TryLater as passing:
+            if self._way.known is None:
+                # A request is held for it too, which need not wait until we know.
+                raise NoLeave(f"not known yet whether this account may send: {passing}") from passing
+            raise
         await self._way.learn("service")
         return [Receipt()]
 
