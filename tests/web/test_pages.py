@@ -12,10 +12,15 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
+import msgspec
 import pytest
 
+from chatferry.looking import Shown
+from chatferry.model import Inbound, says
 from chatferry.simulator.model import Break, Pause, Refuse
 from chatferry.web.growing import SILENCE
+from chatferry.web.showing import view
+from chatferry.words import words
 from tests.scenarios.asking import ask, client
 from tests.scenarios.support import until
 from tests.scenarios.support import world as line_world
@@ -183,6 +188,15 @@ async def test_an_answer_is_stopped_from_its_page_and_keeps_what_was_written(sta
     assert stack.model.cancelled == 1
     assert (await get(f"{url}/stop", "POST")).status == 303  # once more does no harm
     assert (await get(f"{url}/stop")).status == 405
+
+
+@pytest.mark.parametrize("state", ["due", "doing"])
+def test_only_what_can_be_stopped_has_a_button_for_it(state: str) -> None:
+    """The answer to a command may take its time too, but no model is asked that could be stopped."""
+    asked = Inbound("e1", "room", message=says("user", "/slow"))
+    shown = Shown(1, "board", "board:room", "command", state, 0.0, asked, None, "", False, "")
+    assert not view(shown, "", words("en")).stoppable
+    assert view(msgspec.structs.replace(shown, kind="message"), "", words("en")).stoppable
 
 
 async def test_an_apology_is_shown_as_one(stack: Stack) -> None:

@@ -23,6 +23,8 @@ class View(NamedTuple):
     question: str
     answer: str
     """Markdown."""
+    stoppable: bool = False
+    """Somebody may have enough of it: a model is asked, or will be."""
 
     @property
     def final(self) -> bool:
@@ -33,10 +35,6 @@ class View(NamedTuple):
     def read(self) -> bool:
         """Whoever saw this has the answer."""
         return self.final and bool(self.answer)
-
-    @property
-    def stoppable(self) -> bool:
-        return self.state in ("waiting", "growing")
 
 
 async def look(ledger: Ledger, turn: int) -> Shown | None:
@@ -57,9 +55,10 @@ def view(shown: Shown, growing: str, words: Words) -> View:
     if shown.answer is None and shown.state in ("due", "doing"):
         if shown.stopped:
             return View("stopping", words.page_stopping, question, growing)
+        stoppable = shown.kind == "message"  # as for `Ledger.halt`
         if growing or shown.state == "doing":
-            return View("growing", words.answering, question, growing)
-        return View("waiting", words.page_waiting, question, "")
+            return View("growing", words.answering, question, growing, stoppable)
+        return View("waiting", words.page_waiting, question, "", stoppable)
     if shown.finish == "stopped":
         return View("stopped", words.page_stopped if answer else words.page_unbegun, question, answer)
     if shown.finish == APOLOGY or (shown.state == "failed" and not answer):
