@@ -13,11 +13,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
-from typing import Any
 
 import msgspec
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -27,6 +27,8 @@ from chatferry.errors import Unavailable
 from chatferry.feed import Feed, Tail
 from chatferry.ledger import Ledger
 from chatferry.looking import Shown
+from chatferry.signals import first_of
+from chatferry.web.http import gone
 from chatferry.web.showing import View, look, tongue, view
 
 PACE = 0.4
@@ -84,7 +86,7 @@ class Growing(Response):
         self._streams[self._turn] += 1
         try:
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-            await _either(self._relay(send), _disconnect(receive))
+            await first_of(self._relay(send), gone(Request(scope, receive)))
             await send({"type": "http.response.body", "body": b"", "more_body": False})
             if self._told:
                 await self._read(self._turn)
@@ -137,9 +139,9 @@ class Growing(Response):
 
     async def _wait(self, tail: Tail, text: str, pace: float) -> None:
         """For the next words, but not less than `pace` and hardly longer than `LOOK`."""
-        await _either(tail.over(), self._clock.sleep(pace))
+        await first_of(tail.over(), self._clock.sleep(pace))
         if not tail.ended:
-            await _either(tail.over(), tail.grown(text), self._clock.sleep(LOOK - PACE))
+            await first_of(tail.over(), tail.grown(text), self._clock.sleep(LOOK - PACE))
 
     async def _look(self) -> Shown | None:
         try:
@@ -154,21 +156,3 @@ def _event(seen: View, blocks: tuple[str, ...], before: tuple[str, ...], lang: s
         same += 1
     change = Change(same, blocks[same:], seen.state, seen.note, lang)
     return b"%bdata: %b\n\n" % (b"event: end\n" if seen.final else b"", msgspec.json.encode(change))
-
-
-async def _either(*ways: Coroutine[Any, Any, None]) -> None:
-    """Return when the first of these does; the others end there. What it raises is raised."""
-    tasks = [asyncio.ensure_future(way) for way in ways]
-    try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
-    for task in done:
-        task.result()
-
-
-async def _disconnect(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
