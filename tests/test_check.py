@@ -211,3 +211,20 @@ async def test_the_token_in_a_webhooks_address_is_expected_and_not_shown(shop: S
     ended = await shop.run("check")
     assert f"ok    line webhook address: {PUBLIC}/hooks/line?token=***" in ended.out
     assert "hush" not in ended.out
+
+
+# What is not read
+
+
+def written(name: str, text: str) -> None:
+    Path(name).write_text(text, "utf-8")
+
+
+async def test_a_variable_that_the_file_does_not_read_is_told(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    wechat = '[channels.wechat]\ntoken = "${WECHAT_TOKEN}"\nmode = "passive"\n'
+    written("chatferry.toml", f'[models.default]\nprovider = "demo"\n{wechat}')
+    written(".env", "WECHAT_TOKEN=abc\nWECHAT_AES_KEY=def\nLINE_CHANNEL_SECRET=ghi\n")
+    monkeypatch.setenv("WECHAT_MODE", "auto")
+    notes = {found.subject: found async for found in findings(load(environ={})) if "does not read" in found.detail}
+    assert set(notes) == {"WECHAT_AES_KEY", "WECHAT_MODE"}
+    assert notes["WECHAT_AES_KEY"].mend == 'aes_key = "${WECHAT_AES_KEY}" in [channels.wechat], or unset it'

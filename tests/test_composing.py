@@ -75,6 +75,14 @@ def test_a_long_earlier_answer_leaves_room_for_the_link_of_the_next_one_and_of_t
     assert all(reached(said, turn) for turn in (1, 2, 3))
 
 
+def test_a_short_answer_is_whole_behind_a_long_earlier_one() -> None:
+    said, ids = compose(pieces((1, "long " * 500), (2, "short " * 30)), 0, WECHAT, WORDS, link, asked=2)
+    assert ids == (1, 2)
+    assert said.endswith(f"———\n\n{('short ' * 30).rstrip()}")
+    assert reached(said, 1)
+    assert not reached(said, 2)
+
+
 def test_the_code_that_is_cut_is_closed_before_the_link() -> None:
     caps = Capabilities(limit=500, markdown=True, pages=True)
     said, _ = compose(pieces((1, "See:\n```py\n" + "x = 1\n" * 200 + "```")), 0, caps, WORDS, link)

@@ -273,7 +273,7 @@ def test_what_a_wechat_account_lacks_in_a_file_is_mended_there() -> None:
     assert faults() == [
         "chatferry.toml:3  channels.shop.app_secret: is required beside app_id",
         '    mend: app_secret = "${WECHAT_APP_SECRET}" in [channels.shop]',
-        "chatferry.toml:3  channels.shop.limit: must be more than hold, for an answer to arrive in time",
+        "chatferry.toml:7  channels.shop.hold: must be less than limit (5), for an answer to arrive in time",
     ]
 
 

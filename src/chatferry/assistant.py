@@ -23,7 +23,12 @@ class Assistant:
     @property
     def greeting(self) -> str:
         """What whoever meets us is told; empty: nothing."""
-        return self.words.greeting if self.settings.greeting is None else self.settings.greeting
+        session = self.settings.session
+        if self.settings.greeting is not None:
+            return self.settings.greeting
+        if session is not None and not session.always:
+            return self.words.greeting_session.replace("{start}", session.start)
+        return self.words.greeting
 
 
 class Staff(Mapping[str, Assistant]):

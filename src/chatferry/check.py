@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 
 import aiohttp
@@ -15,6 +16,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from chatferry.clock import SystemClock
 from chatferry.commit import unavailable
 from chatferry.config import ServerSettings, Settings
+from chatferry.configfile import read, variables
+from chatferry.configrules import CHANNELS
 from chatferry.database import open_database
 from chatferry.errors import ChatferryError
 from chatferry.gateway import make_channels, make_engine
@@ -54,7 +57,7 @@ async def _run(settings: Settings, console: Console) -> int:
 async def findings(settings: Settings) -> AsyncIterator[Finding]:
     """The database, the functions that reply, every model, every channel. Nothing is changed or left behind."""
     yield await _database(settings.server)
-    for finding in functions(settings):
+    for finding in (*_unread(settings, os.environ), *functions(settings)):
         yield finding
     public = settings.server.public_url
     # The other channels say it by themselves.
@@ -73,6 +76,19 @@ async def findings(settings: Settings) -> AsyncIterator[Finding]:
         for name, channel in make_channels(settings, http, clock).items():
             async for finding in channel.check(_hook_url(settings, name)):
                 yield Finding(finding.ok, _named(name, finding.subject), finding.detail, finding.mend)
+
+
+def _unread(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:
+    """What is set for a channel, beside a file that takes its place and does not read it."""
+    path = Path(settings.source)
+    if not path.is_file():
+        return
+    known, text = variables(path.parent, environ), read(path)
+    for channel in {channel.type for channel in settings.channels.values()}:
+        for setting, name in CHANNELS[channel].items():
+            if name in known and f"${{{name}" not in text:
+                mend = f'{setting} = "${{{name}}}" in [channels.{channel}], or unset it'
+                yield Finding(True, name, f"is set, but {path} does not read it", mend)
 
 
 def _named(channel: str, subject: str) -> str:

@@ -54,11 +54,16 @@ def compose(
     shortest = [_shorter(answer, rest, size) for answer, rest in zip(answers, rests, strict=True)]
     while groups and size(_BETWEEN.join([*shortest[: len(groups)], *filter(None, [later])])) > caps.limit:
         groups.pop()
+    reserved = shortest[: len(groups)]
+    # What was asked just now is not reduced to a link for what came before it, if it is short.
+    whole = [*reserved[:-1], *answers[: len(groups)][-1:]]
+    if whole and size(whole[-1]) <= caps.limit // 4:
+        reserved = whole if size(_BETWEEN.join([*whole, *filter(None, [later])])) <= caps.limit else reserved
     said: list[str] = []
     ids: list[int] = []
     for place, (_, of) in enumerate(groups):
         # Whatever follows keeps the room for its link, unless it fits as it is.
-        behind = shortest[place + 1 : len(groups)]
+        behind = reserved[place + 1 :]
         room = caps.limit - size(_BETWEEN.join([*said, "", *behind, *filter(None, [later])]))
         said.append(_fitting(answers[place], rests[place], room, caps))
         ids += [piece.id for piece in of]

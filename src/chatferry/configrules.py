@@ -42,6 +42,8 @@ WECHAT = {
     "mode": "WECHAT_MODE",
     "api_base": "WECHAT_API_BASE",
 }
+CHANNELS = {"line": _LINE, "slack": SLACK, "wechat": WECHAT}
+"""The variables of each type of channel, by the setting that they are without a file."""
 
 
 def fill(draft: Draft, environ: Mapping[str, str]) -> None:

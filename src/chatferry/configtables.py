@@ -310,10 +310,10 @@ class WeChatSettings(Table):
     """passive: answer in the response, for accounts that may not send; service: by customer-service messages;
     auto: find out."""
     assistant: str = "default"
-    hold: float = Field(default=4.5, gt=0)
+    limit: float = Field(default=5.0, gt=0)
+    """Seconds after which WeChat hangs up and calls again."""
+    hold: float = Field(default=4.5, gt=0, validate_default=True)
     """Seconds that a call stays open for its answer."""
-    limit: float = Field(default=5.0, gt=0, validate_default=True)
-    """Seconds after which WeChat hangs up and calls again; more than `hold`."""
     menu: dict[str, str] = {}
     """What a tap on the account's menu says, by its key: a command or a question."""
     api_base: Url = "https://api.weixin.qq.com"
@@ -322,12 +322,13 @@ class WeChatSettings(Table):
     url_token: Secret | None = None
     """Expected in the address, in front of the signature."""
 
-    @field_validator("limit")
+    @field_validator("hold")
     @classmethod
-    def _leaves_time_to_answer(cls, limit: float, info: ValidationInfo) -> float:
-        if limit <= info.data.get("hold", 0.0):
-            raise _wrong("must be more than hold, for an answer to arrive in time")
-        return limit
+    def _leaves_time_to_answer(cls, hold: float, info: ValidationInfo) -> float:
+        limit = info.data.get("limit", hold + 1.0)
+        if hold >= limit:
+            raise _wrong(f"must be less than limit ({limit:g}), for an answer to arrive in time")
+        return hold
 
 
 ChannelSettings = LineSettings | SlackSettings | WeChatSettings

@@ -28,7 +28,8 @@ async def findings(
 ) -> AsyncIterator[Finding]:
     """One finding for each thing that was tried. Nobody is sent anything."""
     if settings.app_secret is None:
-        mend = "" if settings.mode == "passive" else "if the account is verified, set `app_id` and `app_secret`"
+        lacking = "`app_secret`" if settings.app_id else "`app_id` and `app_secret`"
+        mend = "" if settings.mode == "passive" else f"if the account is verified, set {lacking}"
         yield Finding(True, "answers", f"go {_RESPONSE}", mend)
     else:
         try:
@@ -86,6 +87,7 @@ def _hook(hook_url: str | None) -> Finding:
     if urlsplit(hook_url).port not in (None, 80, 443):
         return Finding(False, subject, f"{hook_url}: WeChat calls the ports 80 and 443 only", "put a proxy before it")
     mend = (
+        "let `chatferry serve` run, and your web server pass /hooks/, /a/, /h/ and /pages/ on to it; "
         f"see {PLACE}, 域名与消息推送配置: the URL must be this one, 令牌(Token) must be `token`, and it must be 启用; "
         "EncodingAESKey must be `aes_key` unless the mode is 明文模式"
     )

@@ -22,6 +22,8 @@ class Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     instructions: str
     """Who the assistant is, where the operator does not say."""
     greeting: str
+    greeting_session: str
+    """The same where the assistant answers in sessions; takes `start`: what begins one."""
     waiting: str
     """The answer comes by itself."""
     on_its_way: str
