@@ -35,6 +35,7 @@ CORE = {
     "ledger",
     "links",
     "looking",
+    "outcomes",
     "prompt",
     "replies",
     "rows",

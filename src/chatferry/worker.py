@@ -16,7 +16,7 @@ from chatferry.channels.base import Channel, briefing, editing
 from chatferry.clock import Clock
 from chatferry.delivery import Delivery
 from chatferry.desk import Desk
-from chatferry.engines.base import Delta, Done, Restart
+from chatferry.engines.base import Delta, Restart
 from chatferry.errors import Ambiguous, Fault, Final, Gone, LeaseLost, TryLater, Unavailable
 from chatferry.feed import Feed, Outcome, Tail
 from chatferry.growth import Growth
@@ -24,8 +24,8 @@ from chatferry.held import Held
 from chatferry.ledger import Ledger
 from chatferry.metrics import Metrics
 from chatferry.model import APOLOGY, Message, Receipt, Turn, says
+from chatferry.outcomes import Asked, outcome_of, pieces_of, said_of
 from chatferry.retry import next_try
-from chatferry.text import clean, closed
 
 log = structlog.get_logger(__name__)
 
@@ -161,7 +161,7 @@ class Worker:
             outcome = await self._answer(held, tail)
         else:
             outcome = Outcome(turn.answer, turn.finish, error=turn.error)
-        said = _said(held.turn, outcome)
+        said = said_of(held.turn, outcome)
         if held.channel.caps.batch:
             state = await self._delivery.settle(held, said)
         else:
@@ -176,7 +176,7 @@ class Worker:
     async def _answer(self, held: Held, tail: Tail) -> Outcome:
         """The answer, stored with the pieces in which it goes out."""
         inbound, assistant = held.turn.inbound, held.assistant
-        asked = _Asked()
+        asked = Asked()
         if editing(held.channel) and held.turn.lease > 1:
             begun = await self._ledger.pending(held.turn.conversation)
             held.drafts = [piece for piece in begun if piece.turn == held.turn.id and not piece.notice]
@@ -200,7 +200,7 @@ class Worker:
         held.turn = await self._ledger.answered(
             held.turn,
             outcome.answer or says("assistant", ""),
-            _pieces(held, outcome, self._desk.notice(held.turn, held.assistant)),
+            pieces_of(held, outcome, self._desk.notice(held.turn, held.assistant)),
             drafts=held.drafts,
             finish=outcome.finish,
             model=outcome.model,
@@ -254,7 +254,7 @@ class Worker:
             await self._ledger.briefed(held.turn, told, before)
             held.turn = msgspec.structs.replace(held.turn, inbound=told)
 
-    async def _ask(self, held: Held, tail: Tail, asked: _Asked) -> Outcome:
+    async def _ask(self, held: Held, tail: Tail, asked: Asked) -> Outcome:
         """Ask the model, and keep the person company meanwhile."""
         caps = held.channel.caps
         try:
@@ -281,9 +281,9 @@ class Worker:
             raise faults.exceptions[0] from None
         finally:
             held.asking = None
-        return _outcome(asked, tail.text, held)
+        return outcome_of(asked, tail.text, held)
 
-    async def _stream(self, held: Held, tail: Tail, asked: _Asked) -> None:
+    async def _stream(self, held: Held, tail: Tail, asked: Asked) -> None:
         await self._brief(held)
         question = await prompt.build(held.assistant, held.turn.inbound, self._history(held))
         pace = 0.0 if held.channel.caps.live else _PACE
@@ -327,7 +327,7 @@ class Worker:
         error = "; ".join(filter(None, (turn.error, error)))
         outcome = Outcome(turn.answer, turn.finish, error=error)
         try:
-            await self._ledger.finish(turn, _said(turn, outcome), state=state, error=error)
+            await self._ledger.finish(turn, said_of(turn, outcome), state=state, error=error)
         except (LeaseLost, Unavailable) as fault:
             log.error("turn not closed", turn=turn.id, error=str(fault))
         self._feed.tail(turn.id).end(outcome)
@@ -347,7 +347,7 @@ class Worker:
         try:
             if wait is None and turn.answer is not None and turn.finish != APOLOGY:
                 # The answer is kept: it comes with the person's next message.
-                said = _said(turn, Outcome(turn.answer, turn.finish))
+                said = said_of(turn, Outcome(turn.answer, turn.finish))
                 await self._ledger.finish(turn, said, state="parked", error=str(fault))
                 self._feed.tail(turn.id).end(Outcome(turn.answer, turn.finish))
             elif wait is None:
@@ -364,59 +364,3 @@ class Worker:
             await self._ledger.release(turn)
         except (LeaseLost, Unavailable) as fault:
             log.warning("turn not released", turn=turn.id, error=str(fault))
-
-
-class _Asked(msgspec.Struct):
-    """What came of asking the model."""
-
-    first_token_at: float | None = None
-    done: Done | None = None
-    fault: Fault | None = None
-
-
-def _outcome(asked: _Asked, text: str, held: Held) -> Outcome:
-    """What the person gets to read: a provider's fault becomes a kind sentence, the fault itself is for the log."""
-    words, done = held.assistant.words, asked.done
-    if asked.fault is not None:
-        sorry = words.sorry_busy if isinstance(asked.fault, TryLater) else words.sorry_failed
-        return Outcome(says("assistant", sorry), APOLOGY, error=str(asked.fault))
-    if done is None:
-        # Interrupted. What somebody has read of it stands; what nobody has seen was never said.
-        read = held.channel.caps.live or held.channel.caps.pages or held.drafts
-        return Outcome(says("assistant", text) if text and read else None, "stopped")
-    silent = not clean(text).strip()
-    if silent and done.finish == "filter":
-        # To ask again would not help, so this is an answer, if a poor one.
-        text = words.sorry_filtered
-    elif silent:
-        spent = "; its max_tokens were spent on thinking: raise them" if done.finish == "length" else ""
-        error = f"the model said nothing{spent}"
-        return Outcome(says("assistant", words.sorry_empty), APOLOGY, done.usage, done.model, error)
-    if done.finish == "length" and held.channel.caps.batch:
-        # Where nothing is sent the answer is fetched with its `finish`, by a program.
-        text = f"{text}\n\n{words.cut_short}"
-    return Outcome(says("assistant", text), done.finish, done.usage, done.model)
-
-
-def _pieces(held: Held, outcome: Outcome, notice: str) -> list[Message]:
-    """The messages in which the answer goes out, behind a notice; one that was stopped while it grew says so."""
-    if not held.channel.caps.batch or (held.turn.inbound.kind == "message" and held.turn.inbound.said is None):
-        return []
-    text = outcome.answer.text if outcome.answer is not None else ""
-    if outcome.finish == "stopped" and held.channel.caps.pages and held.turn.inbound.kind == "message":
-        return []  # whoever stopped it has read it where it grew
-    if outcome.finish == "stopped" and held.drafts:
-        text = f"{closed(text.rstrip())}…{held.assistant.words.stopped}"
-    if notice and text:
-        text = f"{notice}\n\n{text}"
-    return held.layout.pieces(text)
-
-
-def _said(turn: Turn, outcome: Outcome) -> list[Message]:
-    """What the history remembers of the turn: both sides, or nothing where the model gave no answer."""
-    inbound, answer = turn.inbound, outcome.answer
-    if outcome.finish == APOLOGY or inbound.kind in ("collect", "erase", "command") or inbound.context is not None:
-        return []
-    asked = inbound.said
-    said = [asked] if inbound.kind == "message" and asked is not None else []
-    return [*said, answer] if answer is not None and answer.text else said
