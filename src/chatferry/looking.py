@@ -181,24 +181,6 @@ class Looking:
             return None
         return found[0].id, rows.INBOUND.decode(found[0].inbound), [row.receipt for row in found]
 
-    async def _watch(self) -> None:
-        """Look at all that is asked about at once: whoever asks meanwhile is in the next look."""
-        fields = turns.c.id, turns.c.state, turns.c.reply, turns.c.merged_into
-        while self._wanted:
-            wanted = {turn: self._wanted.pop(turn) for turn in list(self._wanted)[:_AT_ONCE]}
-            try:
-                found = await self._rows(sa.select(*fields).where(turns.c.id.in_(wanted)))
-            except Unavailable as fault:
-                for looked in wanted.values():
-                    looked.set_exception(fault)
-                    looked.exception()  # perhaps nobody waits any more
-            else:
-                for row in found:
-                    wanted[row.id].set_result(row)
-            finally:
-                for looked in wanted.values():
-                    looked.cancel()  # those who got nothing, if the look was cut off
-
     async def stopped(self, among: Collection[int]) -> list[int]:
         """Those of these turns that somebody told us to stop."""
         query = sa.select(turns.c.id).where(turns.c.id.in_(among), turns.c.stopped)
@@ -218,6 +200,24 @@ class Looking:
             after = await self.standing(row.merged_into)
             return Standing(after.turn, after.open, row.reply)
         return Standing(row.id, row.state in ("due", "doing"), row.reply)
+
+    async def _watch(self) -> None:
+        """Look at all that is asked about at once: whoever asks meanwhile is in the next look."""
+        fields = turns.c.id, turns.c.state, turns.c.reply, turns.c.merged_into
+        while self._wanted:
+            wanted = {turn: self._wanted.pop(turn) for turn in list(self._wanted)[:_AT_ONCE]}
+            try:
+                found = await self._rows(sa.select(*fields).where(turns.c.id.in_(wanted)))
+            except Unavailable as fault:
+                for looked in wanted.values():
+                    looked.set_exception(fault)
+                    looked.exception()  # perhaps nobody waits any more
+            else:
+                for row in found:
+                    wanted[row.id].set_result(row)
+            finally:
+                for looked in wanted.values():
+                    looked.cancel()  # those who got nothing, if the look was cut off
 
     async def parked(self, conversation: str) -> list[Piece]:
         """What was answered in a conversation, to its commands too, could not be sent, and is not just being sent."""
