@@ -80,7 +80,7 @@ async def test_five_messages_are_the_allowance(world: World) -> None:
     ("fault", "kind"),
     [
         (Fault(-1), TryLater),
-        (Fault(45009), TryLater),
+        (Fault(45009), NoLeave),
         (Fault(45011), TryLater),
         (Fault(status=502), TryLater),
         (Fault(status=429), TryLater),

@@ -31,8 +31,9 @@ NOT_NOW = {45080, 45081}
 """Typing does not show: the person was silent for too long, or it shows already."""
 _SECONDS = {45011: 60.0}
 """How long to wait, where the refusal says it: "retry next minute"."""
-_PASSING = {-1, 45009, 45011}
-_CLOSED = {45015, 45047, FORBIDDEN}
+_PASSING = {-1, 45011}
+_CLOSED = {45009, 45015, 45047, FORBIDDEN}
+"""For this person, this account, or for all of this day (45009)."""
 _GONE = {40003}
 
 _PICTURES = re.compile(r"(?:[a-z0-9-]+\.)+(?:qpic\.cn|qlogo\.cn|qq\.com)")
