@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,13 +32,13 @@ def cluster() -> Iterator[str]:
     if bin_ is None:
         pytest.skip("PostgreSQL is not installed")
     folder = Path(tempfile.mkdtemp(prefix="chatferry-pg-"))
-    as_other: list[str] = []
+    other: dict[str, Any] = {}
     if os.geteuid() == 0:
         shutil.chown(folder, _ACCOUNT)
-        as_other = ["runuser", "-u", _ACCOUNT, "--"]
+        other = {"user": _ACCOUNT, "group": _ACCOUNT, "extra_groups": ()}
 
     def run(program: str, *options: str) -> None:
-        subprocess.run([*as_other, str(bin_ / program), *options], check=True, capture_output=True, cwd="/")  # noqa: S603
+        subprocess.run([str(bin_ / program), *options], check=True, capture_output=True, cwd="/", **other)  # noqa: S603
 
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
