@@ -147,6 +147,8 @@ class Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Heads what was said between two sessions."""
     page_whole: str
     """Unfolds a long answer."""
+    page_fold: str
+    """Folds it again."""
     page_expired: str
     page_expired_why: str
     page_unknown: str
