@@ -37,7 +37,7 @@ def postgres_server() -> Iterator[str]:
 @pytest.fixture
 async def postgres(postgres_server: str) -> AsyncIterator[str]:
     """The address of an empty PostgreSQL database."""
-    import asyncpg  # type: ignore[import-untyped]
+    import asyncpg  # type: ignore[import-untyped]  # it brings no types
 
     name = f"t{uuid.uuid4().hex}"
     admin = await asyncpg.connect(postgres_server)

@@ -46,7 +46,7 @@ CORE = {
     "worker",
     "writes",
 }
-SEAMS = {"channels.base", "engines.base", "dispatch.base"}
+SEAMS = {"channels.base", "channels.download", "engines.base", "dispatch.base"}
 TOP = {"gateway", "serve", "cli", "__main__", "check", "operate", "demo", "setup_slack"}
 FAMILIES = {place.split(":")[0].removeprefix("chatferry.") for place in (*CHANNELS.values(), *ENGINES.values())} | {
     "channels.api",

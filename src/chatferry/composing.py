@@ -51,23 +51,25 @@ def compose(
     def size(said: str) -> int:
         return text.length(said, caps.measure)
 
-    shortest = [_shorter(answer, rest, size) for answer, rest in zip(answers, rests, strict=True)]
-    while groups and size(_BETWEEN.join([*shortest[: len(groups)], *filter(None, [later])])) > caps.limit:
-        groups.pop()
-    reserved = shortest[: len(groups)]
-    # What was asked just now is not reduced to a link for what came before it, if it is short.
-    whole = [*reserved[:-1], *answers[: len(groups)][-1:]]
-    if whole and size(whole[-1]) <= caps.limit // 4:
-        reserved = whole if size(_BETWEEN.join([*whole, *filter(None, [later])])) <= caps.limit else reserved
+    def joined(*parts: str) -> str:
+        return _BETWEEN.join([*parts, later] if later else parts)
+
+    # The room that each has at least: for its link, unless it is shorter than that.
+    reserved = [min(answer, rest, key=size) for answer, rest in zip(answers, rests, strict=True)]
+    while reserved and size(joined(*reserved)) > caps.limit:
+        reserved.pop()
+    groups = groups[: len(reserved)]
+    if groups and size(answers[len(groups) - 1]) <= caps.limit // 4:
+        # What was asked just now is not reduced to a link for what came before it, if it is short.
+        whole = [*reserved[:-1], answers[len(groups) - 1]]
+        reserved = whole if size(joined(*whole)) <= caps.limit else reserved
     said: list[str] = []
     ids: list[int] = []
     for place, (_, of) in enumerate(groups):
-        # Whatever follows keeps the room for its link, unless it fits as it is.
-        behind = reserved[place + 1 :]
-        room = caps.limit - size(_BETWEEN.join([*said, "", *behind, *filter(None, [later])]))
+        room = caps.limit - size(joined(*said, "", *reserved[place + 1 :]))
         said.append(_fitting(answers[place], rests[place], room, caps))
         ids += [piece.id for piece in of]
-    return _BETWEEN.join([*said, *filter(None, [later])]), tuple(ids)
+    return joined(*said), tuple(ids)
 
 
 def _unlinked(pieces: Sequence[Piece], caps: Capabilities) -> tuple[str, tuple[int, ...]]:
@@ -86,10 +88,6 @@ def _whole(piece: Piece, caps: Capabilities) -> str:
     """A piece as something else may follow it."""
     said = piece.message.text.rstrip()
     return text.closed(said).rstrip() if caps.markdown else said
-
-
-def _shorter(answer: str, rest: str, size: Callable[[str], int]) -> str:
-    return answer if size(answer) < size(rest) else rest
 
 
 def _fitting(answer: str, rest: str, room: int, caps: Capabilities) -> str:

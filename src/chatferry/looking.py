@@ -233,8 +233,8 @@ class Looking:
 
     async def shown(self, turn: int) -> Shown | None:
         """A turn as its page shows it; None where there is none."""
-        fields = (turns.c.id, turns.c.channel, turns.c.conversation, turns.c.kind, turns.c.state, turns.c.accepted_at,
-                  turns.c.inbound, turns.c.answer, turns.c.finish, turns.c.stopped, turns.c.partial)  # fmt: skip
+        fields = (turns.c.id, turns.c.channel, turns.c.kind, turns.c.state, turns.c.accepted_at, turns.c.inbound,
+                  turns.c.answer, turns.c.finish, turns.c.stopped, turns.c.partial)  # fmt: skip
         for row in await self._rows(sa.select(*fields).where(turns.c.id == turn)):
             inbound, answer = rows.INBOUND.decode(row.inbound), rows.MESSAGE.decode(row.answer) if row.answer else None
             talk = conversation_key(row.channel, inbound.conversation)

@@ -47,7 +47,7 @@ class Phone:
 @contextlib.asynccontextmanager
 async def phone(browser: Browser, url: str, **options: Any) -> AsyncIterator[Phone]:
     """A fresh phone that may talk to `url` and to nobody else."""
-    context = await browser.new_context(viewport=NARROW, locale="en", **options)  # type: ignore[arg-type]
+    context = await browser.new_context(viewport=NARROW, locale="en", **options)  # type: ignore[arg-type]  # a size is one
     context.set_default_timeout(10_000)
     held = Phone(await context.new_page())
 

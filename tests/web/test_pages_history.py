@@ -15,7 +15,7 @@ from chatferry.database import Database
 from chatferry.ledger import Ledger
 from chatferry.model import Inbound, says
 from chatferry.tables import sessions
-from chatferry.web.past import PAGE, SCAN, Past, folded, past
+from chatferry.web.past import PAGE, SCAN, Past, past, searchable
 from chatferry.words import words
 from tests.stack import Stack, running
 from tests.web.opening import asked, get, link
@@ -100,8 +100,8 @@ async def test_nothing_said_is_said(stack: Stack) -> None:
 
 
 def test_small_and_wide_letters_are_one() -> None:
-    assert folded("ＡＢＣｶﾞ") == folded("abcガ")
-    assert folded("Straße") == folded("STRASSE")
+    assert searchable("ＡＢＣｶﾞ") == searchable("abcガ")
+    assert searchable("Straße") == searchable("STRASSE")
 
 
 # ── the reading behind it ────────────────────────────────────────────────────────────────────────────────────

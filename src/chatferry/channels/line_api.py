@@ -11,6 +11,7 @@ import aiohttp
 import msgspec
 from pydantic import SecretStr
 
+from chatferry.channels.download import capped
 from chatferry.errors import Ambiguous, Fault, Final, Gone, NoLeave, TryLater
 
 TIMEOUT = aiohttp.ClientTimeout(total=10, connect=5)
@@ -82,14 +83,12 @@ class LineApi:
                     raise TryLater(f"LINE {path}: not ready yet", after=2.0)
                 if answer.status != 200:
                     raise fault(path, answer.status, await answer.content.read(10_000))
-                data = bytearray()
-                async for chunk in answer.content.iter_chunked(65_536):
-                    data += chunk
-                    if len(data) > limit:
-                        raise Final(f"LINE {path}: more than {limit} bytes")
-                return bytes(data)
+                data = await capped(answer, limit)
         except (aiohttp.ClientError, TimeoutError) as error:
             raise TryLater(f"LINE {path}: {_named(error)}") from error
+        if data is None:
+            raise Final(f"LINE {path}: more than {limit} bytes")
+        return data
 
     async def _call(
         self,

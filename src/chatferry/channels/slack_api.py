@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import msgspec
 
+from chatferry.channels.download import capped
 from chatferry.errors import Ambiguous, Fault, Final, Gone, NoLeave, TryLater, Vanished
 
 TIMEOUT = aiohttp.ClientTimeout(total=10, connect=5)
@@ -158,14 +159,12 @@ class SlackApi:
                     raise TryLater(f"Slack file: {answer.status}")
                 if answer.status != 200 or (answer.content_type == "text/html" and media_type != "text/html"):
                     raise Final(f"Slack file: {answer.status}, and not the file; the app may lack the scope files:read")
-                data = bytearray()
-                async for chunk in answer.content.iter_chunked(65_536):
-                    data += chunk
-                    if len(data) > limit:
-                        raise Final(f"Slack file: more than {limit} bytes")
-                return bytes(data)
+                data = await capped(answer, limit)
         except (aiohttp.ClientError, TimeoutError) as error:
             raise TryLater(f"Slack file: {_named(error)}") from error
+        if data is None:
+            raise Final(f"Slack file: more than {limit} bytes")
+        return data
 
     def ours(self, url: str) -> bool:
         """Is this an address of Slack's, so that the token may go there?"""

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import msgspec
 
+from chatferry.channels.download import capped
 from chatferry.errors import Ambiguous, Fault, Final, Gone, NoLeave, TryLater
 
 TIMEOUT = aiohttp.ClientTimeout(total=10, connect=5)
@@ -155,7 +156,7 @@ async def exchange(
             timeout=TIMEOUT,
             allow_redirects=False,
         ) as answer:
-            status, body = answer.status, await _read(answer, LARGEST_ANSWER)
+            status, body = answer.status, await capped(answer, LARGEST_ANSWER)
     except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:  # nothing was sent
         raise TryLater(f"WeChat {path}: {_named(error)}") from error
     except (aiohttp.ClientError, TimeoutError) as error:
@@ -184,7 +185,7 @@ async def _load(http: aiohttp.ClientSession, url: str, name: str, query: Mapping
     try:
         async with http.get(url, params=query, timeout=DOWNLOAD_TIMEOUT, allow_redirects=False) as answer:
             _check(name, answer.status)
-            data = await _read(answer, LARGEST_FILE)
+            data = await capped(answer, LARGEST_FILE)
             kind = answer.content_type
     except (aiohttp.ClientError, TimeoutError) as error:
         raise TryLater(f"WeChat {name}: {_named(error)}") from error
@@ -199,16 +200,6 @@ def _check(name: str, status: int) -> None:
         raise TryLater(f"WeChat {name}: {status}")
     if status != 200:
         raise Final(f"WeChat {name}: {status}, which is not WeChat's way to answer: is `api_base` right?")
-
-
-async def _read(answer: aiohttp.ClientResponse, limit: int) -> bytes | None:
-    """The body; None where it is longer than that."""
-    data = bytearray()
-    async for chunk in answer.content.iter_chunked(65_536):
-        data += chunk
-        if len(data) > limit:
-            return None
-    return bytes(data)
 
 
 def _decoded(body: bytes, shape: type[_Shape]) -> _Shape | None:

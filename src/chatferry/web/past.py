@@ -54,7 +54,7 @@ async def past(ledger: Ledger, conversation: str, before: int | None, query: str
 
     A search that has looked through `SCAN` messages stops, and goes on from `Past.before`. Raises Unavailable.
     """
-    terms = folded(query).split()
+    terms = searchable(query).split()
     found: list[Exchange] = []
     scanned = 0
     while True:
@@ -78,8 +78,8 @@ async def past(ledger: Ledger, conversation: str, before: int | None, query: str
             return await _chapters(ledger, conversation, found, before)
 
 
-def folded(text: str) -> str:
-    """The text as it is compared: small and large, wide and narrow letters are one."""
+def searchable(text: str) -> str:
+    """The whole text as a search compares it: small and large, wide and narrow letters are one."""
     if text.isascii():
         return text.casefold()
     # Sorting accents takes the square of their number, and anybody may have written many.
@@ -88,7 +88,7 @@ def folded(text: str) -> str:
 
 def _fitting(exchanges: list[Exchange], terms: list[str]) -> list[Exchange]:
     """Those in which all the terms occur."""
-    texts = [folded(f"{exchange.question}\n{exchange.answer}") for exchange in exchanges]
+    texts = [searchable(f"{exchange.question}\n{exchange.answer}") for exchange in exchanges]
     return [exchange for exchange, text in zip(exchanges, texts, strict=True) if all(term in text for term in terms)]
 
 

@@ -17,7 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from chatferry.assistant import Assistant
-from chatferry.web.past import Exchange, Past, folded
+from chatferry.web.past import Exchange, Past, searchable
 from chatferry.web.rendering import blocks
 from chatferry.web.showing import View, tongue
 
@@ -47,7 +47,7 @@ class _Entry(NamedTuple):
     answer: Markup
     answer_lang: str | None
     teaser: str
-    """The beginning of an answer that is folded; empty: it is not."""
+    """The beginning of an answer that is searchable; empty: it is not."""
     unfolded: bool
 
 
@@ -103,7 +103,7 @@ def _entry(exchange: Exchange, assistant: Assistant, query: str) -> _Entry:
         _inked(rendered),
         tongue(exchange.answer, assistant),
         _teaser(rendered) if len(exchange.answer) > _LONG else "",
-        any(term in folded(exchange.answer) for term in folded(query).split()),
+        any(term in searchable(exchange.answer) for term in searchable(query).split()),
     )
 
 
