@@ -1,0 +1,205 @@
+"""What there is to see of a simulation, for whoever watches it: screens, the wire, clocks.
+
+A scene is a set of facts. A fact has a `kind` and an `id`; one that is put again takes the place of the one before, so
+whoever has all facts has everything, and whoever follows needs no history. The kinds that simulators put:
+
+    bubble     one message on a screen (`Bubble`)
+    exchange   one HTTP request and its answer, or one envelope over a socket (`Exchange`)
+    typing     chat, text, until: what moves where the next answer will be
+    clock      message, chat, name, began, until, done: time that runs out; `done` says how it ended, "" while it runs
+    gauge      name, used, limit (None: without), chat, until: a budget
+    dialog     who, view: a dialog that is open
+    weather    what goes wrong now (`Weather`)
+
+Times are unix seconds. An id begins with the platform's name and a slash.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import re
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
+
+Json = dict[str, Any]
+Fact = Json
+
+KEPT = 500
+"""Facts of one kind; the oldest go first."""
+READABLE = 8000
+"""Characters of a body that are shown."""
+
+_SECRET = re.compile(
+    r"""((?:"|\b)(?:access_token|refresh_token|client_secret|app_secret|secret|token|code|key|api_key)"?
+    (?:\s*:\s*"|=))([^"&\s]{0,4})[^"&\s]*""",
+    re.VERBOSE,
+)
+
+
+@dataclass(frozen=True)
+class Button:
+    label: str
+    value: str
+    style: str = ""
+    url: str = ""
+    """It opens this instead of telling the bot."""
+
+
+@dataclass(frozen=True)
+class Bubble:
+    """One message as it stands on a screen. Shown again under the same `message`, it has changed."""
+
+    platform: str
+    chat: str
+    """The platform's id of the talk, group or channel."""
+    message: str
+    """The platform's id of it."""
+    who: str
+    """The name of the person; empty: the bot."""
+    text: str = ""
+    shape: Literal["text", "markdown", "image", "audio", "video", "file", "sticker", "location", "link", "action",
+                   "notice"] = "text"  # fmt: skip
+    """action: somebody tapped or did something; notice: the platform's own words."""
+    at: float = 0.0
+    thread: str = ""
+    """The message that it hangs on."""
+    buttons: tuple[Button, ...] = ()
+    quick: bool = False
+    """The buttons go with the next message."""
+    via: str = ""
+    """How it came: reply, push, passive, custom, post, stream, response."""
+    answers: str = ""
+    """The message or event that it answers, where the platform knows."""
+    growing: bool = False
+    edits: int = 0
+    deleted: bool = False
+    only: str = ""
+    """Who alone sees it, by name."""
+    file: str = ""
+    """What `/_sim/file/...` knows it by."""
+    name: str = ""
+    """The file's."""
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """One request on the wire. While `seconds` is None its answer is still awaited."""
+
+    platform: str
+    number: int
+    way: Literal["hook", "call"]
+    """hook: the platform calls the bot; call: the bot calls the platform."""
+    method: str
+    path: str
+    at: float
+    request: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Those that matter, masked."""
+    chat: str = ""
+    message: str = ""
+    """What it is about."""
+    note: str = ""
+    """Such as "retry 1: http_timeout", "call 2 of 3", "redelivery"."""
+    limit: float | None = None
+    """Seconds that the answer may take."""
+    seconds: float | None = None
+    status: int = 0
+    """0: no answer."""
+    reason: str = ""
+    """What the platform makes of a bad answer; empty: it is content."""
+    answer: str = ""
+
+
+class Scene:
+    """Facts, and those who follow them."""
+
+    def __init__(self) -> None:
+        self._facts: dict[str, dict[str, Fact]] = {}
+        self._followers: set[_Follower] = set()
+        self._numbers = itertools.count(1)
+
+    def put(self, kind: str, id: str, **fact: Any) -> None:
+        """A fact as it is now."""
+        facts = self._facts.setdefault(kind, {})
+        facts[id] = {"kind": kind, "id": id, **fact}
+        self._tell(kind, id)
+        if len(facts) > KEPT:
+            self.drop(kind, next(iter(facts)))
+
+    def drop(self, kind: str, id: str) -> None:
+        """It is true no longer, or too long ago."""
+        if self._facts.get(kind, {}).pop(id, None) is not None:
+            self._tell(kind, id)
+
+    def get(self, kind: str, id: str) -> Fact | None:
+        return self._facts.get(kind, {}).get(id)
+
+    def all(self) -> list[Fact]:
+        return [fact for facts in self._facts.values() for fact in facts.values()]
+
+    def show(self, bubble: Bubble) -> None:
+        self.put("bubble", f"{bubble.platform}/{bubble.chat}/{bubble.message}", **asdict(bubble))
+
+    def begin(self, exchange: Exchange) -> Exchange:
+        """A request goes out; `number` is given here."""
+        exchange = replace(exchange, number=next(self._numbers))
+        self._put(exchange)
+        return exchange
+
+    def end(self, exchange: Exchange, seconds: float, status: int, *, reason: str = "", answer: str = "") -> None:
+        """Its answer is there, or the wait for it is over."""
+        self._put(replace(exchange, seconds=seconds, status=status, reason=reason, answer=answer))
+
+    def _put(self, exchange: Exchange) -> None:
+        self.put("exchange", f"{exchange.platform}/{exchange.number}", **asdict(exchange))
+
+    async def follow(self) -> AsyncIterator[list[Fact]]:
+        """All facts; then, as often as something changes, what changed: whoever reads slowly misses only states
+        between. What is dropped comes as `{kind, id, dropped: true}`."""
+        follower = _Follower()
+        self._followers.add(follower)
+        try:
+            yield self.all()
+            while True:
+                await follower.changed.wait()
+                follower.changed.clear()
+                marks, follower.marks = follower.marks, {}
+                yield [self.get(kind, id) or {"kind": kind, "id": id, "dropped": True} for kind, id in marks]
+        finally:
+            self._followers.discard(follower)
+
+    def _tell(self, kind: str, id: str) -> None:
+        for follower in self._followers:
+            follower.marks[kind, id] = None
+            follower.changed.set()
+
+
+class _Follower:
+    def __init__(self) -> None:
+        self.marks: dict[tuple[str, str], None] = {}
+        self.changed = asyncio.Event()
+
+
+def readable(body: bytes, media_type: str = "") -> str:
+    """A body for people: text, cut if it is long, with what opens doors masked; or how many bytes of what it is."""
+    kind = media_type.partition(";")[0]
+    if kind.startswith(("image/", "audio/", "video/")) or kind == "application/octet-stream":
+        return f"({len(body):,} bytes, {kind})"
+    text = body[: 4 * READABLE].decode("utf-8", "replace")
+    return masked(text[:READABLE]) + ("…" if len(text) > READABLE else "")
+
+
+def masked(text: str) -> str:
+    """The text with the values of tokens and keys cut to their first four letters."""
+    return _SECRET.sub(r"\1\2…", text)
+
+
+def known(headers: Mapping[str, str], *names: str) -> dict[str, str]:
+    """These headers, if they are there, by their names in small letters; who may come in is masked."""
+    found = {name: headers[name] for name in names if name in headers}
+    if "authorization" in found:
+        scheme, _, token = found["authorization"].partition(" ")
+        found["authorization"] = f"{scheme} {token[:4]}…"
+    return found
