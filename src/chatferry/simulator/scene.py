@@ -88,13 +88,12 @@ class Exchange:
     """One request on the wire. While `seconds` is None its answer is still awaited."""
 
     platform: str
-    number: int
     way: Literal["hook", "call"]
     """hook: the platform calls the bot; call: the bot calls the platform."""
     method: str
     path: str
     at: float
-    request: str = ""
+    request: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
     """Those that matter, masked."""
     chat: str = ""
@@ -109,21 +108,25 @@ class Exchange:
     """0: no answer."""
     reason: str = ""
     """What the platform makes of a bad answer; empty: it is content."""
-    answer: str = ""
+    answer: bytes = b""
+    number: int = 0
 
 
 class Scene:
-    """Facts, and those who follow them."""
+    """Facts, and those who follow them. To put one costs little: it is written out when somebody looks."""
 
     def __init__(self) -> None:
-        self._facts: dict[str, dict[str, Fact]] = {}
+        self._facts: dict[str, dict[str, Fact | Bubble | Exchange]] = {}
         self._followers: set[_Follower] = set()
         self._numbers = itertools.count(1)
 
     def put(self, kind: str, id: str, **fact: Any) -> None:
         """A fact as it is now."""
+        self._put(kind, id, fact)
+
+    def _put(self, kind: str, id: str, fact: Fact | Bubble | Exchange) -> None:
         facts = self._facts.setdefault(kind, {})
-        facts[id] = {"kind": kind, "id": id, **fact}
+        facts[id] = fact
         self._tell(kind, id)
         if len(facts) > KEPT:
             self.drop(kind, next(iter(facts)))
@@ -134,26 +137,26 @@ class Scene:
             self._tell(kind, id)
 
     def get(self, kind: str, id: str) -> Fact | None:
-        return self._facts.get(kind, {}).get(id)
+        """A fact as JSON has it, with its kind and id."""
+        fact = self._facts.get(kind, {}).get(id)
+        return None if fact is None else _written(kind, id, fact)
 
     def all(self) -> list[Fact]:
-        return [fact for facts in self._facts.values() for fact in facts.values()]
+        return [_written(kind, id, fact) for kind, facts in self._facts.items() for id, fact in facts.items()]
 
     def show(self, bubble: Bubble) -> None:
-        self.put("bubble", f"{bubble.platform}/{bubble.chat}/{bubble.message}", **asdict(bubble))
+        self._put("bubble", f"{bubble.platform}/{bubble.chat}/{bubble.message}", bubble)
 
     def begin(self, exchange: Exchange) -> Exchange:
         """A request goes out; `number` is given here."""
         exchange = replace(exchange, number=next(self._numbers))
-        self._put(exchange)
+        self._put("exchange", f"{exchange.platform}/{exchange.number}", exchange)
         return exchange
 
-    def end(self, exchange: Exchange, seconds: float, status: int, *, reason: str = "", answer: str = "") -> None:
+    def end(self, exchange: Exchange, seconds: float, status: int, *, reason: str = "", answer: bytes = b"") -> None:
         """Its answer is there, or the wait for it is over."""
-        self._put(replace(exchange, seconds=seconds, status=status, reason=reason, answer=answer))
-
-    def _put(self, exchange: Exchange) -> None:
-        self.put("exchange", f"{exchange.platform}/{exchange.number}", **asdict(exchange))
+        ended = replace(exchange, seconds=seconds, status=status, reason=reason, answer=answer)
+        self._put("exchange", f"{exchange.platform}/{exchange.number}", ended)
 
     async def follow(self) -> AsyncIterator[list[Fact]]:
         """All facts; then, as often as something changes, what changed: whoever reads slowly misses only states
@@ -182,11 +185,19 @@ class _Follower:
         self.changed = asyncio.Event()
 
 
-def readable(body: bytes, media_type: str = "") -> str:
-    """A body for people: text, cut if it is long, with what opens doors masked; or how many bytes of what it is."""
-    kind = media_type.partition(";")[0]
-    if kind.startswith(("image/", "audio/", "video/")) or kind == "application/octet-stream":
-        return f"({len(body):,} bytes, {kind})"
+def _written(kind: str, id: str, fact: Fact | Bubble | Exchange) -> Fact:
+    if isinstance(fact, dict):
+        return {"kind": kind, "id": id, **fact}
+    written = {"kind": kind, "id": id, **asdict(fact)}
+    if isinstance(fact, Exchange):
+        written |= {"request": readable(fact.request), "answer": readable(fact.answer)}
+    return written
+
+
+def readable(body: bytes) -> str:
+    """A body for people: text, cut if it is long, with what opens doors masked; or how many bytes it has."""
+    if b"\0" in body[:1000] or body.startswith(b"\xff\xd8"):
+        return f"({len(body):,} bytes)"
     text = body[: 4 * READABLE].decode("utf-8", "replace")
     return masked(text[:READABLE]) + ("…" if len(text) > READABLE else "")
 
