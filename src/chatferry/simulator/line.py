@@ -31,6 +31,7 @@ from chatferry.simulator import line_people as people
 from chatferry.simulator import line_rules as rules
 from chatferry.simulator.line_records import Call, Delivery, Fault, Seen
 from chatferry.simulator.line_rules import Json
+from chatferry.simulator.serving import hang_up
 
 BOT = people.address("U", "the bot")
 
@@ -212,7 +213,7 @@ class LineSimulator:
         happens = fault.done or not (fault.status or fault.drop)
         response = await self._answer(request, body) if happens else Response()
         if fault.drop:
-            await _hang_up(receive, send)
+            await hang_up(receive, send)
             return
         if fault.status:
             response = JSONResponse({"message": fault.message}, fault.status)
@@ -377,10 +378,3 @@ def _read(body: bytes) -> tuple[Json, Response | None]:
         return {}, _error(400, rules.NOT_JSON)
     faults = rules.faults_in(asked.get("messages"))
     return asked, JSONResponse(rules.refused(faults), 400) if faults else None
-
-
-async def _hang_up(receive: Receive, send: Send) -> None:
-    """Close the connection without a word. ASGI has no way to say that, so this goes through uvicorn's own cycle."""
-    send.__self__.transport.abort()  # type: ignore[attr-defined]  # uvicorn's, which ASGI does not know
-    while (await receive())["type"] != "http.disconnect":
-        pass

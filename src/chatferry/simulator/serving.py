@@ -1,4 +1,4 @@
-"""Run an ASGI app on a real loopback socket inside the running event loop."""
+"""Run an ASGI app on a real loopback socket inside the running event loop, and hang up on who calls it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import socket
 from collections.abc import AsyncIterator, Iterator
 
 import uvicorn
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Send
 
 _PATIENCE = 1.0
 """Seconds that requests have to end in."""
@@ -62,3 +62,10 @@ async def serving(app: ASGIApp, *, port: int = 0) -> AsyncIterator[str]:
                 yield f"http://127.0.0.1:{sock.getsockname()[1]}"
             finally:
                 server.stop.set()
+
+
+async def hang_up(receive: Receive, send: Send) -> None:
+    """Close the connection without a word. ASGI has no way to say that, so this goes through uvicorn's own cycle."""
+    send.__self__.transport.abort()  # type: ignore[attr-defined]  # uvicorn's, which ASGI does not know
+    while (await receive())["type"] != "http.disconnect":
+        pass
