@@ -72,6 +72,7 @@ async def everything(ledger: Ledger) -> None:
     await ledger.due()
     await ledger.backlog()
     await ledger.entries()
+    await ledger.delivered([1, 2])
     await ledger.adopt()
 
 

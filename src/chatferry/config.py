@@ -6,7 +6,7 @@ Whoever holds a `Settings` from `load` can use it as it is: what is referred to 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
@@ -39,13 +39,19 @@ __all__ = [
 ]  # fmt: skip
 
 
-def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+def load(
+    path: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    *,
+    amend: Callable[[Draft], None] | None = None,
+) -> Settings:
     """Read the configuration: `path`, else `CHATFERRY_CONFIG`, else ./chatferry.toml, else the environment alone.
 
     `.env` beside the file (or here) is read with it; what the environment itself says wins. Neither is changed.
+    `amend` may change what the file says before anything is made of it.
     Raises `ConfigError`, which tells every fault at once, with its place and what mends it, and shows no value.
     """
-    draft = _drafted(path, environ)
+    draft = _drafted(path, environ, amend)
     check(draft)
     settings = _validated(draft)
     if settings is None or not draft.sound:
@@ -65,11 +71,15 @@ def load_server(path: Path | None = None, environ: Mapping[str, str] | None = No
     return settings
 
 
-def _drafted(path: Path | None, environ: Mapping[str, str] | None) -> Draft:
+def _drafted(
+    path: Path | None, environ: Mapping[str, str] | None, amend: Callable[[Draft], None] | None = None
+) -> Draft:
     environ = os.environ if environ is None else environ
     path = path or found(environ)
     draft = Draft(str(path), read(path)) if path else Draft("environment")
     known = variables(path.parent if path else Path(), environ)
+    if amend is not None:
+        amend(draft)
     draft.interpolate(known)
     fill(draft, known)
     return draft

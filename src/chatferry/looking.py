@@ -95,6 +95,13 @@ class Section(msgspec.Struct, frozen=True):
     began_at: float
 
 
+class Delivered(msgspec.Struct, frozen=True):
+    """A message that is on the platform."""
+
+    receipt: str
+    at: float
+
+
 class Looking:
     """The reading half of the ledger."""
 
@@ -293,6 +300,18 @@ class Looking:
             Entry(**{**row._mapping, "answer": rows.MESSAGE.decode(row.answer) if row.answer else None})
             for row in await self._rows(query)
         ]
+
+    async def delivered(self, turns: Collection[int]) -> dict[int, list[Delivered]]:
+        """What has gone out for each of these turns, in its order."""
+        query = (
+            sa.select(outbox.c.turn, outbox.c.receipt, outbox.c.sent_at)
+            .where(outbox.c.turn.in_(turns), outbox.c.sent_at.is_not(None))
+            .order_by(outbox.c.id)
+        )
+        found: dict[int, list[Delivered]] = {}
+        for row in await self._rows(query):
+            found.setdefault(row.turn, []).append(Delivered(row.receipt, row.sent_at))
+        return found
 
     async def backlog(self) -> dict[str, int]:
         """How many turns are `due` and `doing`."""
