@@ -47,7 +47,9 @@ CORE = {
     "writes",
 }
 SEAMS = {"channels.base", "channels.download", "engines.base", "dispatch.base"}
-TOP = {"gateway", "serve", "cli", "__main__", "check", "operate", "demo", "setup_slack"}
+TOP = {"gateway", "serve", "cli", "__main__", "check", "operate", "demo", "simulate", "terminal", "setup_slack"} | {
+    name for name in FILES if name.startswith("playground.")
+}
 FAMILIES = {place.split(":")[0].removeprefix("chatferry.") for place in (*CHANNELS.values(), *ENGINES.values())} | {
     "channels.api",
     "dispatch.inprocess",
@@ -56,6 +58,8 @@ FAMILIES = {place.split(":")[0].removeprefix("chatferry.") for place in (*CHANNE
 ALLOWED = {
     ("web.api", "channels.api"),  # the API's routes hand its channel what no webhook has: the parsed call
     ("web.shapes", "channels.api"),
+    ("playground.stage", "engines.demo"),  # the script, here in the place of a model that is called
+    ("demo", "channels.slack_manifest"),  # which shortcuts the app has
     ("setup_slack", "channels.slack_manifest"),  # before there is anything to be configured, so without the gateway
 }
 

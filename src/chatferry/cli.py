@@ -91,13 +91,65 @@ def welcome(settings: Settings) -> str:
 
 @app.command()
 def demo(
-    pace: Annotated[float, typer.Option(help="Seconds between two tokens of the demo model.")] = 0.01,
-    wire: Annotated[bool, typer.Option(help="Show what goes over the wire.")] = True,
+    config: ConfigOption = None,
+    model: Annotated[str, typer.Option(help="Another model, by its name or its table's; `script`: none.")] = "",
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Where the page is; else 8765.")] = None,
+    browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
+    terminal: Annotated[bool, typer.Option("--terminal", help="Chat here, on LINE only, without the page.")] = False,
+    pace: Annotated[float | None, typer.Option(min=0, help="Seconds between two tokens of the script.")] = None,
+    wire: Annotated[bool, typer.Option(help="In the terminal: show what goes over the wire.")] = True,
 ) -> None:
-    """Chat with the gateway in the terminal through a LINE simulator: no account, no key."""
-    from chatferry.demo import run
+    """Try it on a page: LINE, WeChat and Slack side by side, no account, no key.
 
-    raise SystemExit(run(pace=pace, wire=wire))
+    Without a key in the environment or a chatferry.toml, a script answers in place of a model.
+    """
+    if terminal:
+        from chatferry.terminal import run as chat
+
+        raise SystemExit(chat(config=config, model=model, pace=0.01 if pace is None else pace, wire=wire))
+    from chatferry.demo import Wish, run
+
+    raise SystemExit(run(Wish(config, model, pace), port=port, browser=browser))
+
+
+@app.command()
+def simulate(
+    line: Annotated[str, typer.Option(metavar="URL", help="Webhook of your LINE bot.")] = "",
+    wechat: Annotated[str, typer.Option(metavar="URL", help="Address of your WeChat account's server.")] = "",
+    slack: Annotated[str, typer.Option(metavar="URL", help="Request URL of your Slack app.")] = "",
+    secret: Annotated[str, typer.Option(help="What signs webhooks, if only one platform is named.")] = "",
+    token: Annotated[str, typer.Option(help="What the bot calls the API with, likewise.")] = "",
+    line_secret: Annotated[str, typer.Option(help="Channel secret.")] = "",
+    line_token: Annotated[str, typer.Option(help="Channel access token.")] = "",
+    slack_secret: Annotated[str, typer.Option(help="Signing secret.")] = "",
+    slack_token: Annotated[str, typer.Option(help="Bot token (xoxb-).")] = "",
+    slack_app_token: Annotated[str, typer.Option(help="App-level token (xapp-), for Socket Mode.")] = "",
+    shortcut: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=CALLBACK_ID", help="A message shortcut of the Slack app.")
+    ] = None,
+    wechat_token: Annotated[str, typer.Option(help="Token of the server configuration.")] = "",
+    wechat_app_id: Annotated[str, typer.Option(help="AppID.")] = "",
+    wechat_app_secret: Annotated[str, typer.Option(help="AppSecret.")] = "",
+    wechat_aes_key: Annotated[str, typer.Option(help="EncodingAESKey: messages are then encrypted.")] = "",
+    host: Annotated[str, typer.Option(help="Where to listen; 0.0.0.0 for a bot in a container.")] = "127.0.0.1",
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Where the page is; else 8766.")] = None,
+    browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
+) -> None:
+    """Try your own LINE, WeChat or Slack bot, in whatever it is written, on a page: no account needed."""
+    from chatferry.playground.bots import Given, bots, named
+    from chatferry.simulate import run
+
+    given = Given(
+        urls={"line": line, "wechat": wechat, "slack": slack},
+        secrets={"line": line_secret, "wechat": wechat_token, "slack": slack_secret},
+        tokens={"line": line_token, "wechat": wechat_app_secret, "slack": slack_token},
+        secret=secret,
+        token=token,
+        slack_app_token=slack_app_token,
+        wechat_app_id=wechat_app_id,
+        wechat_aes_key=wechat_aes_key,
+    )
+    raise SystemExit(run(bots(given), host=host, port=port, browser=browser, shortcuts=named(shortcut or [])))
 
 
 @app.command()

@@ -1,191 +1,200 @@
-"""`chatferry demo`: the whole way of a message in one terminal, without an account or a key.
-
-Every line typed is a signed LINE webhook over HTTP into the gateway, and the answer comes back through calls to the
-LINE simulator's API. Only the model is a demonstration; the gateway is the one that `chatferry serve` runs.
-"""
+"""`chatferry demo`: the playground with our own gateway behind it, which answers as `chatferry serve` would."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
+import os
+import secrets
+import socket
 import sys
 import tempfile
-import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
 
-from pydantic import SecretStr
-from rich.console import Console
-from rich.markup import escape
+from chatferry import __version__
+from chatferry.playground.plan import SCRIPT, Composed, Plan, compose, spoken
+from chatferry.playground.process import GatewayProcess
+from chatferry.serve import loop_factory
+from chatferry.simulator.scene import Scene
+from chatferry.simulator.serving import listening
 
-from chatferry import logs
-from chatferry.config import AssistantSettings, LineSettings, ModelSettings, ServerSettings, Settings
-from chatferry.gateway import Gateway
-from chatferry.serve import loop_factory, serve
-from chatferry.simulator.line import LineSimulator
-from chatferry.simulator.serving import serving
-
-_USER = "you"
-_PATIENCE = 120.0
-
-
-def run(*, pace: float, wire: bool) -> int:
-    """Chat until the input ends. Returns the exit status."""
-    logs.configure("console", level=logging.WARNING)
-    with _tidy_terminal(), asyncio.Runner(loop_factory=loop_factory()) as runner:
-        try:
-            return runner.run(_run(pace, wire))
-        except KeyboardInterrupt:
-            return 0
+PORT = 8765
+"""Where the page is, if nobody else is there."""
+_TOKENS = 40.0
+"""Of the script, in a second: one sees an answer grow."""
 
 
-async def _run(pace: float, wire: bool) -> int:
-    console = Console(highlight=False)
-    with tempfile.TemporaryDirectory(prefix="chatferry-demo-") as folder:
-        async with LineSimulator() as line, serving(line) as line_url:
-            settings = _settings(folder, line, line_url, pace)
-            async with _gateway(settings) as (gateway, url):
-                line.webhook = f"{url}/hooks/line"
-                return await Terminal(console, line, gateway, wire).chat()
+@dataclass(frozen=True)
+class Wish:
+    """What the command line says."""
+
+    config: Path | None = None
+    model: str = ""
+    pace: float | None = None
+    """Seconds between two tokens of the script."""
 
 
-def _settings(folder: str, line: LineSimulator, line_url: str, pace: float) -> Settings:
-    return Settings(
-        server=ServerSettings(host="127.0.0.1", port=0, database=f"sqlite:///{folder}/demo.db", drain=1.0),
-        models={"default": ModelSettings(provider="demo", pace=pace)},
-        assistants={"default": AssistantSettings()},
-        channels={
-            "line": LineSettings(
-                secret=SecretStr(line.secret),
-                token=SecretStr(line.token),
-                api_base=line_url,
-                data_api_base=line_url,
-                path="/hooks/line",
-            )
-        },
-        source="demo",
-    )
+@dataclass
+class Playing:
+    """A demo that goes on."""
+
+    url: str
+    scene: Scene
+    gateway: GatewayProcess
+    label: str
+    lacking: str
+    """What is left out, and why; empty: nothing."""
+
+
+def run(wish: Wish, *, port: int | None, browser: bool) -> int:
+    """Play until interrupted. Returns the exit status. Raises ConfigError."""
+    from chatferry.playground.stage import bound
+
+    with (
+        bound(port, PORT) as sock,
+        asyncio.Runner(loop_factory=loop_factory()) as runner,
+        contextlib.suppress(KeyboardInterrupt),
+    ):
+        runner.run(_run(wish, sock, browser))
+    return 0
+
+
+async def _run(wish: Wish, sock: socket.socket, browser: bool) -> None:
+    async with playing(wish, sock) as its:
+        if its.lacking:
+            sys.stdout.write(f"{its.lacking}\n")
+        sys.stdout.write(f"Chatferry playground: {its.url}  (model: {its.label}; Ctrl-C ends it)\n")
+        sys.stdout.flush()
+        if browser:
+            from chatferry.playground.browser import show
+
+            show(its.url)
+        await asyncio.Event().wait()
 
 
 @contextlib.asynccontextmanager
-async def _gateway(settings: Settings) -> AsyncIterator[tuple[Gateway, str]]:
-    stop = asyncio.Event()
-    ready: asyncio.Queue[tuple[Gateway, str]] = asyncio.Queue()
-    async with asyncio.TaskGroup() as group:
-        group.create_task(serve(settings, stop, ready=lambda gateway, url: ready.put_nowait((gateway, url))))
-        try:
-            yield await ready.get()
-        finally:
-            stop.set()
-
-
-class Terminal:
-    """One person at the keyboard."""
-
-    def __init__(self, console: Console, line: LineSimulator, gateway: Gateway, wire: bool) -> None:
-        self._console = console
-        self._line = line
-        self._gateway = gateway
-        self._wire = wire
-        self._typing = sys.stdin.isatty()
-        self._calls = 0
-
-    async def chat(self) -> int:
-        """Say each line of the input, and show what comes back. Returns 0, or 1 when an answer did not come."""
-        self._console.print(
-            "[bold]Chatferry demo[/bold]: what you type travels as a signed LINE webhook into the gateway;\n"
-            "the answer comes back through LINE's API, simulated. The model is a script, not an AI.\n"
-            "[dim]Try: my name is Anna · what is my name? · 我叫小明 · table · code · long"
-            + (" · Ctrl-D ends[/dim]" if self._typing else "[/dim]"),
-            soft_wrap=True,
+async def playing(wish: Wish, sock: socket.socket) -> AsyncIterator[Playing]:
+    """The playground on this socket, and the gateway, which may still be starting. Raises ConfigError."""
+    host, port = sock.getsockname()[:2]
+    base = f"http://{host}:{port}"
+    ours, theirs, lacking = _credentials(base)
+    scene = Scene()
+    async with contextlib.AsyncExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="chatferry-demo-", ignore_cleanup_errors=True))
+        plan = Plan(
+            base=base,
+            port=_free_port(),
+            folder=folder,
+            channels=theirs,
+            config=str(wish.config) if wish.config else None,
+            model=wish.model,
+            language=spoken(os.environ),
         )
-        async for words in _lines(prompt="\nyou ▸ " if self._typing else ""):
-            if not words.strip():
-                continue
-            if words.strip().lower() in ("exit", "quit", "/exit", "/quit"):
-                break
-            if not self._typing:
-                self._console.print(f"\n[bold cyan]you ▸[/bold cyan] {escape(words)}")
-            try:
-                async with asyncio.timeout(_PATIENCE):
-                    await self.say(words.strip())
-            except TimeoutError:
-                self._console.print(f"[red]no answer within {_PATIENCE:.0f} s[/red]")
-                return 1
-        return 0
+        composed = compose(plan)
+        gateway = GatewayProcess(plan, scene)
+        keeper = asyncio.create_task(gateway.keep(), name="gateway")
+        stack.push_async_callback(_ended, keeper)
+        await asyncio.sleep(0)  # it starts while we import what we need ourselves
+        from chatferry.playground import stage
+        from chatferry.simulator.model import ModelSimulator
+        from chatferry.simulator.model_weather import ModelProxy
 
-    async def say(self, words: str) -> None:
-        chat = self._line.chats[self._line.address(_USER)]
-        before = len(chat)
-        buttons = chat[-1].buttons if chat else []
-        if words.isdigit() and 1 <= int(words) <= len(buttons):
-            delivery = await self._line.tap(_USER, buttons[int(words) - 1][1])
-        else:
-            delivery = await self._line.say(_USER, words)
-        self._told(f"→ webhook, signed: {delivery.status} in {delivery.seconds * 1000:.0f} ms, kept on the disk")
-        await self._closed()
-        calls, self._calls = self._line.calls[self._calls :], len(self._line.calls)
-        for call in calls:
-            free = " (free)" if call.path.endswith("/reply") else ""
-            self._told(f"← {call.method} {call.path}: {call.status}{free}")
-        for seen in chat[before:]:
-            self._console.print(f"[bold green]bot ▸[/bold green] {escape(seen.text)}", soft_wrap=True)
-            for number, (label, _) in enumerate(seen.buttons, 1):
-                self._console.print(f"      [reverse] {number} {escape(label)} [/reverse]")
-
-    async def _closed(self) -> None:
-        """Wait until the turn of what was just said has ended, and with it the last piece is there."""
-        for latest in await self._gateway.ledger.entries(limit=1):
-            tail = self._gateway.feed.tail(latest.id)
-            (entry,) = await self._gateway.ledger.entries(turn=latest.id)
-            if entry.state in ("due", "doing"):
-                async for _ in tail.follow():
-                    pass
-
-    def _told(self, line: str) -> None:
-        if self._wire:
-            self._console.print(f"[dim]      {escape(line)}[/dim]")
+        its = stage.simulators(ours, scene)
+        rate = _TOKENS if wish.pace is None else 1 / wish.pace if wish.pace else 0.0
+        script = ModelSimulator(converse=stage.script, rate=rate)
+        proxy = await stack.enter_async_context(ModelProxy(scene, composed.upstreams))
+        extra = {"model": proxy, "script": script.app}
+        url = await stack.enter_async_context(stage.opened(its, sock, extra=extra, kill=gateway.kill))
+        label = _settled(its, base, plan, composed)
+        watching = asyncio.create_task(_watch(gateway, plan, scene, composed), name="ways")
+        stack.push_async_callback(_ended, watching)
+        yield Playing(url, scene, gateway, label, lacking)
 
 
-@contextlib.contextmanager
-def _tidy_terminal() -> Iterator[None]:
-    """Leave the terminal as it was: whoever ends us by Ctrl-C interrupts a line that is being edited, without echo."""
-    if sys.platform == "win32" or not sys.stdin.isatty():
-        yield
-        return
-    import termios
+async def _watch(gateway: GatewayProcess, plan: Plan, scene: Scene, composed: Composed) -> None:
+    from chatferry.playground import ways
 
-    before = termios.tcgetattr(sys.stdin)
-    try:
-        yield
-    finally:
-        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
+    await gateway.up()
+    await ways.follow(plan.database, scene, composed.platforms)
 
 
-async def _lines(prompt: str) -> AsyncIterator[str]:
-    """The lines of standard input. Read in a thread that may be left behind: nothing can interrupt a read."""
-    loop = asyncio.get_running_loop()
-    lines: asyncio.Queue[str | None] = asyncio.Queue()
-    wanted = threading.Semaphore(0)
+async def _ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
 
-    def read() -> None:
-        if prompt:
-            with contextlib.suppress(ImportError):
-                import readline  # noqa: F401 - gives `input` its line editing
-        while True:
-            wanted.acquire()
-            try:
-                line: str | None = input(prompt)
-            except (EOFError, OSError):  # OSError: the terminal is gone
-                line = None
-            loop.call_soon_threadsafe(lines.put_nowait, line)
-            if line is None:
-                return
 
-    threading.Thread(target=read, name="keyboard", daemon=True).start()
-    while True:
-        wanted.release()
-        line = await lines.get()
-        if line is None:
-            return
-        yield line
+def _settled(its: Any, base: str, plan: Plan, composed: Composed) -> str:
+    """Say to the scene who is there; returns the name of what answers."""
+    from chatferry.channels.slack_manifest import manifest
+    from chatferry.playground.stage import BOT, PEOPLE
+
+    settings = composed.settings
+    gateway = f"http://127.0.0.1:{plan.port}"
+    channels = {channel.type: channel for channel in reversed(settings.channels.values())}
+    bots = {platform: f"{gateway}{channel.path}" for platform, channel in channels.items()}
+    its.lead(base, bots)
+    its.settle()
+    shortcuts: list[dict[str, str]] = []
+    command = ""
+    slack = channels.get("slack")
+    if slack is not None and slack.type == "slack":
+        language = settings.assistants[slack.assistant].tongue
+        features = manifest(slack, name=BOT, hook_url=bots["slack"], redirect_url=None, language=language)["features"]
+        shortcuts = [{name: one[name] for name in ("name", "callback_id")} for one in features["shortcuts"]]
+        command = slack.command
+    asked = {settings.assistants[channel.assistant].model for channel in channels.values()}
+    models = [settings.models[name] for name in sorted(asked)]
+    label = ", ".join(sorted({model.model or model.provider for model in models}))
+    engine = SCRIPT if any(model.model == SCRIPT for model in models) else models[0].provider
+    its.scene.put(
+        "setup",
+        "setup",
+        mode="demo",
+        platforms=list(its.apps),
+        people=list(PEOPLE),
+        bot=BOT,
+        model=label,
+        engine=engine,
+        gateway=gateway,
+        bots=bots,
+        shortcuts=shortcuts,
+        command=command,
+        version=__version__,
+    )
+    return "a script, no AI" if engine == SCRIPT else label
+
+
+def _credentials(base: str) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, str]], str]:
+    """What simulators and gateway know each other by, new each time; and what is left out, and why."""
+    secret, token = secrets.token_hex(16), secrets.token_hex(32)
+    signing, bot = secrets.token_hex(16), f"xoxb-{secrets.token_hex(24)}"
+    ours: dict[str, dict[str, Any]] = {
+        "line": {"secret": secret, "token": token},
+        "slack": {"signing_secret": signing, "bot_token": bot},
+    }
+    theirs = {
+        "line": {"secret": secret, "token": token, "api_base": f"{base}/line", "data_api_base": f"{base}/line"},
+        "slack": {"secret": signing, "token": bot, "api_base": f"{base}/slack/api"},
+    }
+    if any(find_spec(name) is None for name in ("cryptography", "defusedxml")):
+        return ours, theirs, "WeChat is left out: it needs  pip install 'chatferry[wechat]'"
+    account = {
+        "token": secrets.token_hex(16),
+        "app_id": f"wx{secrets.token_hex(8)}",
+        "app_secret": secrets.token_hex(16),
+        "aes_key": secrets.token_hex(32)[:43],
+    }
+    ours["wechat"] = {**account, "mode": "encrypted"}
+    theirs["wechat"] = {**account, "api_base": f"{base}/wechat"}
+    return ours, theirs, ""
+
+
+def _free_port() -> int:
+    """A port for the gateway, which needs the same one again after each start."""
+    with listening() as sock:
+        return int(sock.getsockname()[1])

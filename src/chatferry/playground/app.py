@@ -43,12 +43,12 @@ class Playground:
         scene: Scene,
         platforms: Mapping[str, ASGIApp],
         kill: Callable[[float], Awaitable[bool]] | None = None,
-        hosts: tuple[str, ...] = _NAMES,
+        host: str = "127.0.0.1",
     ) -> None:
         self._scene = scene
         self._platforms = platforms
         self._kill = kill
-        self._hosts = hosts
+        self._hosts = {*_NAMES, host} - {"0.0.0.0", "::"}  # noqa: S104 - which is nobody's name
         self._pages = Starlette(
             routes=[
                 Route("/", self._page),

@@ -28,7 +28,7 @@ class Plan(msgspec.Struct, frozen=True):
     """Everything in which the gateway differs from `chatferry serve`. Holds no secret but those of simulators."""
 
     base: str
-    """Where the playground is."""
+    """Where the playground is; empty: there is none, and models are asked directly."""
     port: int
     """Where the gateway listens."""
     folder: str
@@ -38,6 +38,8 @@ class Plan(msgspec.Struct, frozen=True):
     config: str | None = None
     model: str = ""
     language: str = "auto"
+    pace: float = 0.02
+    """Seconds between two tokens of the script."""
 
     @property
     def database(self) -> str:
@@ -67,7 +69,7 @@ def compose(plan: Plan, environ: Mapping[str, str] | None = None) -> Composed:
         tree.pop("server", None)
         tree["channels"] = dict(_channels(tree.get("channels"), plan))
         if plan.model == SCRIPT or not (tree.get("models") or any(name in known for name in _KEYS)):
-            tree["models"] = {"default": {"provider": "openai", "model": SCRIPT, "base_url": f"{plan.base}/script/v1"}}
+            tree["models"] = {"default": _script(plan)}
             for assistant in (tree.get("assistants") or {}).values():
                 if isinstance(assistant, dict):
                     assistant.pop("model", None)
@@ -76,7 +78,7 @@ def compose(plan: Plan, environ: Mapping[str, str] | None = None) -> Composed:
 
     settings = load(path, environ, amend=amend)
     models = _chosen(settings, plan.model)
-    upstreams = {name: model.base_url for name, model in models.items() if model.base_url}
+    upstreams = {name: model.base_url for name, model in models.items() if model.base_url and plan.base}
     models = {
         name: model.model_copy(update={"base_url": f"{plan.base}/model/{quote(name, safe='')}"})
         if name in upstreams
@@ -93,6 +95,13 @@ def compose(plan: Plan, environ: Mapping[str, str] | None = None) -> Composed:
     )
     settings = settings.model_copy(update={"server": server, "models": models, "source": str(path) if path else "demo"})
     return Composed(settings, upstreams, {name: channel.type for name, channel in settings.channels.items()})
+
+
+def _script(plan: Plan) -> dict[str, Any]:
+    """No model, as an engine of the gateway; or beside it, where its calls can be looked at."""
+    if not plan.base:
+        return {"provider": "demo", "pace": plan.pace}
+    return {"provider": "openai", "model": SCRIPT, "base_url": f"{plan.base}/script/v1"}
 
 
 def _channels(given: Any, plan: Plan) -> dict[str, dict[str, Any]]:

@@ -43,16 +43,22 @@ class _Server(uvicorn.Server):
         yield
 
 
-@contextlib.asynccontextmanager
-async def serving(app: ASGIApp, *, port: int = 0) -> AsyncIterator[str]:
-    """Serve `app` on 127.0.0.1 while the context is open; yields its base URL. Port 0: any free one.
-
-    The socket listens before this yields, so there is no moment at which a client would be refused.
-    """
-    sock = socket.create_server(("127.0.0.1", port), backlog=2048)
+def listening(host: str = "127.0.0.1", port: int = 0) -> socket.socket:
+    """A socket that callers can already reach. Port 0: any free one. Raises OSError."""
+    sock = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=2048)
     sock.setblocking(False)
     # Asyncio does this for its own sockets only; without it an answer in two writes takes 40 ms.
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return sock
+
+
+@contextlib.asynccontextmanager
+async def serving(app: ASGIApp, *, sock: socket.socket | None = None) -> AsyncIterator[str]:
+    """Serve `app` while the context is open, on `sock` or on a free port of 127.0.0.1; yields its base URL.
+
+    The socket listens before this yields, so there is no moment at which a client would be refused.
+    """
+    sock = sock or listening()
     config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off")
     server = _Server(config)
     with sock:

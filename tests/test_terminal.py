@@ -1,4 +1,4 @@
-"""`chatferry demo`, typed at and piped into."""
+"""`chatferry demo --terminal`, typed at and piped into."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import aiohttp
 import pytest_asyncio
 from rich.console import Console
 
-from chatferry.demo import Terminal
+from chatferry.terminal import Terminal
 from tests.commandline import Shop, shop
 from tests.stack import running
 
@@ -23,7 +23,7 @@ async def _shop(tmp_path: Path) -> AsyncIterator[Shop]:
 
 
 async def test_lines_that_are_piped_in_are_played_to_their_end(shop: Shop) -> None:
-    ended = await shop.run("demo", "--pace", "0", stdin="my name is Anna\n\nwhat is my name?\n我叫小明")
+    ended = await shop.run("demo", "--terminal", "--pace", "0", stdin="my name is Anna\n\nwhat is my name?\n我叫小明")
     assert (ended.status, ended.err) == (0, "")
     talk = [line for line in ended.out.splitlines() if "▸" in line]
     assert talk[0] == "you ▸ my name is Anna"
@@ -36,20 +36,20 @@ async def test_lines_that_are_piped_in_are_played_to_their_end(shop: Shop) -> No
 
 
 async def test_no_input_is_no_fault(shop: Shop) -> None:
-    ended = await shop.run("demo")
+    ended = await shop.run("demo", "--terminal")
     assert (ended.status, ended.err) == (0, "")
     assert ended.out.startswith("Chatferry demo")
 
 
 async def test_bytes_that_are_no_text_do_no_harm(shop: Shop) -> None:
-    ended = await shop.run("demo", "--no-wire", stdin=b"\xff\xfe\nhelp\n")
+    ended = await shop.run("demo", "--terminal", "--no-wire", stdin=b"\xff\xfe\nhelp\n")
     assert ended.status == 0
     assert ended.out.count("bot ▸") == 2
     assert "webhook, signed" not in ended.out
 
 
 async def test_typed_at_a_terminal_it_answers_and_ctrl_d_ends_it(shop: Shop) -> None:
-    async with shop.terminal("demo") as terminal:
+    async with shop.terminal("demo", "--terminal") as terminal:
         await terminal.shows("Ctrl-D ends", "you ▸")
         terminal.type("my name is Anna\r")
         await terminal.shows("reply: 200 (free)", "bot ▸", "Nice to meet you, Anna", "you ▸")
@@ -59,7 +59,7 @@ async def test_typed_at_a_terminal_it_answers_and_ctrl_d_ends_it(shop: Shop) -> 
 
 
 async def test_ctrl_c_ends_it_and_leaves_the_terminal_as_it_was(shop: Shop) -> None:
-    async with shop.terminal("demo") as terminal:
+    async with shop.terminal("demo", "--terminal") as terminal:
         await terminal.shows("you ▸")
         terminal.type("half a li")
         await terminal.shows("half a li")
