@@ -6,29 +6,35 @@
         [answer] = await sim.seen("ann", 1)
 
 A bot is called up to three times for one message and has five seconds each time; what people then see is what WeChat
-would show. What is refused, and in which words, is in `wechat_rules`; what people send is in `wechat_people`.
+would show. How it is called is in `wechat_calls`, what its own calls do in `wechat_api`; what is refused, and in which
+words, in `wechat_rules`; what people send in `wechat_people`. The control API under `/_sim/` does the same for other
+processes.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
-import secrets
 import time
 from collections import defaultdict, deque
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, Self
 
-import aiohttp
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from chatferry.simulator import wechat_api as api
 from chatferry.simulator import wechat_people as people
 from chatferry.simulator import wechat_rules as rules
-from chatferry.simulator.wechat_crypto import Safe, signature
-from chatferry.simulator.wechat_records import Attempt, Call, Delivery, Fault, Fields, Seen
-from chatferry.simulator.wechat_rules import Allowance, Json, Malformed, Refused, Reply, part
+from chatferry.simulator.control import PREFIX
+from chatferry.simulator.scene import Scene
+from chatferry.simulator.serving import hang_up
+from chatferry.simulator.wechat_calls import Courier
+from chatferry.simulator.wechat_control import control
+from chatferry.simulator.wechat_crypto import Safe
+from chatferry.simulator.wechat_records import Call, Delivery, Fault, Fields, Seen, WeChatWeather
+from chatferry.simulator.wechat_rules import Allowance, Refused
+from chatferry.simulator.wechat_scene import Screens
 from chatferry.simulator.wechat_tokens import Tokens
 
 
@@ -79,23 +85,31 @@ class WeChatSimulator:
     media: dict[str, bytes] = field(default_factory=dict)
     """What people sent, by media id."""
     subscribed: set[str] = field(default_factory=set)
+    scene: Scene = field(default_factory=Scene)
+    """All that there is to see of it."""
+    weather: WeChatWeather = field(default_factory=WeChatWeather)
 
     def __post_init__(self) -> None:
         self.tokens = Tokens(lambda: self.clock.now())
-        self._safe = Safe(self.aes_key, self.app_id)
+        self.screens = Screens(self.scene)
+        self._courier = Courier(self)
+        self._api = api.Api(self)
+        self._control = control(self)
+        self._control.put_weather()
         self._allowances: dict[str, Allowance] = defaultdict(Allowance)
         self._acted: dict[str, float] = {}
         self._typing: dict[str, float] = {}
         self._faults: dict[str, deque[Fault]] = defaultdict(deque)
         self._changed = asyncio.Condition()
-        self._http: aiohttp.ClientSession | None = None
+        if self.mode != "plain":
+            Safe(self.aes_key, self.app_id)  # or who lacks what encrypts would see it only when somebody writes
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._http is not None:
-            await self._http.close()
+        await self._control.close()
+        await self._courier.close()
 
     # What people do. Each of these returns when WeChat calls no more.
 
@@ -129,7 +143,10 @@ class WeChatSimulator:
         """From here on nothing reaches them."""
         openid = self.address(who)
         self.subscribed.discard(openid)
+        self.screens.meet(openid, who)
         self._allowances[openid].end()
+        self._still(openid)
+        self._count(openid)
         return await self.deliver(self._from(openid, people.event("unsubscribe", EventKey="")))
 
     async def click(self, who: str, key: str) -> Delivery:
@@ -161,41 +178,14 @@ class WeChatSimulator:
 
     async def check(self) -> bool:
         """What WeChat does when the address is entered: whether the bot gives back the word it is called with."""
-        word = str(secrets.randbelow(10**19))
-        query = self._signed() | {"echostr": word}
-        try:
-            async with self._session().get(self.webhook, params=query, timeout=aiohttp.ClientTimeout(5)) as answer:
-                return answer.status == 200 and await answer.read() == word.encode()
-        except (TimeoutError, aiohttp.ClientError):
-            return False
+        return await self._courier.check()
 
-    # How the bot is told.
+    def _signed(self) -> dict[str, str]:
+        return self._courier.signed()
 
     async def deliver(self, fields: Fields) -> Delivery:
-        """Bring a message to the bot, in as many calls as that takes, and show what comes of it.
-
-        That a status other than 200 counts as no answer is an assumption: no page says what WeChat makes of one.
-        """
-        delivery = Delivery(fields, self.clock.now())
-        self.deliveries.append(delivery)
-        urls = [self.webhook, *self.replicas]
-        reply: Reply | None = None
-        for number in range(rules.CALLS):
-            start = self.clock.now()
-            attempt, reply = await self._attempt(urls[number % len(urls)], fields)
-            delivery.attempts.append(attempt)
-            if attempt.answered:
-                break
-            pause = start + self.gap - self.clock.now()
-            if pause > 0 and number < rules.CALLS - 1:
-                await self.clock.sleep(pause)
-        call = len(delivery.attempts)
-        openid, now = str(fields["FromUserName"]), self.clock.now()
-        if delivery.reason:
-            await self._put(openid, Seen(rules.NOTICE, "notice", now, call, delivery.id))
-        elif reply:
-            await self._put(openid, Seen(reply.text, "passive", now, call, delivery.id, reply.kind))
-        return delivery
+        """Bring a message to the bot, in as many calls as that takes, and show what comes of it."""
+        return await self._courier.deliver(fields)
 
     def _keep(self, data: bytes) -> str:
         media_id = people.new_media_id()
@@ -204,96 +194,61 @@ class WeChatSimulator:
 
     async def _tell(self, who: str, what: Fields, allowance: tuple[int, int] = rules.AFTER_WORDS) -> Delivery:
         openid = self.address(who)
+        self.screens.meet(openid, who)
         now = self.clock.now()
         self.subscribed.add(openid)
         self._acted[openid] = now
         self._allowances[openid].renew(allowance, now)
+        self._count(openid)
         return await self.deliver(self._from(openid, what))
 
     def _from(self, openid: str, what: Fields) -> Fields:
         head: Fields = {"ToUserName": self.account, "FromUserName": openid, "CreateTime": int(self.clock.now())}
         return head | what
 
-    async def _put(self, openid: str, one: Seen) -> None:
+    def _count(self, openid: str) -> None:
+        if self.verified:
+            self.screens.left(openid, self._allowances[openid], self.clock.now())
+
+    # What the account does to people's screens.
+
+    async def show(self, openid: str, one: Seen, answers: str = "") -> None:
+        """Put it on a screen, if the person is still there. `answers`: the message or event that it is about."""
         async with self._changed:
             if openid in self.subscribed:
-                self._typing.pop(openid, None)
+                self._still(openid)
                 self.chats[openid].append(one)
+                self.screens.answered(openid, one, answers)
             self._changed.notify_all()
 
-    async def _attempt(self, url: str, fields: Fields) -> tuple[Attempt, Reply | None]:
-        """One call, cut off when its time is over."""
-        start = self.clock.now()
-        over = asyncio.ensure_future(self.clock.sleep(self.limit))
-        answer = asyncio.ensure_future(self._post(url, fields))
-        try:
-            await asyncio.wait({over, answer}, return_when=asyncio.FIRST_COMPLETED)
-            status, body, reason = answer.result() if answer.done() else (0, b"", "timeout")
-        finally:
-            over.cancel()
-            answer.cancel()
-            await asyncio.gather(over, answer, return_exceptions=True)
-        reply: Reply | None = None
-        if not reason:
-            try:
-                reply = self._read(body, fields)
-            except Malformed as fault:
-                reason = f"malformed: {fault}"
-        return Attempt(status, self.clock.now() - start, body, reason, url), reply
+    def spend(self, openid: str) -> None:
+        """One customer-service message. Raises Refused."""
+        self._allowances[openid].spend(self.clock.now())
+        self._count(openid)
 
-    async def _post(self, url: str, fields: Fields) -> tuple[int, bytes, str]:
-        query, body = self._written(fields)
-        headers = {"Content-Type": "text/xml", "User-Agent": "Mozilla/4.0"}
-        try:
-            async with self._session().post(url, params=query, data=body, headers=headers) as answer:
-                read = await answer.read()
-                return answer.status, read, "" if answer.status == 200 else "status"
-        except aiohttp.ClientError:
-            return 0, b"", "unreachable"
+    def type(self, openid: str, *, on: bool) -> None:
+        """Show that an answer is being typed, or show it no more. Raises Refused."""
+        now = self.clock.now()
+        if openid not in self.subscribed or now - self._acted.get(openid, 0.0) > rules.TYPING_AFTER:
+            raise Refused(45080)
+        if not on:
+            self._still(openid)
+            return
+        if self.typing(openid):
+            raise Refused(45081)
+        self._typing[openid] = now + rules.TYPING_SECONDS
+        self.screens.typing(openid, self._typing[openid])
 
-    def _session(self) -> aiohttp.ClientSession:
-        if self._http is None:
-            # The simulated clock ends calls, not aiohttp's.
-            self._http = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(None)
-            )
-        return self._http
+    def _still(self, openid: str) -> None:
+        self._typing.pop(openid, None)
+        self.screens.stopped(openid)
 
-    def _signed(self) -> dict[str, str]:
-        timestamp, nonce = str(int(self.clock.now())), str(secrets.randbelow(10**10))
-        return {"signature": signature(self.token, timestamp, nonce), "timestamp": timestamp, "nonce": nonce}
-
-    def _written(self, fields: Fields) -> tuple[dict[str, str], bytes]:
-        """Query and body of one call in the account's mode."""
-        query = self._signed() | {"openid": str(fields["FromUserName"])}
-        clear = people.xml(fields).encode()
-        if self.mode == "plain":
-            return query, clear
-        encrypted = self._safe.shut(clear)
-        query["encrypt_type"] = "aes"
-        query["msg_signature"] = signature(self.token, query["timestamp"], query["nonce"], encrypted)
-        shown: Fields = fields if self.mode == "compatible" else {"ToUserName": self.account}
-        return query, people.xml(shown | {"Encrypt": encrypted}).encode()
-
-    def _read(self, body: bytes, fields: Fields) -> Reply | None:
-        """What a response shows. An account without encryption reads no encrypted reply, and the other way round."""
-        if body in (b"", b"success"):
-            return None
-        root = rules.tree(body)
-        encrypted = part(root, "Encrypt")
-        if encrypted and self.mode == "plain":
-            raise Malformed("encrypted, which this account is not")
-        if not encrypted and self.mode == "encrypted":
-            raise Malformed("not encrypted")
-        if encrypted:
-            signed = signature(self.token, part(root, "TimeStamp"), part(root, "Nonce"), encrypted)
-            if not secrets.compare_digest(signed.encode(), part(root, "MsgSignature").encode()):
-                raise Malformed("MsgSignature is wrong")
-            try:
-                root = rules.tree(self._safe.open(encrypted))
-            except ValueError as fault:
-                raise Malformed(f"does not decrypt: {fault}") from None
-        return rules.reply_in(root, to=str(fields["FromUserName"]), sender=self.account)
+    def verify(self, on: bool) -> None:
+        """Let the account become verified, or be so no longer."""
+        self.verified = on
+        for openid in self._allowances:
+            self.screens.unknown(openid)
+            self._count(openid)
 
     # The API.
 
@@ -305,125 +260,54 @@ class WeChatSimulator:
         request = Request(scope, receive)
         body = await request.body()
         path = request.url.path
+        if path.startswith(PREFIX):
+            await (await self._control.answer(request, path, body))(scope, receive, send)
+            return
         call = Call(request.method, path, dict(request.query_params), body, self.clock.now())
         self.calls.append(call)
-        fault = self._faults[path].popleft() if self._faults[path] else Fault()
+        exchange = self.scene.begin(api.exchange(request, body, call.at))
+        fault = self._faults[path].popleft() if self._faults[path] else await self._struck(receive)
         if fault.gate:
             await fault.gate.wait()
-        happens = fault.done or not (fault.errcode or fault.status or fault.drop)
-        response = await self._answer(request, body) if happens else Response()
+        response, reason = Response(), ""
+        if fault.done or not (fault.errcode or fault.status or fault.drop):
+            response, reason = await self._answer(request, body)
         if fault.drop:
-            await _hang_up(receive, send)
+            lost = "its answer was lost" if fault.done else "no answer"
+            self.scene.end(exchange, self.clock.now() - call.at, 0, reason=lost)
+            await hang_up(receive, send)
             return
         if fault.errcode or fault.status:
             words = fault.message or rules.ERRORS.get(fault.errcode, "")
-            response = _json({"errcode": fault.errcode, "errmsg": words}, fault.status or 200)
+            response = api.told({"errcode": fault.errcode, "errmsg": words}, fault.status or 200)
+            reason = f"{fault.errcode or fault.status} {words}".strip()
         call.status, call.answer = response.status_code, bytes(response.body)
+        self.scene.end(exchange, self.clock.now() - call.at, call.status, reason=reason, answer=call.answer)
         await response(scope, receive, send)
 
-    async def _answer(self, request: Request, body: bytes) -> Response:
-        """Refusals have status 200, too: what counts is `errcode`."""
+    async def _answer(self, request: Request, body: bytes) -> tuple[Response, str]:
+        """The answer, and why it is none that the bot wanted."""
         try:
-            match request.url.path:
-                case "/cgi-bin/token":
-                    return _json(self._token(_called(request, "GET")))
-                case "/cgi-bin/stable_token":
-                    return _json(self._stable_token(_called(request, "POST"), _asked(body)))
-                case "/cgi-bin/message/custom/send":
-                    self._admit(_called(request, "POST"))
-                    await self._send(_asked(body))
-                    return _json({"errcode": 0, "errmsg": "ok"})
-                case "/cgi-bin/message/custom/typing":
-                    self._admit(_called(request, "POST"))
-                    self._type(_asked(body))
-                    return _json({"errcode": 0, "errmsg": "ok"})
-                case "/cgi-bin/media/get":
-                    self._admit(_called(request, "GET"))
-                    return self._media(request.query_params.get("media_id", ""))
-            raise Refused(40066)
+            return await self._api.answer(request, body), ""
         except Refused as refusal:
-            told = f"{refusal} rid: {secrets.token_hex(4)}-{secrets.token_hex(4)}-{secrets.token_hex(4)}"
-            return _json({"errcode": refusal.errcode, "errmsg": told})
+            return api.refused(refusal), f"{refusal.errcode} {refusal}"
 
-    def _token(self, request: Request) -> Json:
-        self._know(request, dict(request.query_params))
-        return self.tokens.plain()
-
-    def _stable_token(self, request: Request, asked: Json) -> Json:
-        self._know(request, asked)
-        return self.tokens.stable(force=asked.get("force_refresh") is True)
-
-    def _know(self, request: Request, asked: Json) -> None:
-        if asked.get("grant_type") != "client_credential":
-            raise Refused(40002)
-        if asked.get("appid") != self.app_id:
-            raise Refused(40013)
-        if asked.get("secret") != self.app_secret:
-            raise Refused(40125)
-        host = request.client.host if request.client else ""
-        if self.whitelist is not None and host not in self.whitelist:
-            raise Refused(40164, f"invalid ip {host} ipv6 ::ffff:{host}, not in whitelist")
-
-    def _admit(self, request: Request) -> None:
-        self.tokens.check(request.query_params.get("access_token", ""))
-        if not self.verified:
-            raise Refused(48001)
-
-    def _person(self, asked: Json) -> str:
-        openid = asked.get("touser")
-        if not isinstance(openid, str) or not people.OPENID.fullmatch(openid):
-            raise Refused(40003)
-        return openid
-
-    async def _send(self, asked: Json) -> None:
-        openid = self._person(asked)
-        words = rules.check_custom(asked)
-        now = self.clock.now()
-        self._allowances[openid].spend(now)
-        await self._put(openid, Seen(words, "custom", now, kind=asked["msgtype"]))
-
-    def _type(self, asked: Json) -> None:
-        openid, now = self._person(asked), self.clock.now()
-        if asked.get("command") not in ("Typing", "CancelTyping"):
-            raise Refused(45072)
-        if openid not in self.subscribed or now - self._acted.get(openid, 0.0) > rules.TYPING_AFTER:
-            raise Refused(45080)
-        if asked["command"] == "CancelTyping":
-            self._typing.pop(openid, None)
-            return
-        if self.typing(openid):
-            raise Refused(45081)
-        self._typing[openid] = now + rules.TYPING_SECONDS
-
-    def _media(self, media_id: str) -> Response:
-        if media_id not in self.media:
-            raise Refused(40007)
-        return Response(self.media[media_id], media_type="application/octet-stream")
+    async def _struck(self, receive: Receive) -> Fault:
+        """What the weather does to a call. Nobody waits longer for it than the one who calls."""
+        if not self.weather.api:
+            return Fault()
+        striking = asyncio.ensure_future(self.weather.strike())
+        leaving = asyncio.ensure_future(_left(receive))
+        try:
+            await asyncio.wait({striking, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            return api.STRUCK[striking.result() if striking.done() else "timeout"]
+        finally:
+            striking.cancel()
+            leaving.cancel()
+            await asyncio.gather(striking, leaving, return_exceptions=True)
 
 
-def _json(answer: Json, status: int = 200) -> Response:
-    """WeChat names the encoding in a way of its own."""
-    return Response(json.dumps(answer, ensure_ascii=False), status, media_type="application/json; encoding=utf-8")
-
-
-def _called(request: Request, method: Literal["GET", "POST"]) -> Request:
-    if request.method != method:
-        raise Refused(43001 if method == "GET" else 43002)
-    return request
-
-
-def _asked(body: bytes) -> Json:
-    try:
-        read = json.loads(body)
-    except ValueError:
-        raise Refused(47001) from None
-    if not isinstance(read, dict):
-        raise Refused(47001)
-    return read
-
-
-async def _hang_up(receive: Receive, send: Send) -> None:
-    """Close the connection without a word. ASGI has no way to say that, so this goes through uvicorn's own cycle."""
-    send.__self__.transport.abort()  # type: ignore[attr-defined]  # uvicorn's, which ASGI does not know
+async def _left(receive: Receive) -> None:
+    """Return when the one who calls has hung up."""
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -7,8 +7,6 @@ import binascii
 import hashlib
 import secrets
 
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-
 _BLOCK = 32
 """WeChat pads to 32 bytes, twice the block of AES."""
 _SALT = 16
@@ -23,7 +21,11 @@ class Safe:
     """Encrypts for one account. What does not open raises ValueError."""
 
     def __init__(self, aes_key: str, app_id: str) -> None:
-        """`aes_key` is the EncodingAESKey: 43 characters."""
+        """`aes_key` is the EncodingAESKey: 43 characters. Raises ImportError where what encrypts is not installed."""
+        try:
+            from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+        except ImportError:
+            raise ImportError("to encrypt for WeChat, install 'chatferry[wechat]'") from None
         key = base64.b64decode(aes_key + "=")
         self._cipher = Cipher(algorithms.AES(key), modes.CBC(key[:16]))
         self._app_id = app_id.encode()

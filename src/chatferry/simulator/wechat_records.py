@@ -7,6 +7,8 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from chatferry.simulator.weather import Weather
+
 Fields = dict[str, str | int]
 """A message or an event as WeChat names its parts, without nesting."""
 
@@ -23,6 +25,10 @@ class Seen:
     message: str = ""
     """The MsgId that it answers, where that is known."""
     kind: str = "text"
+    about: str = ""
+    """What it shows in words, if it is no text."""
+    file: str = ""
+    """The media id of what it shows."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,12 @@ class Delivery:
     def id(self) -> str:
         """The MsgId; events have none."""
         return str(self.fields.get("MsgId", ""))
+
+    @property
+    def ref(self) -> str:
+        """The MsgId, or what WeChat tells events apart by."""
+        told = [self.fields.get(name, "") for name in ("FromUserName", "CreateTime", "Event", "EventKey")]
+        return self.id or ":".join(map(str, told))
 
     @property
     def reason(self) -> str:
@@ -101,3 +113,11 @@ class Fault:
     gate: asyncio.Event | None = None
     drop: bool = False
     done: bool = False
+
+
+@dataclass
+class WeChatWeather(Weather):
+    """WeChat's "429" is 45011, "retry next minute"; its "500" is -1, "system error". Both have status 200."""
+
+    used_up: bool = False
+    """The account has made all its API calls of this day: 45009."""

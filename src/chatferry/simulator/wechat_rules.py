@@ -6,6 +6,7 @@ Numbers and codes: the pages "Passive user reply message", "Customer service mes
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 from xml.etree import ElementTree
@@ -63,6 +64,7 @@ ERRORS = {
 CUSTOM_TYPES = frozenset(
     ("text", "image", "voice", "video", "music", "news", "mpnews", "msgmenu", "wxcard", "miniprogrampage")
 )
+_ARTICLE = ("Title", "Description", "Url")
 _PASSIVE_TYPES = frozenset(("text", "image", "voice", "video", "music", "news", "transfer_customer_service"))
 
 
@@ -82,6 +84,10 @@ class Malformed(Exception):
 class Reply:
     kind: str
     text: str = ""
+    about: str = ""
+    """What it shows in words, if it is no text."""
+    file: str = ""
+    """The media id of what it shows."""
 
 
 def reply_in(root: ElementTree.Element, *, to: str, sender: str) -> Reply | None:
@@ -95,8 +101,12 @@ def reply_in(root: ElementTree.Element, *, to: str, sender: str) -> Reply | None
         raise Malformed(f"MsgType {kind!r}")
     if kind == "transfer_customer_service":
         return None
+    if kind == "news":
+        return Reply(kind, about=_lines(part(item, name) for item in root.iter("item") for name in _ARTICLE))
     if kind != "text":
-        return Reply(kind)
+        inside = kind.capitalize()
+        about = _lines(part(root, f"{inside}/{name}") for name in ("Title", "Description", "MusicUrl"))
+        return Reply(kind, about=about, file=part(root, f"{inside}/MediaId"))
     words = part(root, "Content")
     if not words:
         raise Malformed("Content is empty")
@@ -121,13 +131,17 @@ def part(root: ElementTree.Element, name: str) -> str:
     return root.findtext(name) or ""
 
 
+def _lines(parts: Iterable[Any]) -> str:
+    return "\n".join(part for part in parts if isinstance(part, str) and part)
+
+
 def size(words: str) -> int:
     """Length as WeChat counts it."""
     return len(words.encode("utf-8", "surrogatepass"))
 
 
-def check_custom(message: Json) -> str:
-    """The words of a customer-service message, if there is nothing wrong with it."""
+def check_custom(message: Json) -> Reply:
+    """What a customer-service message shows, if there is nothing wrong with it."""
     kind = message.get("msgtype")
     if kind not in CUSTOM_TYPES:
         raise Refused(40008)
@@ -135,13 +149,25 @@ def check_custom(message: Json) -> str:
     if not isinstance(content, dict):
         raise Refused(47001)
     if kind != "text":
-        return ""
+        return Reply(str(kind), about=_lines(_said(content)), file=str(content.get("media_id", "")))
     words = content.get("content")
     if not isinstance(words, str) or not words:
         raise Refused(44004)
     if size(words) > TEXT_BYTES:
         raise Refused(45002)
-    return words
+    return Reply("text", words)
+
+
+def _said(content: Json) -> Iterator[Any]:
+    """All that is to be read of a message: of a menu, of articles, of a file."""
+    for name in ("head_content", "list", "tail_content", "articles", "title", "description", "musicurl"):
+        told = content.get(name)
+        if not isinstance(told, list):
+            yield told
+            continue
+        for one in told:
+            if isinstance(one, dict):
+                yield from (one.get(name.lower()) for name in ("content", *_ARTICLE))
 
 
 class Allowance:
@@ -156,6 +182,14 @@ class Allowance:
 
     def end(self) -> None:
         self._left.clear()
+
+    def parts(self, now: float) -> list[Json]:
+        """What of it is open: messages used, their limit, and until when."""
+        return [
+            {"used": limit - count, "limit": limit, "until": until}
+            for (limit, _), (count, until) in self._left.items()
+            if now < until
+        ]
 
     def left(self, now: float) -> int:
         return int(sum(count for count, until in self._left.values() if now < until))
