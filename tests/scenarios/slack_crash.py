@@ -45,9 +45,11 @@ class FarSlack(SlackSimulator):
         """Calls of these methods that came and were not refused."""
         return sum(call.method in methods and not call.error for call in self.calls)
 
-    async def _api(self, request: Request, method: str, body: bytes, host: str) -> Response | None:
+    async def answer(self, request: Request, body: bytes) -> Response | None:
+        if not request.url.path.startswith("/api/"):
+            return await super().answer(request, body)
         await asyncio.sleep(self.chance.uniform(0.0, 0.05))
-        answer = await super()._api(request, method, body, host)
+        answer = await super().answer(request, body)
         await asyncio.sleep(self.chance.uniform(0.0, 0.05))
         return answer
 

@@ -6,35 +6,38 @@
         await sim.until(lambda: len(sim.thread(sim.dm("ann"), ts)) == 2)
 
 Or without a webhook: the bot opens a socket. What is refused, and how, is in `slack_rules`; what a method does in
-`slack_chat` and `slack_calls`; what people send is in `slack_people`.
+`slack_chat` and `slack_calls`; what people send is in `slack_people`; what they see in `slack_scene`. All of it can be
+watched in `scene`, made worse by `weather`, and had from another process at `/_sim/` (`slack_control`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
 import mimetypes
 import secrets
-from collections import defaultdict, deque
-from collections.abc import Coroutine, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
-from urllib.parse import parse_qs, urlencode
 
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from chatferry.simulator import slack_calls as calls
 from chatferry.simulator import slack_people as people
-from chatferry.simulator import slack_rules as rules
-from chatferry.simulator.slack_chat import composed
+from chatferry.simulator.control import PREFIX
+from chatferry.simulator.scene import Bubble
+from chatferry.simulator.serving import hang_up
+from chatferry.simulator.slack_chat import respond
+from chatferry.simulator.slack_control import control
 from chatferry.simulator.slack_delivery import Courier, envelope, record
 from chatferry.simulator.slack_people import APP, BOT, BOT_ID, TEAM
-from chatferry.simulator.slack_records import Call, Delivery, Fault, Post, Room
-from chatferry.simulator.slack_rules import Json, Refused
+from chatferry.simulator.slack_records import Delivery, Fault, Post, Room
+from chatferry.simulator.slack_rules import Json
+from chatferry.simulator.slack_scene import command_id
 from chatferry.simulator.slack_socket import Sockets
-from chatferry.simulator.slack_state import State
+from chatferry.simulator.slack_state import Leave, State
+from chatferry.simulator.slack_views import filled
+from chatferry.simulator.slack_web import Web
 
 __all__ = ["APP", "BOT", "BOT_ID", "TEAM", "SlackSimulator"]
 
@@ -52,16 +55,15 @@ class SlackSimulator(State):
         super().__post_init__()
         self.sockets = Sockets(self.tickets, self.changed)
         self._courier = Courier(self, self.sockets)
-        self._faults: dict[str, deque[Fault]] = defaultdict(deque)
-        self._tasks: set[asyncio.Task[object]] = set()
+        self._web = Web(self, self._courier)
+        self.control = control(self)
+        self.control.put_weather()
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.control.close()
         await self._courier.close()
 
     # What people do.
@@ -76,14 +78,17 @@ class SlackSimulator(State):
         mention: bool = False,
         files: Mapping[str, bytes] | None = None,
         subtype: str = "",
+        typed: bool = False,
         team: str = TEAM,
     ) -> str:
-        """A person writes; returns the message's `ts`. `text` as Slack has it: escaped, with ids for who is named.
+        """A person writes; returns the message's `ts`. `text` as Slack has it: escaped, with ids for who is named; or
+        as it is `typed`, with names after an @.
 
         A message that names the bot (`mention`: put in front) makes two events. Where the bot is absent: none.
         """
         room = self._place(who, channel, team)
         bot = f"<@{people.bot_user(team)}>"
+        text = self._typed(text, team) if typed else text
         post = Post(self.new_ts(), room.id, self.user(who, team=team), f"{bot} {text}" if mention else text)
         post.thread_ts, post.at, post.subtype = thread or "", self.clock(), subtype
         if who in self.bots:
@@ -92,38 +97,45 @@ class SlackSimulator(State):
             post.subtype = post.subtype or "file_share"
             post.files = [self._upload(name, data) for name, data in files.items()]
         room.put(post)
+        self.show(post)
         self.changed()
         events = [people.written(post, room)]
         if bot in post.text and room.id[0] != "D":
             events.insert(0 if self.mention_first else 1, people.mentioned(events[0]))
-        for event in events:
-            await self._tell(room, event)
+        if self.weather.disorder:
+            await asyncio.gather(*(self._tell(room, event) for event in events))
+        else:
+            for event in events:
+                await self._tell(room, event)
         return post.ts
 
-    async def edit(self, who: str, channel: str, ts: str, text: str, *, team: str = TEAM) -> None:
+    async def edit(self, who: str, channel: str, ts: str, text: str, *, typed: bool = False, team: str = TEAM) -> None:
         """A person changes a message of their own."""
         room = self._place(who, channel, team)
-        post = room.posts[ts]
+        post = room.find(ts)
         if post.user != self.user(who, team=team):
             raise ValueError(f"{who} did not write {ts}")
         before = people.wire(post, room)
-        post.text, post.edits, post.edited_at = text, post.edits + 1, self.clock()
+        post.text = self._typed(text, team) if typed else text
+        post.edits, post.edited_at = post.edits + 1, self.clock()
+        self.show(post)
         self.changed()
         await self._tell(room, people.changed(before, post, room, self.new_ts()))
 
     async def delete(self, who: str, channel: str, ts: str, *, team: str = TEAM) -> None:
         """A person deletes a message: their own or, as an admin may, anybody's."""
         room = self._place(who, channel, team)
-        post = room.posts[ts]
+        post = room.find(ts)
         before = people.wire(post, room)
         post.deleted, post.streaming = True, False
+        self.show(post)
         self.changed()
         await self._tell(room, people.deleted(before, room, self.new_ts()))
 
     async def shortcut(self, who: str, callback_id: str, channel: str, ts: str, *, team: str = TEAM) -> str:
         """A person picks a message's shortcut; returns the trigger that came with it."""
         room = self._place(who, channel, team)
-        post = room.posts[ts]
+        post = room.find(ts)
         trigger = self.new_trigger(self.user(who, team=team), team)
         more = {"callback_id": callback_id, "message_ts": ts, "message": people.wire(post, room)}
         url = self.new_response_url(room, self.user(who, team=team), post)
@@ -133,7 +145,7 @@ class SlackSimulator(State):
     async def click(self, who: str, channel: str, ts: str, value: str, *, team: str = TEAM) -> Delivery:
         """A person clicks the button with this value. Raises LookupError if the message shows none."""
         room = self._place(who, channel, team)
-        post = room.posts[ts]
+        post = room.find(ts)
         found = [] if post.deleted else [pair for pair in post.clickable() if pair[1].get("value") == value]
         if not found:
             raise LookupError(f"no button {value!r} on {post.markdown!r}")
@@ -154,29 +166,53 @@ class SlackSimulator(State):
             actions=[{"action_id": "button", "block_id": block.get("block_id", "block"), **action, "action_ts": now}],
         )
 
-    async def submit(self, who: str, view: Json | None = None, *, team: str = TEAM) -> Delivery:
-        """A person confirms the dialog that is open, which then closes unless the answer says otherwise."""
+    async def submit(
+        self, who: str, view: Json | None = None, *, values: dict[str, Any] | None = None, team: str = TEAM
+    ) -> Delivery:
+        """A person confirms the dialog that is open, which then closes unless the answer says otherwise.
+
+        values: what was entered or chosen, by the `block_id` or `action_id` of the input.
+        """
         user = self.user(who, team=team)
-        view = view or self.views[user]
+        view = filled(view or self._view(who, user), values or {})
         trigger = self.new_trigger(user, team)
         delivery = await self._interact("view_submission", who, None, team, trigger_id=trigger, view=view)
-        action = delivery.answer.get("response_action") if isinstance(delivery.answer, dict) else None
-        if action == "update":
-            self.views[user] = view | delivery.answer["view"]
-        elif action != "errors" and delivery.status:
-            self.views.pop(user, None)
+        answer = delivery.answer if isinstance(delivery.answer, dict) else {}
+        if not 200 <= delivery.status < 300:
+            return delivery  # Slack says that it did not work, and leaves the dialog open
+        match answer.get("response_action"):
+            case "update" | "push":
+                self.open_view(user, view | {"state": {"values": {}}} | answer["view"])
+            case "errors":
+                self.open_view(user, view, answer.get("errors"))
+            case _:
+                self.close_view(user)
         return delivery
+
+    async def dismiss(self, who: str, *, team: str = TEAM) -> Delivery | None:
+        """A person closes the dialog that is open. The app is told if its `notify_on_close` says so."""
+        user = self.user(who, team=team)
+        view = self._view(who, user)
+        self.close_view(user)
+        if not view.get("notify_on_close"):
+            return None
+        return await self._interact("view_closed", who, None, team, view=view, is_cleared=False)
 
     async def command(
         self, who: str, name: str, text: str = "", *, channel: str | None = None, team: str = TEAM
     ) -> Any:
         """A person uses a slash command; returns what it was answered, which is shown if it is a message."""
         room, user = self._place(who, channel, team), self.user(who, team=team)
-        more = {"trigger_id": self.new_trigger(user, team), "response_url": self.new_response_url(room, user)}
+        trigger, now = self.new_trigger(user, team), self.clock()
+        said = f"{name} {text}".rstrip()
+        bubble = Bubble("slack", room.id, command_id(trigger), who, said, "action", now, only=who)
+        self.scene.show(bubble)
+        url = self.new_response_url(room, user, command=bubble)
+        more = {"trigger_id": trigger, "response_url": url}
         payload = people.command(name, text, user, who, room, self.enterprise, **more)
         answer = (await self._courier.deliver(record(self, "slash_commands", payload))).answer
         if isinstance(answer, dict) and (answer.get("text") or answer.get("blocks")):
-            self._respond(room, user, answer)
+            respond(self, Leave(room, user, now, command=bubble), answer)
         return answer
 
     async def stop_session(self, who: str, channel: str | None, thread: str, *, team: str = TEAM) -> Delivery:
@@ -185,6 +221,7 @@ class SlackSimulator(State):
         growing = [post for post in self.thread(room.id, thread) if post.streaming]
         for post in growing:
             post.stopped_by = user
+            self.show(post)
         self.changed()
         event = {"type": "agent_session_stopped", "user": user, "channel": room.id, "thread_ts": thread}
         event |= {"message_ts": growing[-1].ts} if growing else {}
@@ -219,6 +256,15 @@ class SlackSimulator(State):
             return self.rooms[self.dm(who, team=team)]
         return self.at(channel, team=team)
 
+    def _view(self, who: str, user: str) -> Json:
+        if user not in self.views:
+            raise LookupError(f"{who} has no dialog open")
+        return self.views[user]
+
+    def _typed(self, text: str, team: str) -> str:
+        ids = {name: self.user(name, team=team) for name in set(self.names.values())}
+        return people.typed(text, ids | {people.BOT_NAME: people.bot_user(team)})
+
     def _upload(self, name: str, data: bytes) -> Json:
         id = f"F{secrets.token_hex(5).upper()}"
         self.contents[id] = data
@@ -241,8 +287,8 @@ class SlackSimulator(State):
     # The API.
 
     def faults(self, method: str, *faults: Fault) -> None:
-        """The next calls of `method` go wrong like this, one fault each."""
-        self._faults[method].extend(faults)
+        """The next calls of `method` go wrong like this, one fault each. `response`: what goes to a response_url."""
+        self._web.faults[method].extend(faults)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
@@ -250,124 +296,17 @@ class SlackSimulator(State):
             return
         request = Request(scope, receive)
         body = await request.body()
-        host = request.headers.get("host", "")
-        self.url = self.url or f"http://{host}"
-        match request.url.path.split("/")[1:]:
-            case ["api", method]:
-                response = await self._api(request, method, body, host)
-            case ["response", id]:
-                response = self._late(id, await request.json() if body else {})
-            case ["files", id, _]:
-                response = self._file(id, _bearer(request))
-            case ["oauth", "v2", "authorize"]:
-                response = self._authorize(request)
-            case _:
-                response = PlainTextResponse("not found", 404)
+        path = request.url.path
+        if path.startswith(PREFIX):
+            await (await self.control.answer(request, path, body))(scope, receive, send)
+            return
+        self.url = self.url or f"http://{request.headers.get('host', '')}"
+        response = await self.answer(request, body)
         if response is None:
-            await _hang_up(receive, send)
+            await hang_up(receive, send)
             return
         await response(scope, receive, send)
 
-    async def _api(self, request: Request, method: str, body: bytes, host: str) -> Response | None:
-        """Answer a call; None: with silence."""
-        call = Call(method, {}, self.clock(), _bearer(request), host=host)
-        self.calls.append(call)
-        self.changed()
-        waiting = self._faults[method]
-        fault = waiting.popleft() if waiting else Fault()
-        if fault.delay:
-            await fault.delay.wait()
-        if fault.lose:
-            return None
-        try:
-            call.fields = calls.read(request.headers.get("content-type", ""), request.url.query, body)
-            call.token = call.token or str(call.fields.pop("token", ""))
-            call.fields |= _basic(request)
-            if fault.status or fault.error:
-                error = fault.error or ("ratelimited" if fault.status == 429 else "internal_error")
-                raise Refused(error, status=fault.status or 200, retry_after=fault.retry_after)
-            call.answer = calls.answer(self, call)
-            status, headers = 200, {"x-oauth-scopes": ",".join(self.scopes)}
-        except Refused as refused:
-            call.answer, call.error = refused.body, refused.body["error"]
-            status, headers = refused.status, {"x-oauth-scopes": ",".join(self.scopes)}
-            if refused.retry_after:
-                headers["Retry-After"] = str(refused.retry_after)
-        while self.outbox:
-            team, event = self.outbox.pop(0)
-            self._later(self._courier.deliver(envelope(self, event, team)))
-        call.status = 0 if fault.drop else status
-        self.changed()
-        return None if fault.drop else JSONResponse(call.answer, status, headers)
-
-    def _later(self, work: Coroutine[Any, Any, object]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    def _late(self, id: str, asked: Json) -> Response:
-        """What is posted to a response_url."""
-        leave = self.responses.get(id)
-        old = leave is None or self.clock() - leave.born > rules.RESPONSE_URL_SECONDS
-        if leave is None or old or leave.uses >= rules.RESPONSE_URL_USES:
-            return JSONResponse({"ok": False, "error": "expired_url"}, 404)
-        leave.uses += 1
-        try:
-            if leave.post and asked.get("delete_original"):
-                leave.post.deleted = True
-            elif leave.post and asked.get("replace_original"):
-                said = composed(self, leave.room, asked)
-                leave.post.text, leave.post.blocks, leave.post.stream = said.text, said.blocks, said.stream
-                leave.post.edits += 1
-            else:
-                leave.post = self._respond(leave.room, leave.user, asked)
-        except Refused as refused:
-            return JSONResponse(refused.body, 400)
-        self.changed()
-        return PlainTextResponse("ok")
-
-    def _respond(self, room: Room, user: str, asked: Json) -> Post:
-        """An answer to a command or a click; the bot need not be in the channel for it."""
-        post = composed(self, room, asked)
-        if asked.get("response_type") == "in_channel":
-            room.put(post)
-        else:
-            self.whisper(user, post)
-        self.changed()
-        return post
-
-    def _file(self, id: str, token: str) -> Response:
-        if token not in self.workspaces.values() or token in self.dead:
-            return HTMLResponse("<!DOCTYPE html><html><title>Sign in</title></html>")  # as Slack does, with a 200
-        if id not in self.contents:
-            return PlainTextResponse("not found", 404)
-        return Response(self.contents[id], media_type="application/octet-stream")
-
-    def _authorize(self, request: Request) -> Response:
-        """Whoever comes here agrees at once. `team` says to which workspace they belong."""
-        asked = {name: values[0] for name, values in parse_qs(request.url.query).items()}
-        if asked.get("client_id") != self.client_id:
-            return PlainTextResponse("invalid client_id", 400)
-        back = asked.get("redirect_uri", "")
-        code = self.new_code(asked.get("team", TEAM), redirect_uri=back)
-        return RedirectResponse(f"{back}?{urlencode({'code': code, 'state': asked.get('state', '')})}", 302)
-
-
-def _bearer(request: Request) -> str:
-    return request.headers.get("authorization", "").removeprefix("Bearer ")
-
-
-def _basic(request: Request) -> Json:
-    """Who an app is may also be said as HTTP's own user and password."""
-    scheme, _, given = request.headers.get("authorization", "").partition(" ")
-    if scheme != "Basic":
-        return {}
-    client_id, _, secret = base64.b64decode(given).decode().partition(":")
-    return {"client_id": client_id, "client_secret": secret}
-
-
-async def _hang_up(receive: Receive, send: Send) -> None:
-    """Close the connection without a word. ASGI has no way to say that, so this goes through uvicorn's own cycle."""
-    send.__self__.transport.abort()  # type: ignore[attr-defined]  # uvicorn's, which ASGI does not know
-    while (await receive())["type"] != "http.disconnect":
-        pass
+    async def answer(self, request: Request, body: bytes) -> Response | None:
+        """Answer what the app asks; None: with silence."""
+        return await self._web.answer(request, body)

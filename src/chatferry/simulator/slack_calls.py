@@ -54,8 +54,7 @@ def answer(sim: State, call: Call) -> Json:
     if call.method != "oauth.v2.access":
         call.team = _team(sim, call)
     if sim.limits:
-        channel = str(call.fields.get("channel", ""))
-        sim.budgets.spend(call.team, call.method, channel, sim.clock(), marketplace=sim.marketplace_limits)
+        sim.spend(call.team, call.method, str(call.fields.get("channel", "")))
     needed = rules.NEEDED.get(call.method.split(".")[0])
     if needed and not set(needed) & set(sim.scopes):
         raise Refused("missing_scope", needed=needed[0], provided=",".join(sim.scopes))
@@ -172,22 +171,20 @@ def _views_open(sim: State, call: Call) -> Json:
     trigger.spent = True
     id = f"V{secrets.token_hex(5).upper()}"
     state = {"id": id, "team_id": call.team, "hash": secrets.token_hex(8), "state": {"values": {}}, "bot_id": "B0BOT"}
-    view = sim.views[trigger.user] = {"private_metadata": "", "callback_id": "", **(asked or {}), **state}
+    view = {"private_metadata": "", "callback_id": "", **(asked or {}), **state}
+    sim.open_view(trigger.user, view)
     return {"ok": True, "view": view}
 
 
 def _session_status(sim: State, call: Call) -> Json:
     if call.fields.get("status") not in rules.SESSION_STATUSES:
         raise Refused("invalid_status")
-    sim.session_statuses[_thread(sim, call, "thread_ts_required")] = call.fields["status"]
+    sim.tell_session(_thread(sim, call, "thread_ts_required"), call.fields["status"])
     return {"ok": True}
 
 
 def _assistant_status(sim: State, call: Call) -> Json:
-    place = _thread(sim, call)
-    sim.statuses[place] = str(call.fields.get("status", ""))
-    if not sim.statuses[place]:
-        del sim.statuses[place]
+    sim.tell_status(_thread(sim, call), str(call.fields.get("status", "")))
     return {"ok": True}
 
 
@@ -218,7 +215,8 @@ def _thread(sim: State, call: Call, refusal: str = "invalid_arguments") -> tuple
 def _connections_open(sim: State, call: Call) -> Json:
     ticket = secrets.token_hex(12)
     sim.tickets.add(ticket)
-    return {"ok": True, "url": f"ws://{call.host}/link/?ticket={ticket}&app_id={people.APP}"}
+    address = "ws" + sim.url.removeprefix("http")
+    return {"ok": True, "url": f"{address}/link/?ticket={ticket}&app_id={people.APP}"}
 
 
 def _oauth_access(sim: State, call: Call) -> Json:

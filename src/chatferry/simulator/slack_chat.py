@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from chatferry.simulator import slack_people as people
 from chatferry.simulator import slack_rules as rules
 from chatferry.simulator.slack_records import Call, Post, Room
 from chatferry.simulator.slack_rules import Json, Refused
-from chatferry.simulator.slack_state import State
+from chatferry.simulator.slack_state import Leave, State
 
 
 def post_message(sim: State, call: Call) -> Json:
@@ -16,7 +17,8 @@ def post_message(sim: State, call: Call) -> Json:
     room = sim.writable(required(asked, "channel"), call.team)
     post = composed(sim, room, asked)
     room.put(post)
-    sim.statuses.pop((room.id, post.thread_ts), None)
+    sim.tell_status((room.id, post.thread_ts))
+    sim.show(post)
     sim.happened(room, people.written(post, room))
     return {"ok": True, "channel": room.id, "ts": post.ts, "message": people.wire(post, room, metadata=True)}
 
@@ -29,10 +31,27 @@ def post_ephemeral(sim: State, call: Call) -> Json:
         raise Refused("user_not_in_channel")
     post = composed(sim, room, asked)
     sim.whisper(user, post)
+    sim.show(post)
     return {"ok": True, "message_ts": post.ts}
 
 
-def composed(sim: State, room: Room, asked: Json) -> Post:
+def respond(sim: State, leave: Leave, asked: Json) -> Post:
+    """An answer to a command or a click; the bot need not be in the channel for it. Raises Refused."""
+    post = composed(sim, leave.room, asked, via="response")
+    if leave.command:
+        post.answers = leave.command.message
+    if asked.get("response_type") == "in_channel":
+        leave.room.put(post)
+        if leave.command:
+            sim.scene.show(replace(leave.command, only=""))
+    else:
+        sim.whisper(leave.user, post)
+    sim.show(post)
+    sim.changed()
+    return post
+
+
+def composed(sim: State, room: Room, asked: Json, *, via: str = "post") -> Post:
     """A message as its fields say, if they may."""
     rules.check_message(asked, markdown=sim.markdown)
     metadata = _metadata(asked)
@@ -44,6 +63,7 @@ def composed(sim: State, room: Room, asked: Json) -> Post:
         thread_ts=asked.get("thread_ts") or "",
         metadata=metadata or None,
         stream=[said] if said else [],
+        via=via,
     )
 
 
@@ -64,6 +84,7 @@ def update(sim: State, call: Call) -> Json:
     if metadata is not None:
         post.metadata = metadata or None
     _edited(sim, post)
+    sim.show(post)
     sim.happened(room, people.changed(before, post, room, sim.new_ts()))
     told = {"channel": room.id, "ts": post.ts, "text": post.text}
     return {"ok": True, **told, "message": people.wire(post, room, metadata=True)}
@@ -75,6 +96,7 @@ def delete(sim: State, call: Call) -> Json:
     post = _written(sim, room, required(asked, "ts"), "cant_delete_message")
     before = people.wire(post, room)
     post.deleted, post.streaming = True, False
+    sim.show(post)
     sim.happened(room, people.deleted(before, room, sim.new_ts()))
     return {"ok": True, "channel": room.id, "ts": post.ts}
 
@@ -91,10 +113,11 @@ def start_stream(sim: State, call: Call) -> Json:
             raise Refused("user_not_found")
     if asked.get("markdown_text") == "":
         raise Refused("no_text")
-    post = sim.ours(room, thread_ts=thread, streaming=True)
+    post = sim.ours(room, thread_ts=thread, streaming=True, via="stream")
     _grow(sim, post, asked)
     room.put(post)
-    sim.statuses.pop((room.id, thread), None)
+    sim.tell_status((room.id, thread))
+    sim.show(post)
     sim.happened(room, people.written(post, room))
     return {"ok": True, "channel": room.id, "ts": post.ts}
 
@@ -107,6 +130,7 @@ def append_stream(sim: State, call: Call) -> Json:
     if post.stopped_by:
         raise Refused("stopped_by_user")
     _grow(sim, post, asked)
+    sim.show(post)
     return {"ok": True, "channel": room.id, "ts": post.ts}
 
 
@@ -122,7 +146,8 @@ def stop_stream(sim: State, call: Call) -> Json:
     post.metadata = metadata or post.metadata
     post.streaming = False
     if (room.id, post.thread_ts) in sim.session_statuses:
-        sim.session_statuses[room.id, post.thread_ts] = asked.get("session_status") or "active"
+        sim.tell_session((room.id, post.thread_ts), asked.get("session_status") or "active")
+    sim.show(post)
     sim.happened(room, people.changed(before, post, room, sim.new_ts()))
     return {"ok": True, "channel": room.id, "ts": post.ts, "message": people.wire(post, room, metadata=True)}
 

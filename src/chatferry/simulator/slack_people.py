@@ -7,15 +7,18 @@ import hmac
 import json
 import re
 import secrets
+from collections.abc import Mapping
 from typing import Any, Literal
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 from uuid import uuid4
 
 from chatferry.simulator.slack_records import Kind, Post, Room
 from chatferry.simulator.slack_rules import Json
 
-TEAM, APP, BOT, BOT_ID = "T0SIM", "A0SIM", "U0BOT", "B0BOT"
+TEAM, APP, BOT, BOT_ID, BOT_NAME = "T0SIM", "A0SIM", "U0BOT", "B0BOT", "Ferry"
 _ADDRESS = re.compile(r"[CDGUW][0-9A-Z]{3,}")
+_SPECIAL = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+_TYPED = re.compile(r"https?://[^\s<>]*[^\s<>.,;:!?)\]}'\"]|@([^\W_]+)|[&<>]")
 
 
 def address(kind: Literal["U", "C", "D", "G"], name: str, team: str) -> str:
@@ -32,6 +35,21 @@ def bot_user(team: str) -> str:
 
 def event_id() -> str:
     return f"Ev{secrets.token_hex(5).upper()}"
+
+
+def typed(text: str, names: Mapping[str, str]) -> str:
+    """What Slack makes of what somebody types: mentions of the people in `names` (to their ids), links, escapes."""
+    ids = {name.casefold(): id for name, id in names.items()}
+
+    def made(found: re.Match[str]) -> str:
+        if found[0] in _SPECIAL:
+            return _SPECIAL[found[0]]
+        if found[1] is None:
+            return f"<{found[0].replace('&', '&amp;')}>"
+        id = ids.get(found[1].casefold())
+        return f"<@{id}>" if id else found[0]
+
+    return _TYPED.sub(made, text)
 
 
 def channel_type(room: Room) -> str:
@@ -59,7 +77,7 @@ def wire(post: Post, room: Room, *, metadata: bool = False) -> Json:
     if post.subtype:
         made["subtype"] = post.subtype
     if post.bot:
-        profile = {"id": post.bot, "app_id": _app(post), "user_id": post.user, "name": "Ferry", "deleted": False}
+        profile = {"id": post.bot, "app_id": _app(post), "user_id": post.user, "name": BOT_NAME, "deleted": False}
         made |= {"bot_id": post.bot, "app_id": _app(post), "bot_profile": profile | {"team_id": room.team}}
     else:
         made["client_msg_id"] = str(uuid4())
@@ -164,7 +182,7 @@ def command(name: str, text: str, user: str, who: str, room: Room, enterprise: s
 
 
 def file(id: str, name: str, size: int, mimetype: str, url: str) -> Json:
-    place = f"{url}/files/{id}/{name}"
+    place = f"{url}/files/{id}/{quote(name, safe='')}"
     return {
         "id": id,
         "name": name,

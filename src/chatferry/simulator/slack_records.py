@@ -38,6 +38,12 @@ class Post:
     """What the stream began with: `markdown_text` or `chunks`."""
     stopped_by: str = ""
     """Who pressed Slack's own stop button under the stream."""
+    via: str = ""
+    """How the bot wrote it: post, stream or response."""
+    answers: str = ""
+    """The command that it answers, as its bubble is called."""
+    only: str = ""
+    """The id of who alone sees it."""
 
     @property
     def markdown(self) -> str:
@@ -81,6 +87,12 @@ class Room:
         (self.threads.setdefault(post.thread_ts, []) if post.thread_ts else self.top).append(post)
         return post
 
+    def find(self, ts: str) -> Post:
+        """Raises LookupError for what was never written here."""
+        if ts not in self.posts:
+            raise LookupError(f"no message {ts} in {self.name}")
+        return self.posts[ts]
+
 
 @dataclass
 class Call:
@@ -91,7 +103,6 @@ class Call:
     at: float
     token: str = ""
     team: str = ""
-    host: str = ""
     status: int = 0
     error: str = ""
     answer: Json = field(default_factory=dict)

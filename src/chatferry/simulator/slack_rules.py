@@ -34,6 +34,7 @@ TIERS = {
 READS = ("conversations.replies", "conversations.history")
 MARKETPLACE_OBJECTS = 15
 """What a read gives to an app that is distributed outside the Marketplace, once a minute (`TIER_1`)."""
+POST = "chat.postMessage"
 POSTS_BURST = 5
 """chat.postMessage: one a second in a channel, "short bursts" allowed; how short is ours."""
 
@@ -47,6 +48,8 @@ BLOCKS_TEXT = 13_200
 """All text in a message's blocks (measured)."""
 STREAM_SECONDS = 300.0
 """A stream ends so long after its start, whatever it carries (measured)."""
+STATUS_SECONDS = 120.0
+"""A status goes by itself so long after it was set."""
 TRIGGER_SECONDS = 3.0
 RESPONSE_URL_SECONDS, RESPONSE_URL_USES = 1800.0, 5
 TOKEN_SECONDS = 43_200
@@ -110,19 +113,35 @@ class Budgets:
 
     def spend(self, team: str, method: str, channel: str, now: float, *, marketplace: bool) -> None:
         """Raises Refused with the seconds to wait."""
-        if method == "chat.postMessage":
+        if method == POST:
             due = max(self._posts.get(channel, 0.0), now - POSTS_BURST)
             if due > now - 1:
                 raise _limited(due - now + 1)
             self._posts[channel] = due + 1
             return
-        limit = TIER_1 if marketplace and method in READS else TIERS.get(method, SPECIAL)
+        limit = _limit(method, marketplace)
         minute = self._minutes[team, method]
         while minute and minute[0] <= now - 60:
             minute.popleft()
         if len(minute) >= limit:
             raise _limited(minute[0] + 60 - now)
         minute.append(now)
+
+    def gauge(
+        self, team: str, method: str, channel: str, now: float, *, marketplace: bool
+    ) -> tuple[int, int, float] | None:
+        """What is used up, of how much, and when it is all there again. None: no number is documented."""
+        if method == POST:
+            full = self._posts.get(channel, 0.0) + POSTS_BURST
+            return math.ceil(max(0.0, full - now)), POSTS_BURST, full
+        minute = self._minutes[team, method]
+        if method not in TIERS or not minute:
+            return None
+        return len(minute), _limit(method, marketplace), minute[-1] + 60
+
+
+def _limit(method: str, marketplace: bool) -> int:
+    return TIER_1 if marketplace and method in READS else TIERS.get(method, SPECIAL)
 
 
 def _limited(seconds: float) -> Refused:

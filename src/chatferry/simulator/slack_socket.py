@@ -9,12 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs
-from uuid import uuid4
 
 from starlette.types import Receive, Scope, Send
 
 from chatferry.simulator import slack_people as people
-from chatferry.simulator.slack_records import Kind
 from chatferry.simulator.slack_rules import Json
 
 
@@ -25,7 +23,7 @@ class Unacknowledged(Exception):
 @dataclass(eq=False)
 class _Link:
     send: Send
-    acks: dict[str, asyncio.Future[Any]] = field(default_factory=dict)
+    acks: dict[str, asyncio.Future[tuple[Any, str]]] = field(default_factory=dict)
     leaving: bool = False
     """It was told to make room for a new one."""
 
@@ -80,21 +78,17 @@ class Sockets:
             frame = json.loads(text)
             ack = link.acks.get(frame.get("envelope_id", "")) if isinstance(frame, dict) else None
             if ack is not None and not ack.done():
-                ack.set_result(frame.get("payload"))
+                ack.set_result((frame.get("payload"), text))
 
-    async def deliver(self, kind: Kind, payload: Json, retry: int, reason: str, *, patience: float) -> Any:
-        """Send one envelope and return what its acknowledgement carries. Raises Unacknowledged."""
-        envelope = str(uuid4())
-        frame: Json = {"envelope_id": envelope, "type": kind, "payload": payload}
-        frame["accepts_response_payload"] = kind != "events_api"
-        if kind == "events_api":
-            frame |= {"retry_attempt": retry, "retry_reason": reason}
+    async def deliver(self, envelope: str, frame: str, *, patience: float) -> tuple[Any, str]:
+        """Send one envelope and return what its acknowledgement carries, and all of it. Raises Unacknowledged."""
         try:
             async with asyncio.timeout(patience):
                 link = await self._next()
-                ack = link.acks[envelope] = asyncio.get_running_loop().create_future()
+                ack: asyncio.Future[tuple[Any, str]] = asyncio.get_running_loop().create_future()
+                link.acks[envelope] = ack
                 try:
-                    await link.say(frame)
+                    await link.send({"type": "websocket.send", "text": frame})
                     return await ack
                 finally:
                     del link.acks[envelope]

@@ -11,8 +11,11 @@ from dataclasses import dataclass, field
 
 from chatferry.simulator import slack_people as people
 from chatferry.simulator import slack_rules as rules
+from chatferry.simulator.scene import Bubble, Scene
 from chatferry.simulator.slack_records import Call, Delivery, Post, Room
 from chatferry.simulator.slack_rules import Json, Refused
+from chatferry.simulator.slack_scene import bubbles
+from chatferry.simulator.weather import Weather
 
 
 @dataclass
@@ -35,7 +38,7 @@ class Trigger:
 
 
 @dataclass
-class Response:
+class Leave:
     """Where a command or a click may still be answered."""
 
     room: Room
@@ -44,6 +47,8 @@ class Response:
     uses: int = 0
     post: Post | None = None
     """What a new answer may replace."""
+    command: Bubble | None = None
+    """What it answers, which others see once they see an answer."""
 
 
 @dataclass
@@ -101,6 +106,8 @@ class State:
     prompts: dict[tuple[str, str], list[Json]] = field(default_factory=dict)
     contents: dict[str, bytes] = field(default_factory=dict)
     """What people uploaded, by file id."""
+    scene: Scene = field(default_factory=Scene)
+    weather: Weather = field(default_factory=Weather)
 
     def __post_init__(self) -> None:
         self.workspaces.setdefault(people.TEAM, self.bot_token)
@@ -116,7 +123,7 @@ class State:
         """Refresh token to team."""
         self.grants: dict[str, Grant] = {}
         self.triggers: dict[str, Trigger] = {}
-        self.responses: dict[str, Response] = {}
+        self.responses: dict[str, Leave] = {}
         self.budgets = rules.Budgets()
         self.tickets: set[str] = set()
         self.outbox: list[tuple[str, Json]] = []
@@ -203,6 +210,7 @@ class State:
         return self._shown(self._ephemeral[self.user(name, team=team)])
 
     def whisper(self, user: str, post: Post) -> None:
+        post.only = user
         self._ephemeral[user].append(post)
 
     def ours(self, room: Room, **more: object) -> Post:
@@ -215,11 +223,58 @@ class State:
         """A stream ends by itself."""
         if post.streaming and self.clock() - post.at >= self.stream_seconds:
             post.streaming = False
+            self.show(post)
 
     def happened(self, room: Room, event: Json) -> None:
         """The app did something. It hears of it only in channels that it is in."""
         if self.echo and not self.is_absent(room):
             self.outbox.append((room.team, event))
+
+    # What is seen besides.
+
+    def show(self, post: Post) -> None:
+        """Let the scene have a message as it is now."""
+        for bubble in bubbles(post, self.rooms[post.channel], self.names):
+            self.scene.show(bubble)
+
+    def tell_status(self, place: tuple[str, str], status: str = "") -> None:
+        """What is shown while an answer is made, by channel and thread. Empty: nothing, as after a message."""
+        id = f"slack/{place[0]}/{place[1]}"
+        if status:
+            self.statuses[place] = status
+            until = self.clock() + rules.STATUS_SECONDS
+            self.scene.put("typing", id, platform="slack", chat=place[0], thread=place[1], text=status, until=until)
+        elif self.statuses.pop(place, None) is not None:
+            self.scene.drop("typing", id)
+
+    def tell_session(self, place: tuple[str, str], status: str) -> None:
+        """How far an agent's session is; while it is processing, Slack shows a stop button of its own."""
+        self.session_statuses[place] = status
+        id = f"slack/{place[0]}/{place[1]}"
+        self.scene.put("session", id, platform="slack", chat=place[0], thread=place[1], status=status)
+
+    def open_view(self, user: str, view: Json, errors: Json | None = None) -> None:
+        """A dialog as it is now, with what is wrong about what was entered."""
+        self.views[user] = view
+        who = self.names[user]
+        self.scene.put("dialog", f"slack/{who}", platform="slack", who=who, view=view, errors=errors or {})
+
+    def close_view(self, user: str) -> None:
+        if self.views.pop(user, None) is not None:
+            self.scene.drop("dialog", f"slack/{self.names[user]}")
+
+    def spend(self, team: str, method: str, channel: str) -> None:
+        """One call more. Raises Refused beyond what is allowed."""
+        now = self.clock()
+        try:
+            self.budgets.spend(team, method, channel, now, marketplace=self.marketplace_limits)
+        finally:
+            if gauge := self.budgets.gauge(team, method, channel, now, marketplace=self.marketplace_limits):
+                used, limit, until = gauge
+                chat = channel if method == rules.POST else ""
+                id = f"slack/{method}/{chat}" if chat else f"slack/{method}"
+                budget = {"used": used, "limit": limit, "until": until}
+                self.scene.put("gauge", id, platform="slack", name=method, chat=chat, **budget)
 
     # Leave to do more.
 
@@ -228,9 +283,11 @@ class State:
         self.triggers[id] = Trigger(user, team, self.clock())
         return id
 
-    def new_response_url(self, room: Room, user: str, post: Post | None = None) -> str:
+    def new_response_url(
+        self, room: Room, user: str, post: Post | None = None, *, command: Bubble | None = None
+    ) -> str:
         id = secrets.token_hex(12)
-        self.responses[id] = Response(room, user, self.clock(), post=post)
+        self.responses[id] = Leave(room, user, self.clock(), post=post, command=command)
         return f"{self.url}/response/{id}"
 
     def new_code(self, team: str = people.TEAM, *, redirect_uri: str = "") -> str:
