@@ -12,7 +12,7 @@ help: ## what can be made
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Chatferry needs Python 3.11 or newer; set PYTHON=python3.x")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "Installing into .venv (once) ..."
-	@$(BIN)/pip install --quiet --disable-pip-version-check -e .
+	@$(BIN)/pip install --quiet --disable-pip-version-check -e '.[wechat]'
 	@touch $@
 
 .venv/.dev: pyproject.toml
@@ -21,7 +21,7 @@ help: ## what can be made
 	@$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@ .venv/.base
 
-demo: .venv/.base ## chat with the gateway in the terminal: no account, no key
+demo: .venv/.base ## LINE, WeChat and Slack on a page: no account, no key
 	@$(BIN)/chatferry demo
 
 test: .venv/.dev ## the whole suite

@@ -137,7 +137,7 @@ def test_without_a_page_models_are_asked_directly(tmp_path: Path, monkeypatch: p
 
 
 def test_faults_of_the_file_are_told_as_ever(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="models.default.temprature: is not a setting"):
+    with pytest.raises(ConfigError, match=r"models\.default\.temprature: is not a setting"):
         compose(plan(tmp_path, "[models.default]\nprovider = 'demo'\ntemprature = 1\n"), {})
     with pytest.raises(ConfigError, match="assistants: must be a table"):
         compose(plan(tmp_path, "channels = 5\nmodels.default.provider = 'demo'\nassistants = 3"), {})
