@@ -1,0 +1,103 @@
+// What belongs together: messages, turns, exchanges, and what everything is called.
+import { store } from "./store.js";
+import { t } from "./words.js";
+
+const SLACK = 0.3; // seconds by which two clocks may differ
+const PATIENCE = 60; // seconds for which an answer is looked for where nobody tells whose it is
+
+export const PLATFORMS = {
+  line: t("platform_line"),
+  wechat: t("platform_wechat"),
+  slack: t("platform_slack"),
+  model: t("platform_model"),
+};
+
+/** Seconds in the words of the page: 0.42 s, 12 s, 3 min. */
+export function span(seconds) {
+  if (seconds < 0.0005) return t("milliseconds", { number: 0 });
+  if (seconds < 0.0995) return t("milliseconds", { number: Math.round(seconds * 1000) });
+  if (seconds < 9.995) return t("seconds", { number: seconds.toFixed(2) });
+  if (seconds < 119.5) return t("seconds", { number: seconds.toFixed(seconds < 59.95 ? 1 : 0) });
+  return t("minutes", { number: Math.round(seconds / 60) });
+}
+
+/** The time of day of a unix second, to the second. */
+export function clock(at) {
+  return new Date(at * 1000).toLocaleTimeString("en-GB");
+}
+
+export const now = () => Date.now() / 1000;
+
+/** A path without what all paths of the platform have in common, and without its query. */
+export function short(path) {
+  const bare = path.split("?")[0].replace(/^https?:\/\/[^/]+/, "");
+  return bare.replace(/^\/(?:v2\/bot|api|cgi-bin|v1beta\/models|v1)\//, "") || "/";
+}
+
+/** What a chat is called, and whose it is. */
+export function chatName(platform, chat) {
+  const fact = store.get("chat", `${platform}/${chat}`);
+  if (!fact) return "";
+  return fact.shape === "dm" ? fact.who : fact.shape === "channel" ? `#${fact.name}` : fact.name;
+}
+
+/** Whether an exchange came to a good end. */
+export function mood(exchange) {
+  if (exchange.seconds === null) return "open";
+  if (exchange.status === 0) return "bad";
+  return exchange.status < 400 && !exchange.reason ? "good" : "bad";
+}
+
+/** The message of a person that this one answers; a person's own is it itself. */
+export function origin(bubble) {
+  if (bubble.who) return bubble;
+  const turn = turnOf(bubble);
+  const ref = turn?.ref || bubble.answers;
+  const known = ref && store.get("bubble", `${bubble.platform}/${bubble.chat}/${ref}`);
+  if (known) return known;
+  if (turn) return bubble;
+  const before = said(bubble).filter((one) => one.at <= bubble.at);
+  return before.at(-1) ?? bubble;
+}
+
+/** What people said in this chat. */
+function said(bubble) {
+  const same = (one) => one.platform === bubble.platform && one.chat === bubble.chat && one.who;
+  return store.all("bubble").filter(same).sort((a, b) => a.at - b.at);
+}
+
+/** The turn that a message belongs to, on either side of it. */
+export function turnOf(bubble) {
+  const turns = store.all("turn").filter((turn) => turn.channel === bubble.platform);
+  const asked = (ref) => turns.findLast((turn) => turn.ref === ref);
+  if (bubble.who) return asked(bubble.message);
+  const sent = turns.findLast((turn) => turn.sent.some((piece) => piece.receipt === bubble.message));
+  return sent ?? (bubble.answers ? asked(bubble.answers) : undefined);
+}
+
+/** The exchanges that belong to a message, oldest first. */
+export function exchangesOf(bubble) {
+  const from = origin(bubble);
+  const turn = turnOf(bubble) ?? turnOf(from);
+  const receipts = turn ? turn.sent.map((piece) => piece.receipt) : [];
+  const ids = new Set([bubble.message, from.message, turn?.ref, ...receipts].filter(Boolean));
+  const [begin, end] = turn ? [turn.accepted_at, turn.finished_at ?? now()] : between(from);
+  const inside = (one) => one.at >= begin - SLACK && one.at <= end + SLACK;
+  const ours = (one) => {
+    if (one.platform === "model") return one.message ? ids.has(one.message) : Boolean(turn) && thought(one, turn);
+    if (one.platform !== bubble.platform) return false;
+    if (ids.has(one.message) && (!one.chat || one.chat === bubble.chat)) return true;
+    return one.way === "call" && one.chat === bubble.chat && inside(one) && (!one.message || ids.has(one.message));
+  };
+  return store.all("exchange").filter(ours).sort((a, b) => a.at - b.at || a.number - b.number);
+}
+
+function thought(exchange, turn) {
+  const begin = turn.started_at ?? Infinity;
+  return exchange.at >= begin - SLACK && exchange.at <= (turn.answered_at ?? turn.finished_at ?? now()) + SLACK;
+}
+
+function between(bubble) {
+  const next = said(bubble).find((one) => one.at > bubble.at);
+  return [bubble.at, Math.min(next?.at ?? Infinity, bubble.at + PATIENCE)];
+}
