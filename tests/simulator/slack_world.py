@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs
@@ -29,6 +29,8 @@ class Bot:
     headers: dict[str, str] = field(default_factory=dict)
     answer: Json | None = None
     gate: asyncio.Event | None = None
+    barrier: asyncio.Barrier | None = None
+    """So many must have come before one is answered."""
     got: list[Json] = field(default_factory=list)
     retries: list[tuple[str, str]] = field(default_factory=list)
 
@@ -44,6 +46,8 @@ class Bot:
         self.retries.append(retry)
         if self.gate:
             await self.gate.wait()
+        if self.barrier:
+            await self.barrier.wait()
         status = self.statuses.pop(0) if self.statuses else 200
         response = JSONResponse(self.answer) if self.answer else Response(status_code=status, headers=self.headers)
         await response(scope, receive, send)
@@ -74,6 +78,12 @@ class World:
     async def error(self, method: str, **fields: Any) -> str:
         """How a call is refused, "" if it is not."""
         return str((await self.call(method, **fields)).get("error", ""))
+
+    async def seen(self, condition: Callable[[], object]) -> None:
+        """Return once the scene is so."""
+        async for _ in self.sim.scene.follow():
+            if condition():
+                return
 
     async def root(self) -> str:
         return await self.sim.say("ann", "hello", channel="general")

@@ -144,25 +144,25 @@ class SlackSimulator(State):
 
     async def click(self, who: str, channel: str, ts: str, value: str, *, team: str = TEAM) -> Delivery:
         """A person clicks the button with this value. Raises LookupError if the message shows none."""
-        room = self._place(who, channel, team)
-        post = room.find(ts)
+        room, user = self._place(who, channel, team), self.user(who, team=team)
+        post = next((post for post in self.ephemeral(who, team=team) if post.ts == ts), None) or room.find(ts)
         found = [] if post.deleted else [pair for pair in post.clickable() if pair[1].get("value") == value]
         if not found:
             raise LookupError(f"no button {value!r} on {post.markdown!r}")
         block, button = found[0]
         now = self.new_ts()
         action = {name: button[name] for name in ("type", "action_id", "text", "value", "style") if name in button}
-        where = {"type": "message", "message_ts": ts, "channel_id": room.id, "is_ephemeral": False}
+        where = {"type": "message", "message_ts": ts, "channel_id": room.id, "is_ephemeral": bool(post.only)}
         return await self._interact(
             "block_actions",
             who,
             room,
             team,
             container=where | ({"thread_ts": post.thread_ts} if post.thread_ts else {}),
-            trigger_id=self.new_trigger(self.user(who, team=team), team),
-            message=people.wire(post, room),
+            trigger_id=self.new_trigger(user, team),
+            **({} if post.only else {"message": people.wire(post, room)}),
             state={"values": {}},
-            response_url=self.new_response_url(room, self.user(who, team=team), post),
+            response_url=self.new_response_url(room, user, post),
             actions=[{"action_id": "button", "block_id": block.get("block_id", "block"), **action, "action_ts": now}],
         )
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import time
 from collections import defaultdict, deque
+from collections.abc import Awaitable
 from dataclasses import replace
 from urllib.parse import parse_qs, urlencode
 
@@ -60,9 +62,9 @@ class Web:
         exchange = self._begin(request, body, call.fields)
         start = time.monotonic()
         sim.changed()
-        fault = await self._goes_wrong(method)
+        fault = await self._goes_wrong(request, method)
         if fault.lose:
-            self._end(exchange, start, None, "timeout")
+            self._end(exchange, start, None, "unanswered")
             return None
         headers = {"x-oauth-scopes": ",".join(sim.scopes)}
         try:
@@ -88,9 +90,9 @@ class Web:
     async def _late(self, request: Request, id: str, body: bytes) -> Response | None:
         """What is posted to a response_url."""
         exchange, start = self._begin(request, body, {}), time.monotonic()
-        fault = await self._goes_wrong("response")
+        fault = await self._goes_wrong(request, "response")
         if fault.lose:
-            self._end(exchange, start, None, "timeout")
+            self._end(exchange, start, None, "unanswered")
             return None
         try:
             _refuse(fault)
@@ -132,7 +134,7 @@ class Web:
         sim.show(leave.post)
         return leave.post.ts
 
-    async def _goes_wrong(self, method: str) -> Fault:
+    async def _goes_wrong(self, request: Request, method: str) -> Fault:
         """What becomes of a call: what was planned for it, else what the weather does."""
         waiting = self.faults[method]
         if waiting:
@@ -140,13 +142,14 @@ class Web:
             if fault.delay:
                 await fault.delay.wait()
             return fault
-        match await self._sim.weather.strike():
+        if self._sim.weather.api == "timeout":
+            await _first(self._sim.weather.strike(), request.receive())  # until the app itself hangs up
+            return Fault(lose=True)
+        match self._sim.weather.api:
             case "429":
                 return Fault(status=429, retry_after=LIMITED_SECONDS)
             case "500":
                 return Fault(status=500)
-            case "timeout":
-                return Fault(lose=True)
             case "lost":
                 return Fault(drop=True)
         return Fault()
@@ -193,6 +196,17 @@ class Web:
         if "retry-after" in response.headers:
             exchange = replace(exchange, headers={**exchange.headers, "retry-after": response.headers["retry-after"]})
         scene.end(exchange, seconds, response.status_code, reason=reason, answer=bytes(response.body))
+
+
+async def _first(*waits: Awaitable[object]) -> None:
+    """Return when one of them is over; the others are given up."""
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _refuse(fault: Fault) -> None:
