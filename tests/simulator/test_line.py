@@ -150,7 +150,7 @@ async def test_a_reply_token_works_once_and_for_a_minute(world: World) -> None:
 
 
 async def test_a_redelivered_event_keeps_its_id_and_its_token_gets_no_younger(world: World) -> None:
-    world.sim.redelivery, world.bot.status = True, 500
+    world.sim.redelivery, world.sim.pauses, world.bot.status = True, (0.0,), 500
     delivery = await world.sim.say("ann", "hi")
     assert [one.redelivery for one in world.sim.deliveries] == [False, True]
     assert len({one.events[0]["webhookEventId"] for one in world.sim.deliveries}) == 1

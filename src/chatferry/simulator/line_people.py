@@ -46,6 +46,20 @@ def source(user: str, group: str | None) -> Json:
     return {"type": "room", "roomId": place, **who} if place[0] == "R" else {"type": "group", "groupId": place, **who}
 
 
+def place(event: Json) -> str:
+    """The id of the talk, group or room in which an event happened."""
+    where = event["source"]
+    return str(where.get("groupId") or where.get("roomId") or where["userId"])
+
+
+def ref(event: Json) -> str:
+    """The message that an event is about; the event's own id, if it is about none."""
+    if event["type"] == "unsend":
+        return str(event["unsend"]["messageId"])
+    about = event["message"] if event["type"] == "message" else {}
+    return str(about.get("id") or event.get("webhookEventId", ""))
+
+
 def event(kind: str, where: Json, now: float, *, reply: bool = True, **more: Any) -> Json:
     """One event with an id (a ULID) and, unless nobody may answer it, a reply token of its own."""
     made: Json = {
@@ -87,7 +101,8 @@ def media(kind: Literal["image", "audio", "video", "file"], name: str, size: int
     """The content of a message whose bytes are fetched by its id."""
     if kind == "file":
         return {"type": kind, "id": new_message_id(), "fileName": name, "fileSize": size}
-    return {"type": kind, "id": new_message_id(), "contentProvider": {"type": "line"}}
+    content = {"type": kind, "id": new_message_id(), "contentProvider": {"type": "line"}}
+    return content if kind == "audio" else content | {"quoteToken": secrets.token_hex(12)}
 
 
 def _ulid(now: float) -> str:

@@ -35,6 +35,27 @@ class Seen:
 
 
 @dataclass
+class ReplyToken:
+    """The leave to answer one event."""
+
+    chat: str
+    event: str
+    message: str
+    """What the event is about, as its bubble is called."""
+    born: float
+    done: Literal["", "used", "expired"] = ""
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """A push that may not be repeated."""
+
+    request_id: str
+    sent: list[Json]
+    at: float
+
+
+@dataclass
 class Call:
     """One call of the API and what it was answered. Status 0: the connection was dropped, or no answer is out yet."""
 

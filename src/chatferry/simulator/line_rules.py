@@ -21,8 +21,14 @@ TEXT = (1, 5000)
 ALT_TEXT = (1, 400)
 BUTTONS_TEXT = (1, 160)
 """ButtonsTemplate.text without title and image."""
-BUTTONS_TEXT_UNDER_TITLE = (1, 60)
+TEXT_UNDER_TITLE = (1, 60)
+"""The same, and that of a carousel's column, below either."""
 BUTTONS_ACTIONS = (1, 4)
+CONFIRM_TEXT = (1, 240)
+CONFIRM_ACTIONS = (2, 2)
+COLUMNS = (1, 10)
+COLUMN_TEXT = (1, 120)
+COLUMN_ACTIONS = (1, 3)
 LABEL = (1, 20)
 POSTBACK_DATA = (1, 300)
 DISPLAY_TEXT = (1, 300)
@@ -30,6 +36,8 @@ QUICK_REPLY_ITEMS = (1, 13)
 LOADING_SECONDS = range(5, 61, 5)
 WEBHOOK_SECONDS = 2.0
 """A bot has to answer a webhook within two seconds ("Check webhook error statistics")."""
+REDELIVERY_PAUSES = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
+"""Seconds before each redelivery. Ours: LINE publishes neither how often it delivers again nor when."""
 
 UNAUTHORIZED = (
     "Authentication failed due to the following reason: invalid token. "
@@ -41,6 +49,7 @@ INVALID_TO = "The property, 'to', in the request body is invalid (line: -, colum
 NOT_JSON = "The request body could not be parsed as JSON (line: 1, column: 1)"
 MONTHLY_LIMIT = "You have reached your monthly limit."
 RATE_LIMIT = "The API rate limit has been exceeded. Try again later."
+INTERNAL = "Internal server error"  # ours: the document gives the status (500) only
 RETRY_KEY_ACCEPTED = "The retry key is already accepted"
 NOT_FOUND = "Not found"
 RETRY_KEY_REFUSED = "The retry key is not supported by this API"  # ours: the document gives the status (400) only
@@ -101,14 +110,34 @@ def _text(where: str, text: Any, bounds: tuple[int, int], *, clusters: bool = Fa
 
 
 def _template(where: str, template: Any) -> list[Json]:
-    if not isinstance(template, dict) or template.get("type") not in ("buttons", "confirm", "carousel"):
+    kind = template.get("type") if isinstance(template, dict) else None
+    if kind == "buttons":
+        return _words_and_actions(where, template, BUTTONS_TEXT, BUTTONS_ACTIONS)
+    if kind == "confirm":
+        return _words_and_actions(where, template, CONFIRM_TEXT, CONFIRM_ACTIONS)
+    if kind not in ("carousel", "image_carousel"):
         return [_fault(f"{where}.type", "Must be one of the following values: [buttons, confirm, carousel]")]
-    if template["type"] != "buttons":
-        return []
-    under_title = "title" in template or "thumbnailImageUrl" in template
-    bounds = BUTTONS_TEXT_UNDER_TITLE if under_title else BUTTONS_TEXT
-    faults = _text(f"{where}.text", template.get("text"), bounds, clusters=True)
-    return faults + _actions(f"{where}.actions", template.get("actions"), BUTTONS_ACTIONS)
+    columns = template.get("columns")
+    if not isinstance(columns, list) or not COLUMNS[0] <= len(columns) <= COLUMNS[1]:
+        return [_fault(f"{where}.columns", "Size must be between {} and {}".format(*COLUMNS))]
+    return [fault for at, column in enumerate(columns) for fault in _column(f"{where}.columns[{at}]", kind, column)]
+
+
+def _column(where: str, kind: str, column: Any) -> list[Json]:
+    if not isinstance(column, dict):
+        return [_fault(where, "May not be empty")]
+    if kind == "carousel":
+        return _words_and_actions(where, column, COLUMN_TEXT, COLUMN_ACTIONS)
+    action = column.get("action")
+    return _action(f"{where}.action", {"label": "-", **action} if isinstance(action, dict) else None)
+
+
+def _words_and_actions(where: str, part: Json, words: tuple[int, int], actions: tuple[int, int]) -> list[Json]:
+    """`words`: where neither title nor image stands over them."""
+    under_title = words != CONFIRM_TEXT and ("title" in part or "thumbnailImageUrl" in part)
+    bounds = TEXT_UNDER_TITLE if under_title else words
+    faults = _text(f"{where}.text", part.get("text"), bounds, clusters=True)
+    return faults + _actions(f"{where}.actions", part.get("actions"), actions)
 
 
 def _quick_reply(where: str, quick_reply: Any) -> list[Json]:
