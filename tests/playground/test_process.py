@@ -1,0 +1,99 @@
+"""The gateway of a playground: really a process, really killed, and nothing is lost by it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+from chatferry.playground.plan import Plan
+from chatferry.playground.process import GatewayProcess
+from chatferry.playground.ways import follow
+from chatferry.simulator.line import LineSimulator
+from chatferry.simulator.scene import Scene
+from chatferry.simulator.serving import listening, serving
+
+Fact = dict[str, Any]
+
+
+async def until(scene: Scene, kind: str, holds: Callable[[Fact], object]) -> Fact:
+    """The first fact of this kind of which this holds, as soon as there is one."""
+    async with asyncio.timeout(20):
+        async for facts in scene.follow():
+            for fact in facts:
+                if fact["kind"] == kind and holds(fact):
+                    return fact
+    raise AssertionError
+
+
+def plan_for(folder: Path, line: LineSimulator, url: str, *, pace: float = 0.0, model: str = "") -> Plan:
+    with listening() as sock:
+        port = sock.getsockname()[1]
+    channel = {"secret": line.secret, "token": line.token, "api_base": url, "data_api_base": url}
+    return Plan(base="", port=port, folder=str(folder), channels={"line": channel}, pace=pace, model=model)
+
+
+@contextlib.asynccontextmanager
+async def kept(gateway: GatewayProcess) -> AsyncIterator[asyncio.Task[None]]:
+    keeper = asyncio.create_task(gateway.keep())
+    try:
+        yield keeper
+    finally:
+        keeper.cancel()
+        await asyncio.gather(keeper, return_exceptions=True)
+
+
+async def test_an_answer_survives_a_sigkill_in_the_middle_and_its_way_is_told(tmp_path: Path) -> None:
+    scene = Scene()
+    async with LineSimulator(scene=scene) as line, serving(line) as url:
+        plan = plan_for(tmp_path, line, url, pace=0.05, model="script")
+        line.webhook = f"http://127.0.0.1:{plan.port}/hooks/line"
+        gateway = GatewayProcess(plan, scene)
+        async with kept(gateway):
+            await gateway.up()
+            watching = asyncio.create_task(follow(plan.database, scene, {"line": "line"}))
+            first = scene.get("gateway", "gateway")
+            assert first is not None
+            assert (first["state"], first["starts"]) == ("up", 1)
+            await line.say("mei", "long")
+            growing = await until(scene, "turn", lambda turn: turn["first_token_at"])
+            assert await gateway.kill(down=0.0)
+            assert (growing["state"], growing["answered_at"], line.chats[line.address("mei")]) == ("doing", None, [])
+            again = await until(scene, "gateway", lambda fact: fact["state"] == "up" and fact["starts"] == 2)
+            assert again["pid"] != first["pid"]
+            [answer] = await line.seen("mei", 1, patience=20)
+            turn = await until(scene, "turn", lambda turn: turn["state"] == "done")
+            assert turn["channel"] == "line"
+            assert [piece["receipt"] for piece in turn["sent"]] == [answer.id]
+            assert turn["accepted_at"] <= turn["started_at"] <= turn["answered_at"] <= turn["finished_at"]
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+    assert len(line.chats[line.address("mei")]) == 1
+
+
+async def test_one_kill_at_a_time(tmp_path: Path) -> None:
+    async with LineSimulator() as line, serving(line) as url:
+        scene = Scene()
+        gateway = GatewayProcess(plan_for(tmp_path, line, url), scene)
+        assert not await gateway.kill()
+        async with kept(gateway):
+            await gateway.up()
+            assert await gateway.kill(down=60)
+            assert not await gateway.kill()
+            await until(scene, "gateway", lambda fact: fact["state"] == "killed")
+
+
+async def test_a_gateway_that_ends_by_itself_is_told_with_its_last_words(tmp_path: Path) -> None:
+    async with LineSimulator() as line, serving(line) as url:
+        scene = Scene()
+        plan = plan_for(tmp_path, line, url)
+        with listening(port=plan.port):
+            gateway = GatewayProcess(plan, scene)
+            async with kept(gateway) as keeper:
+                await keeper
+        failed = scene.get("gateway", "gateway")
+        assert failed is not None
+        assert failed["state"] == "failed"
+        assert f"cannot listen at 127.0.0.1:{plan.port}" in failed["log"]
