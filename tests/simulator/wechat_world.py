@@ -145,6 +145,10 @@ class World:
         return [(one.via, one.text) for one in self.sim.chats[ANN]]
 
 
+def facts(world: World, kind: str) -> list[dict[str, Any]]:
+    return [fact for fact in world.sim.scene.all() if fact["kind"] == kind]
+
+
 @contextlib.asynccontextmanager
 async def small_world() -> AsyncIterator[World]:
     clock, bot = ManualClock(), Bot()
