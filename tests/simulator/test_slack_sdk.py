@@ -226,6 +226,9 @@ async def test_events_come_over_a_socket(sim: SlackSimulator, listener: Listener
     assert await sim.command("ann", "/ask", "hm?") == {"text": "answered"}
     assert [post.text for post in sim.ephemeral("ann")] == ["answered"]
     assert sim.deliveries[0].statuses == [200]
+    shown = [fact for fact in sim.scene.all() if fact["kind"] == "exchange"]
+    assert [(one["path"], one["status"]) for one in shown[-2:]] == [("/events_api", 200), ("/slash_commands", 200)]
+    assert request.envelope_id in shown[-2]["answer"]
 
 
 async def test_the_client_moves_to_a_new_socket_when_asked(sim: SlackSimulator, listener: Listener) -> None:
