@@ -14,6 +14,7 @@ processes.
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from collections import defaultdict, deque
 from dataclasses import dataclass, field
@@ -183,6 +184,11 @@ class WeChatSimulator:
     def _signed(self) -> dict[str, str]:
         return self._courier.signed()
 
+    def _written(self, fields: Fields) -> tuple[dict[str, str], bytes]:
+        """Query and body of one call in the account's mode."""
+        letter = self._courier.written(fields)
+        return letter.query, letter.body
+
     async def deliver(self, fields: Fields) -> Delivery:
         """Bring a message to the bot, in as many calls as that takes, and show what comes of it."""
         return await self._courier.deliver(fields)
@@ -269,9 +275,8 @@ class WeChatSimulator:
         fault = self._faults[path].popleft() if self._faults[path] else await self._struck(receive)
         if fault.gate:
             await fault.gate.wait()
-        response, reason = Response(), ""
-        if fault.done or not (fault.errcode or fault.status or fault.drop):
-            response, reason = await self._answer(request, body)
+        happens = fault.done or not (fault.errcode or fault.status or fault.drop)
+        response = await self._answer(request, body) if happens else Response()
         if fault.drop:
             lost = "its answer was lost" if fault.done else "no answer"
             self.scene.end(exchange, self.clock.now() - call.at, 0, reason=lost)
@@ -279,18 +284,18 @@ class WeChatSimulator:
             return
         if fault.errcode or fault.status:
             words = fault.message or rules.ERRORS.get(fault.errcode, "")
-            response = api.told({"errcode": fault.errcode, "errmsg": words}, fault.status or 200)
-            reason = f"{fault.errcode or fault.status} {words}".strip()
+            response = api.Refusal(fault.errcode, words, fault.status or 200)
         call.status, call.answer = response.status_code, bytes(response.body)
+        reason = response.reason if isinstance(response, api.Refusal) else ""
         self.scene.end(exchange, self.clock.now() - call.at, call.status, reason=reason, answer=call.answer)
         await response(scope, receive, send)
 
-    async def _answer(self, request: Request, body: bytes) -> tuple[Response, str]:
-        """The answer, and why it is none that the bot wanted."""
+    async def _answer(self, request: Request, body: bytes) -> Response:
         try:
-            return await self._api.answer(request, body), ""
+            return await self._api.answer(request, body)
         except Refused as refusal:
-            return api.refused(refusal), f"{refusal.errcode} {refusal}"
+            rid = "-".join(secrets.token_hex(4) for _ in range(3))
+            return api.Refusal(refusal.errcode, f"{refusal} rid: {rid}")
 
     async def _struck(self, receive: Receive) -> Fault:
         """What the weather does to a call. Nobody waits longer for it than the one who calls."""

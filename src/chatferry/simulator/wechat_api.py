@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import secrets
 from typing import TYPE_CHECKING, Literal
 
 from starlette.requests import Request
@@ -29,6 +28,8 @@ STRUCK = {
 }
 """What becomes of a call in bad weather."""
 
+_JSON = "application/json; encoding=utf-8"
+"""WeChat names the encoding in a way of its own."""
 _TO = re.compile(rb'"touser"\s*:\s*"([\w-]+)"')
 
 
@@ -42,17 +43,17 @@ class Api:
         """Carry a call out. Raises Refused."""
         match request.url.path:
             case "/cgi-bin/token":
-                return told(self._token(_called(request, "GET")))
+                return _told(self._token(_called(request, "GET")))
             case "/cgi-bin/stable_token":
-                return told(self._stable_token(_called(request, "POST"), _asked(body)))
+                return _told(self._stable_token(_called(request, "POST"), _asked(body)))
             case "/cgi-bin/message/custom/send":
                 self._admit(_called(request, "POST"))
                 await self._send(_asked(body))
-                return told({"errcode": 0, "errmsg": "ok"})
+                return _told({"errcode": 0, "errmsg": "ok"})
             case "/cgi-bin/message/custom/typing":
                 self._admit(_called(request, "POST"))
                 self._type(_asked(body))
-                return told({"errcode": 0, "errmsg": "ok"})
+                return _told({"errcode": 0, "errmsg": "ok"})
             case "/cgi-bin/media/get":
                 self._admit(_called(request, "GET"))
                 return self._media(request.query_params.get("media_id", ""))
@@ -106,15 +107,20 @@ class Api:
         return Response(self._sim.media[media_id], media_type="application/octet-stream")
 
 
-def told(answer: Json, status: int = 200) -> Response:
-    """WeChat names the encoding in a way of its own."""
-    return Response(json.dumps(answer, ensure_ascii=False), status, media_type="application/json; encoding=utf-8")
+def _told(answer: Json) -> Response:
+    return Response(_json(answer), media_type=_JSON)
 
 
-def refused(refusal: Refused) -> Response:
-    """Refusals have status 200, too: what counts is `errcode`."""
-    rid = "-".join(secrets.token_hex(4) for _ in range(3))
-    return told({"errcode": refusal.errcode, "errmsg": f"{refusal} rid: {rid}"})
+class Refusal(Response):
+    """Has status 200, too, where nothing is broken: what counts is `errcode`."""
+
+    def __init__(self, errcode: int, words: str, status: int = 200) -> None:
+        super().__init__(_json({"errcode": errcode, "errmsg": words}), status, media_type=_JSON)
+        self.reason = f"{errcode or status} {words}".strip()
+
+
+def _json(answer: Json) -> str:
+    return json.dumps(answer, ensure_ascii=False)
 
 
 def exchange(request: Request, body: bytes, at: float) -> Exchange:

@@ -107,7 +107,7 @@ class Courier:
     async def _call(self, url: str, delivery: Delivery, number: int) -> tuple[Attempt, Reply | None]:
         """One call; or where everything comes twice the same one twice, of which one answer counts."""
         note = f"call {number} of {rules.CALLS}" + ("" if self._sim.mode == "plain" else ", encrypted")
-        letter = self._written(delivery.fields)
+        letter = self.written(delivery.fields)
         if not self._sim.weather.duplicate:
             return await self._attempt(url, delivery, letter, note)
         both = await asyncio.gather(
@@ -173,7 +173,7 @@ class Courier:
             )
         return self._http
 
-    def _written(self, fields: Fields) -> _Letter:
+    def written(self, fields: Fields) -> _Letter:
         """One call in the account's mode."""
         sim = self._sim
         query = self.signed() | {"openid": str(fields["FromUserName"])}
