@@ -58,7 +58,7 @@ async def test_an_answer_survives_a_sigkill_in_the_middle_and_its_way_is_told(tm
             assert first is not None
             assert (first["state"], first["starts"]) == ("up", 1)
             await line.say("mei", "long")
-            growing = await until(scene, "turn", lambda turn: turn["first_token_at"])
+            growing = await until(scene, "turn", lambda turn: turn["started_at"])
             assert await gateway.kill(down=0.0)
             assert (growing["state"], growing["answered_at"], line.chats[line.address("mei")]) == ("doing", None, [])
             again = await until(scene, "gateway", lambda fact: fact["state"] == "up" and fact["starts"] == 2)
