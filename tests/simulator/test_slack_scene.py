@@ -134,6 +134,8 @@ async def test_a_command_is_seen_by_all_once_its_answer_is(world: World) -> None
         assert answer.status == 200
     asked, _, answered = facts(world, "bubble")
     assert (asked["only"], answered["only"], answered["text"]) == ("", "", "because")
+    wire = facts(world, "exchange")[-1]
+    assert (wire["chat"], wire["message"], wire["status"]) == (world.general, answered["message"], 200)
 
 
 NAMES = {"U0ANN": "ann"}

@@ -89,7 +89,9 @@ class Web:
 
     async def _late(self, request: Request, id: str, body: bytes) -> Response | None:
         """What is posted to a response_url."""
-        exchange, start = self._begin(request, body, {}), time.monotonic()
+        leave = self._sim.responses.get(id)
+        about = {"channel": leave.room.id} if leave else {}
+        exchange, start = self._begin(request, body, about), time.monotonic()
         fault = await self._goes_wrong(request, "response")
         if fault.lose:
             self._end(exchange, start, None, "unanswered")
@@ -178,7 +180,7 @@ class Web:
 
     def _begin(self, request: Request, body: bytes, fields: Json) -> Exchange:
         headers = known(request.headers, "authorization", "content-type")
-        if fields and not headers.get("content-type", "").startswith("application/json"):
+        if headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
             body = json.dumps(fields, indent=2, ensure_ascii=False).encode("utf-8", "surrogatepass")
         chat = str(fields.get("channel") or fields.get("channel_id") or "")
         message = str(fields.get("ts") or fields.get("thread_ts") or "")
