@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
@@ -13,88 +12,17 @@ import pytest
 from linebot.v3 import messaging  # type: ignore[import-untyped]  # LINE's SDK has no types
 from linebot.v3.webhook import WebhookParser  # type: ignore[import-untyped]  # LINE's SDK has no types
 from linebot.v3.webhooks import MessageEvent  # type: ignore[import-untyped]  # LINE's SDK has no types
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
 
 from chatferry.simulator.line import BOT, LineSimulator
 from chatferry.simulator.line_people import address
 from chatferry.simulator.line_records import Fault
-from chatferry.simulator.serving import serving
-
-ANN = address("U", "ann")
-REPLY, PUSH = "/v2/bot/message/reply", "/v2/bot/message/push"
-
-
-class Bot:
-    """A webhook that keeps what it gets, and answers as it is told."""
-
-    def __init__(self) -> None:
-        self.status = 200
-        self.got: list[tuple[bytes, str]] = []
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request(scope, receive)
-        self.got.append((await request.body(), request.headers.get("x-line-signature", "")))
-        await Response(status_code=self.status)(scope, receive, send)
-
-
-@dataclass
-class World:
-    sim: LineSimulator
-    url: str
-    bot: Bot
-    now: list[float]
-
-    async def call(self, name: str, *args: Any, **more: Any) -> Any:
-        """One method of the official client, in a thread: it blocks."""
-
-        def run() -> Any:
-            with messaging.ApiClient(self._configuration()) as client:
-                return getattr(messaging.MessagingApi(client), name)(*args, **more)
-
-        return await asyncio.to_thread(run)
-
-    async def content(self, message_id: str) -> Any:
-        def run() -> Any:
-            with messaging.ApiClient(self._configuration()) as client:
-                return messaging.MessagingApiBlob(client).get_message_content(message_id)
-
-        return await asyncio.to_thread(run)
-
-    def _configuration(self) -> messaging.Configuration:
-        return messaging.Configuration(host=self.url, access_token=self.sim.token)
-
-    async def token(self) -> str:
-        return str((await self.sim.say("ann", "hi")).events[0]["replyToken"])
+from tests.simulator.line_world import ANN, PUSH, REPLY, World, buttons, opened, push, refusal, reply, text
 
 
 @pytest.fixture
 async def world() -> AsyncIterator[World]:
-    now, bot = [1_700_000_000.0], Bot()
-    async with LineSimulator(clock=lambda: now[0]) as sim, serving(sim) as url, serving(bot) as hook:
-        sim.webhook = hook
-        yield World(sim, url, bot, now)
-
-
-def text(words: str) -> messaging.TextMessage:
-    return messaging.TextMessage(text=words)
-
-
-def reply(token: str, *messages: Any) -> messaging.ReplyMessageRequest:
-    return messaging.ReplyMessageRequest(reply_token=token, messages=list(messages) or [text("hello")])
-
-
-def push(to: str = ANN, *messages: Any) -> messaging.PushMessageRequest:
-    return messaging.PushMessageRequest(to=to, messages=list(messages) or [text("hello")])
-
-
-async def refusal(calling: Any) -> tuple[int, str]:
-    """Status and body of a call that is refused."""
-    with pytest.raises(messaging.ApiException) as raised:
-        await calling
-    assert raised.value.headers["X-Line-Request-Id"]
-    return raised.value.status, str(raised.value.body)
+    async with opened() as it:
+        yield it
 
 
 async def test_a_webhook_is_one_that_lines_own_parser_accepts(world: World) -> None:
@@ -190,11 +118,6 @@ async def test_a_wrong_token_is_refused_on_every_path(world: World) -> None:
             async with http.post(world.url + path) as answer:
                 assert answer.status == 401
                 assert "Authentication failed" in (await answer.json())["message"]
-
-
-def buttons(words: str, label: str) -> messaging.TemplateMessage:
-    action = messaging.PostbackAction(label=label, data="d")
-    return messaging.TemplateMessage(alt_text="x", template=messaging.ButtonsTemplate(text=words, actions=[action]))
 
 
 @pytest.mark.parametrize(

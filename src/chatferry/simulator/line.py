@@ -149,9 +149,13 @@ class LineSimulator(State):
     async def _post(self, events: tuple[Json, ...], redelivery: bool, note: str) -> Delivery:
         """Deliver once, or as often as the weather has it. What got through counts."""
         async with self.weather.turn():
-            notes = [note, f"{note}, copy 2" if note else "copy 2"] if self.weather.duplicate else [note]
-            posts = [self._hooks.post(self.webhook, events, redelivery=redelivery, note=note) for note in notes]
-            done = await asyncio.gather(*posts)
+            first = self._hooks.post(self.webhook, events, redelivery=redelivery, note=note)
+            if self.weather.duplicate:
+                copy = f"{note}, copy 2" if note else "copy 2"
+                second = self._hooks.post(self.webhook, events, redelivery=redelivery, note=copy)
+                done = list(await asyncio.gather(first, second))
+            else:
+                done = [await first]
         self.deliveries += done
         return next((one for one in done if not one.reason), done[0])
 
@@ -212,17 +216,16 @@ class LineSimulator(State):
 
     async def _struck(self, receive: Receive) -> Fault:
         """What the weather does to a call. One that gets no answer waits until its caller is gone."""
-        if not self.weather.api:
-            return _WEATHER[""]
-        gone = asyncio.ensure_future(_gone(receive))
-        struck = asyncio.ensure_future(self.weather.strike())
-        try:
-            await asyncio.wait((gone, struck), return_when=asyncio.FIRST_COMPLETED)
-            return _WEATHER[struck.result() if struck.done() else "timeout"]
-        finally:
-            gone.cancel()
-            struck.cancel()
-            await asyncio.gather(gone, struck, return_exceptions=True)
+        trouble = self.weather.api
+        if trouble == "timeout":
+            waiting = [asyncio.create_task(_gone(receive)), asyncio.create_task(self.weather.strike())]
+            try:
+                await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for one in waiting:
+                    one.cancel()
+                await asyncio.gather(*waiting, return_exceptions=True)
+        return _WEATHER[trouble]
 
     # The same for other processes.
 
@@ -260,6 +263,7 @@ class LineSimulator(State):
         return {"chats": chats, "calls": calls, "used": self.used}
 
 
-async def _gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
+async def _gone(receive: Receive) -> object:
+    while (told := await receive())["type"] != "http.disconnect":
         pass
+    return told
