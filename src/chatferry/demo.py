@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from chatferry import __version__
 from chatferry.playground.plan import SCRIPT, Composed, Plan, compose, spoken
@@ -21,6 +21,9 @@ from chatferry.playground.process import GatewayProcess
 from chatferry.serve import loop_factory
 from chatferry.simulator.scene import Scene
 from chatferry.simulator.serving import listening
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
 
 PORT = 8765
 """Where the page is, if nobody else is there."""
@@ -107,7 +110,7 @@ async def playing(wish: Wish, sock: socket.socket) -> AsyncIterator[Playing]:
         rate = _TOKENS if wish.pace is None else 1 / wish.pace if wish.pace else 0.0
         script = ModelSimulator(converse=stage.script, rate=rate)
         proxy = await stack.enter_async_context(ModelProxy(scene, composed.upstreams))
-        extra = {"model": proxy, "script": script.app}
+        extra: dict[str, ASGIApp] = {"model": proxy, "script": script.app}
         url = await stack.enter_async_context(stage.opened(its, sock, extra=extra, kill=gateway.kill))
         label = _settled(its, base, plan, composed)
         watching = asyncio.create_task(_watch(gateway, plan, scene, composed), name="ways")

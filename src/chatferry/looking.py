@@ -31,6 +31,8 @@ class Entry(msgspec.Struct, frozen=True):
 
     id: int
     channel: str
+    event: str
+    """The platform's id of what happened."""
     conversation: str
     kind: str
     state: str

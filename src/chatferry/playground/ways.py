@@ -60,6 +60,7 @@ async def _look(looking: Looking, scene: Scene, platforms: Mapping[str, str], kn
                 str(entry.id),
                 channel=platforms.get(entry.channel, entry.channel),
                 ref=entry.ref,
+                event=entry.event,
                 turn_kind=entry.kind,
                 state=entry.state,
                 attempts=entry.attempts,
