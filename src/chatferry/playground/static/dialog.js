@@ -1,0 +1,99 @@
+// A dialog of Slack's, over the phone of whom it was opened for.
+import { fill, h, icon } from "./dom.js";
+import { store } from "./store.js";
+import { t } from "./words.js";
+
+/** Shows the dialog that is open for the person of this phone, or none. */
+export function dialog(phone) {
+  const fact = store.get("dialog", `slack/${phone.who}`) ?? null;
+  if (phone.dialog === fact) return;
+  const old = phone.sheet;
+  const same = old && phone.dialog?.view.id === fact?.view.id;
+  phone.dialog = fact;
+  if (same && fact.view.hash === old.dataset.hash) {
+    complain(old, fact.errors ?? {});
+    return;
+  }
+  old?.remove();
+  phone.sheet = fact ? sheet(phone, fact) : null;
+  if (!fact) {
+    if (old?.contains(document.activeElement) || document.activeElement === document.body) phone.composer.text.focus({ preventScroll: true });
+    return;
+  }
+  phone.element.append(phone.sheet);
+  (phone.sheet.querySelector("input, textarea, select") ?? phone.sheet.querySelector("[type=submit]") ?? phone.sheet.querySelector("button"))?.focus();
+}
+
+function sheet(phone, { view, errors }) {
+  const close = () => phone.act("dismiss", { who: phone.who });
+  const submit = (event) => {
+    event.preventDefault();
+    const values = Object.fromEntries([...form.querySelectorAll("[data-block]")].map((one) => [one.dataset.block, one.value || null]));
+    phone.act("submit", { who: phone.who, values });
+  };
+  const form = h(
+    "form",
+    { onsubmit: submit },
+    h("header", {}, h("button", { type: "button", class: "plain", "aria-label": t("cancel"), onclick: close }, icon("close", 20)), h("h3", { id: "dialog-title" }, text(view.title) || botless(view))),
+    h("div", { class: "blocks" }, (view.blocks ?? []).map(block)),
+    h(
+      "footer",
+      {},
+      h("button", { type: "button", class: "button", onclick: close }, text(view.close) || t("cancel")),
+      view.submit ? h("button", { type: "submit", class: "button primary" }, text(view.submit)) : null,
+    ),
+  );
+  const made = h("div", { class: "sheet", role: "dialog", "aria-modal": "true", "aria-labelledby": "dialog-title", dataset: { hash: view.hash ?? "" } }, form);
+  made.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") close();
+    if (event.key === "Tab") keepInside(made, event);
+  });
+  complain(made, errors ?? {});
+  return made;
+}
+
+function botless(view) {
+  return view.callback_id ?? "";
+}
+
+function block(one, at) {
+  if (one.type === "header") return h("h4", {}, text(one.text));
+  if (one.type === "divider") return h("hr");
+  if (one.type === "context") return h("p", { class: "quiet" }, (one.elements ?? []).map(text).join(" "));
+  if (one.type === "input" && one.element) return input(one, at);
+  return h("p", {}, text(one.text));
+}
+
+function input(one, at) {
+  const { element } = one;
+  const name = one.block_id ?? element.action_id ?? `block-${at}`;
+  const options = element.options ?? (element.option_groups ?? []).flatMap((group) => group.options ?? []);
+  const props = { dataset: { block: name }, placeholder: text(element.placeholder) || null, required: !one.optional };
+  const field = options.length
+    ? h("select", props, options.map((option) => h("option", { value: option.value }, text(option.text))))
+    : element.multiline
+      ? h("textarea", { ...props, rows: "4" })
+      : h("input", { ...props, type: "text" });
+  field.value = element.initial_value ?? element.initial_option?.value ?? (options[0]?.value || "");
+  return h("label", {}, h("span", {}, text(one.label)), field, one.hint ? h("small", {}, text(one.hint)) : null, h("small", { class: "error", role: "alert" }));
+}
+
+function text(object) {
+  return object?.text ?? "";
+}
+
+function complain(made, errors) {
+  for (const field of made.querySelectorAll("[data-block]")) {
+    const wrong = errors[field.dataset.block] ?? "";
+    fill(field.parentElement.querySelector(".error"), wrong);
+    field.setAttribute("aria-invalid", String(Boolean(wrong)));
+  }
+}
+
+function keepInside(made, event) {
+  const all = [...made.querySelectorAll("button, input, textarea, select")];
+  const edge = event.shiftKey ? all[0] : all.at(-1);
+  if (document.activeElement !== edge) return;
+  event.preventDefault();
+  (event.shiftKey ? all.at(-1) : all[0]).focus();
+}

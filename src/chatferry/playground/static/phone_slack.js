@@ -1,0 +1,199 @@
+// What makes a phone Slack: flat messages with names, threads that open over the channel, shortcuts, and a stop.
+import { avatar, botName, buttons, media, pause, time } from "./bubbles.js";
+import { ack } from "./clocks.js";
+import { dialog } from "./dialog.js";
+import { fill, h, icon } from "./dom.js";
+import { menu } from "./menu.js";
+import { markdown } from "./rich.js";
+import { store } from "./store.js";
+import { samples } from "./welcome.js";
+import { t } from "./words.js";
+
+const TOGETHER = 300; // seconds in which messages of one person share a name
+
+export const slack = {
+  platform: "slack",
+  name: "Slack",
+  clip: "plus",
+  menuIcon: "more",
+  accept: null,
+
+  tab: (chat) => (chat.shape === "dm" ? [h("span", { class: "dot" }), chat.name] : [h("span", { class: "sharp", "aria-hidden": "true" }, "#"), chat.name]),
+  title: (phone, chat) => (phone.thread ? t("thread") : chat.shape === "dm" ? chat.name : `# ${chat.name}`),
+  about: (phone, chat) => (phone.thread ? t("thread_in", { chat: chat.shape === "dm" ? chat.name : `# ${chat.name}` }) : t(chat.shape === "dm" ? "app" : "channel")),
+
+  hint(phone, chat, thread) {
+    if (!chat) return null;
+    return thread ? t("slack_reply_as", { who: phone.who }) : t("slack_write_as", { who: phone.who, chat: chat.shape === "dm" ? chat.name : `#${chat.name}` });
+  },
+
+  async send(phone, { text, file, mention }) {
+    const where = { who: phone.who, channel: phone.chat.chat };
+    if (text.startsWith("/") && !file) {
+      const [name, ...rest] = text.split(/\s/);
+      phone.toEnd = true;
+      return (await phone.act("command", { ...where, name, text: rest.join(" ") })) !== null;
+    }
+    const files = file ? { files: { [file.name]: file.data } } : {};
+    const thread = phone.thread ? { thread: phone.thread } : {};
+    if (!thread.thread) phone.follow = Date.now() / 1000; // the answer will be in the thread of what is said now
+    return phone.expect(text, phone.act("say", { ...where, text, mention, typed: true, ...thread, ...files }));
+  },
+
+  edit(phone, bubble, text) {
+    const old = bubble.text.startsWith(`@${botName()} `) && !text.startsWith("@") ? `@${botName()} ${text}` : text;
+    return phone.act("edit", { who: phone.who, channel: phone.chat.chat, ts: bubble.message, text: old, typed: true });
+  },
+
+  actions(phone, bubble) {
+    if (bubble.deleted || bubble.only || !bubble.id) return [];
+    const where = { who: phone.who, channel: phone.chat.chat, ts: bubble.message };
+    const { shortcuts = [] } = store.get("setup", "setup") ?? {};
+    const own = phone.mine(bubble) && bubble.shape !== "action";
+    return [
+      ...(phone.thread ? [] : [{ icon: "talk", label: t("reply_in_thread"), run: () => phone.open(phone.chatId, bubble.thread || bubble.message) }]),
+      ...shortcuts.map(({ name, callback_id }) => ({ icon: "bolt", label: name, run: () => phone.act("shortcut", { ...where, callback_id }) })),
+      ...(own && bubble.shape === "text" ? [{ icon: "edit", label: t("edit_message"), run: () => phone.composer.edit(bubble) }] : []),
+      ...(own ? [{ icon: "trash", label: t("delete_message"), bad: true, run: () => phone.act("delete", where) }] : []),
+    ];
+  },
+
+  visible(phone, all) {
+    const answered = new Set(all.filter((one) => one.thread && !one.deleted).map((one) => one.thread));
+    const there = all.filter((one) => !one.deleted || (!one.thread && answered.has(one.message)));
+    follow(phone, all);
+    if (phone.thread) return there.filter((one) => one.message === phone.thread || one.thread === phone.thread);
+    return there.filter((one) => !one.thread);
+  },
+
+  depends(phone, bubble, all) {
+    if (bubble.thread || phone.thread) return [];
+    const { count, last } = replies(bubble, all);
+    return [count, last, phone.typing(bubble.message)?.text ?? ""];
+  },
+
+  row(phone, bubble, before, all) {
+    const day = before ? null : pause(bubble, null, t("today"));
+    if (bubble.deleted) return h("li", { class: "row" }, day, h("p", { class: "gone" }, icon("trash", 16), t("message_deleted")), hanging(phone, bubble, all));
+    const together = before && before.who === bubble.who && bubble.at - before.at < TOGETHER && !bubble.only && !before.only && !before.deleted && !hangs(before, phone, all);
+    const clock = phone.clock(bubble);
+    const items = slack.actions(phone, bubble);
+    const parts = [
+      bubble.only ? h("p", { class: "only" }, icon("eye", 14), t("only_you")) : null,
+      together ? null : head(bubble),
+      h("div", { class: "words" }, words(bubble)),
+      attached(bubble),
+      bubble.buttons.length ? h("div", { class: "actions" }, buttons(bubble, (button) => click(phone, bubble, button))) : null,
+      hanging(phone, bubble, all),
+    ];
+    const more = (event) => menu(event.currentTarget, items);
+    return h(
+      "li",
+      { class: `row flat ${together ? "together" : ""} ${bubble.only ? "whisper" : ""} ${bubble.growing ? "growing" : ""}` },
+      day,
+      h(
+        "div",
+        { class: "said touch" },
+        together ? h("span", { class: "gutter" }, time(bubble)) : avatar(bubble.who || botName(), !bubble.who),
+        h("div", { class: "talk" }, parts),
+        h("span", { class: "corner" }, clock ? ack(clock) : null, items.length ? h("button", { type: "button", class: "dots-button", "aria-label": t("message_actions"), "aria-haspopup": "menu", onclick: more }, icon("more", 18)) : null),
+      ),
+      phone.thread && bubble.message === phone.thread ? h("div", { class: "count" }, h("span", {}, t("replies", { n: replies(bubble, all).count }))) : null,
+    );
+  },
+
+  drawn(phone) {
+    const typing = phone.typing(phone.thread);
+    const growing = phone.bubbles.filter((one) => one.growing && (!phone.thread || one.thread === phone.thread));
+    const session = store.all("session").find((one) => one.platform === "slack" && one.chat === phone.chat?.chat && one.status === "processing" && (!phone.thread || one.thread === phone.thread));
+    const thread = growing.at(-1)?.thread || session?.thread || typing?.thread || phone.thread;
+    const stop = () => phone.act("stop_session", { who: phone.who, channel: phone.chat.chat, thread });
+    const key = JSON.stringify([typing?.text, thread, growing.length > 0, Boolean(session), phone.who, phone.chatId]);
+    if (phone.told !== key) {
+      phone.told = key;
+      const words = typing ? `${botName()} ${typing.text}` : growing.length ? t("is_writing", { name: botName() }) : "";
+      fill(phone.status, words ? [h("span", { class: "spin", "aria-hidden": "true" }), h("span", {}, words)] : null);
+      phone.extra.replaceChildren();
+      if (thread && (growing.length || session)) {
+        phone.extra.append(h("button", { type: "button", class: "stop", onclick: stop }, icon("stop", 16), t("slack_stop")));
+      }
+    }
+    dialog(phone);
+  },
+
+  welcome: (phone, place, empty) => samples(phone, place, empty ? ["table", "long", "name"] : []),
+};
+
+/** Opens the thread in which the answer to what was just said begins. */
+function follow(phone, all) {
+  if (!phone.follow || phone.thread) return;
+  const root = all.findLast((one) => phone.mine(one) && !one.thread && one.at >= phone.follow - 2);
+  if (!root || !all.some((one) => one.thread === root.message && !one.who)) return;
+  phone.follow = 0;
+  phone.thread = root.message;
+  phone.toEnd = true;
+  queueMicrotask(() => phone.draw());
+}
+
+function replies(bubble, all) {
+  const those = all.filter((one) => one.thread === bubble.message && !one.deleted);
+  return { count: those.length, last: those.at(-1) };
+}
+
+function hangs(bubble, phone, all) {
+  return !phone.thread && replies(bubble, all).count > 0;
+}
+
+/** What hangs on a message in the channel: how many replies, and whether one is on its way. */
+function hanging(phone, bubble, all) {
+  if (phone.thread || bubble.thread || !bubble.id) return null;
+  const { count, last } = replies(bubble, all);
+  const status = phone.typing(bubble.message);
+  if (!count && !status) return null;
+  return h(
+    "button",
+    { type: "button", class: "hanging", onclick: () => phone.open(phone.chatId, bubble.message) },
+    avatar(last?.who || botName(), !last?.who),
+    h("span", { class: "link" }, count ? t(count === 1 ? "one_reply" : "n_replies", { n: count }) : t("thread")),
+    h("span", { class: "quiet" }, status ? `${botName()} ${status.text}` : last.growing ? t("is_writing", { name: botName() }) : ""),
+    icon("chevron", 15),
+  );
+}
+
+function head(bubble) {
+  return h(
+    "div",
+    { class: "head" },
+    h("strong", {}, bubble.who || botName()),
+    bubble.who ? null : h("span", { class: "badge" }, t("app_badge")),
+    time(bubble),
+  );
+}
+
+function words(bubble) {
+  const { people = [] } = store.get("setup", "setup") ?? {};
+  if (!bubble.text) return [];
+  if (bubble.shape === "action") return [h("code", { class: "command" }, bubble.text)];
+  const made = markdown(bubble.text, [...people, botName()]);
+  if (bubble.edits && bubble.who) (made.at(-1)?.tagName === "P" ? made.at(-1) : { append: (one) => made.push(one) }).append(h("span", { class: "edited" }, ` ${t("edited")}`));
+  if (bubble.growing) caret(made);
+  return made;
+}
+
+/** A caret where the next word will be. */
+function caret(made) {
+  let last = made.at(-1);
+  while (last?.lastElementChild && ["UL", "OL", "LI", "BLOCKQUOTE", "PRE", "CODE"].includes(last.tagName) && last.lastChild === last.lastElementChild) last = last.lastElementChild;
+  const mark = h("span", { class: "caret", "aria-hidden": "true" });
+  if (last) last.append(mark);
+  else made.push(mark);
+}
+
+function attached(bubble) {
+  const sent = bubble.file ? media(bubble) : null;
+  return sent ? h("div", { class: "attached" }, sent) : null;
+}
+
+function click(phone, bubble, button) {
+  return phone.act("click", { who: phone.who, channel: phone.chat.chat, ts: bubble.message, value: button.value });
+}
