@@ -21,7 +21,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from chatferry.simulator.scene import Scene
-from chatferry.simulator.weather import Weather
+from chatferry.simulator.weather import Changing
 
 PREFIX = "/_sim/"
 Act = Callable[..., Awaitable[object]]
@@ -39,7 +39,7 @@ class Control:
         acts: Mapping[str, Act],
         *,
         scene: Scene,
-        weather: Weather,
+        weather: Changing,
         state: Callable[[], object],
         file: Callable[[str], bytes | None],
     ) -> None:

@@ -22,6 +22,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 Wire = Literal["openai", "gemini"]
+Talk = Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,7 @@ class ModelSimulator:
     """The provider. `app` serves it; what it is to do, and what it saw, are plain attributes.
 
     reply       text asked -> text answered
+    converse    all messages, {"role", "content"} with the content as text -> text answered; instead of `reply`
     tokens      answer with so many tokens instead
     first, rate seconds before the first token, tokens per second after it (0: at once)
     burst       tokens per write
@@ -129,6 +131,7 @@ class ModelSimulator:
         self,
         *,
         reply: Callable[[str], str] = echo,
+        converse: Callable[[Talk], str] | None = None,
         tokens: int = 0,
         first: float = 0.0,
         rate: float = 0.0,
@@ -137,6 +140,7 @@ class ModelSimulator:
         refuses: Sequence[str] = (),
     ) -> None:
         self.reply = reply
+        self.converse = converse
         self.tokens = tokens
         self.first = first
         self.rate = rate
@@ -176,7 +180,7 @@ class ModelSimulator:
         asked = await self._taken(scope, receive)
         key = asked.headers.get("authorization", "").removeprefix("Bearer ")
         error: dict[str, Any] | None = None
-        status = 400
+        status, talk = 400, _talk(asked.body.get("messages"), "content")
         if self.key and key != self.key:
             # As OpenAI does, it quotes the key: nobody must pass that on.
             told = f"Incorrect API key provided: {key[:8]}****{key[-4:]}."
@@ -184,35 +188,48 @@ class ModelSimulator:
         elif refused := next((option for option in asked.body if option in self.refuses), None):
             told = f"Unsupported parameter: '{refused}' is not supported with this model."
             error = {"message": told, "param": refused, "code": "unsupported_parameter"}
-        if error is not None:
+        elif talk is None:
+            error = _misunderstood(asked)
+        if error is not None or talk is None:
             await JSONResponse({"error": error}, status)(scope, receive, send)
             return
-        text = next((m["content"] for m in reversed(asked.body["messages"]) if m["role"] == "user"), "")
-        await self._answer("openai", text, bool(asked.body.get("stream")), scope, receive, send)
+        await self._answer("openai", talk, bool(asked.body.get("stream")), scope, receive, send)
 
     async def _gemini(self, scope: Scope, receive: Receive, send: Send) -> None:
         asked = await self._taken(scope, receive)
+        talk = _talk(asked.body.get("contents"), "parts")
+        told = ""
         if self.key and asked.headers.get("x-goog-api-key") != self.key:
-            error = {
-                "code": 400,
-                "message": "API key not valid. Please pass a valid API key.",
-                "status": "INVALID_ARGUMENT",
-            }
+            told = "API key not valid. Please pass a valid API key."
+        elif talk is None:
+            told = "* GenerateContentRequest.contents: contents is not specified"
+        if told or talk is None:
+            error = {"code": 400, "message": told, "status": "INVALID_ARGUMENT"}
             await JSONResponse({"error": error}, 400)(scope, receive, send)
             return
-        said = [turn for turn in asked.body["contents"] if turn["role"] == "user"]
-        text = "\n".join(part["text"] for part in said[-1]["parts"]) if said else ""
-        await self._answer("gemini", text, ":streamGenerateContent" in asked.path, scope, receive, send)
+        await self._answer("gemini", talk, ":streamGenerateContent" in asked.path, scope, receive, send)
 
     async def _taken(self, scope: Scope, receive: Receive) -> Asked:
+        """The request; what is no JSON object counts as an empty one."""
         request = Request(scope, receive)
-        asked = Asked(request.url.path, request.url.query, dict(request.headers), await request.json())
+        try:
+            body = json.loads(await request.body())
+        except ValueError:
+            body = None
+        asked = Asked(
+            request.url.path, request.url.query, dict(request.headers), body if isinstance(body, dict) else {}
+        )
         self.requests.append(asked)
         return asked
 
-    async def _answer(self, wire: Wire, text: str, stream: bool, scope: Scope, receive: Receive, send: Send) -> None:
+    def _say(self, talk: Talk) -> str:
+        if self.converse is not None:
+            return self.converse(talk)
+        return self.reply(next((said["content"] for said in reversed(talk) if said["role"] == "user"), ""))
+
+    async def _answer(self, wire: Wire, talk: Talk, stream: bool, scope: Scope, receive: Receive, send: Send) -> None:
         plan = self.plans.popleft() if self.plans else Odd()
-        tokens = ("tok ",) * self.tokens if self.tokens else tuple(split(self.reply(text)))
+        tokens = ("tok ",) * self.tokens if self.tokens else tuple(split(self._say(talk)))
         if isinstance(plan, Refuse):
             error = plan.error or {"code": plan.status, "message": "as planned"}
             await JSONResponse({"error": error}, plan.status, plan.headers)(scope, receive, send)
@@ -297,6 +314,35 @@ class _Endpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._app(scope, receive, send)
+
+
+def _talk(given: Any, content: Literal["content", "parts"]) -> list[dict[str, str]] | None:
+    """The messages of a request with their content as text; None: these are none."""
+    if not isinstance(given, list) or not all(isinstance(said, dict) for said in given):
+        return None
+    talk = [{**said, "content": _text(said.get(content))} for said in given]
+    for said in talk if content == "parts" else ():
+        said["role"] = "assistant" if said.get("role") == "model" else "user"
+    return talk if all(isinstance(said.get("role"), str) for said in talk) else None
+
+
+def _text(content: Any) -> str:
+    """What is said in a message: text, or parts of which some are text."""
+    if isinstance(content, list):
+        texts = [part.get("text") for part in content if isinstance(part, dict)]
+        return "\n".join(text for text in texts if isinstance(text, str))
+    return content if isinstance(content, str) else ""
+
+
+def _misunderstood(asked: Asked) -> dict[str, Any]:
+    """OpenAI's error for a body without messages."""
+    error = {"type": "invalid_request_error", "param": None, "code": None}
+    if not asked.body:
+        return error | {"message": "We could not parse the JSON body of your request."}
+    if "messages" not in asked.body:
+        told = "Missing required parameter: 'messages'."
+        return error | {"message": told, "param": "messages", "code": "missing_required_parameter"}
+    return error | {"message": "Invalid type for 'messages'.", "param": "messages", "code": "invalid_type"}
 
 
 def split(text: str) -> list[str]:

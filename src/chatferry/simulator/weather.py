@@ -14,19 +14,11 @@ Trouble = Literal["", "429", "500", "timeout", "lost"]
 
 
 @dataclass
-class Weather:
-    """The weather of one platform. A platform adds what happens only to it."""
-
-    api: Trouble = ""
-    """Every call of the API: refused by 429, by 500, without an answer in time, or carried out but its answer lost."""
-    duplicate: bool = False
-    """Every webhook comes twice at once."""
-    disorder: bool = False
-    """Of two webhooks the first comes after the second, or three seconds later if there is none."""
+class Changing:
+    """Something that is so until it is changed, and that can be waited on."""
 
     def __post_init__(self) -> None:
         self._changed = asyncio.Event()
-        self._held: asyncio.Event | None = None
 
     def change(self, **changes: Any) -> None:
         """Raises ValueError for what there is not, or not so."""
@@ -42,14 +34,34 @@ class Weather:
         self._changed.set()
         self._changed = asyncio.Event()
 
+    async def changed(self, patience: float | None = None) -> None:
+        """Return when it has changed, or after so many seconds."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                await self._changed.wait()
+
+
+@dataclass
+class Weather(Changing):
+    """The weather of one platform. A platform adds what happens only to it."""
+
+    api: Trouble = ""
+    """Every call of the API: refused by 429, by 500, without an answer in time, or carried out but its answer lost."""
+    duplicate: bool = False
+    """Every webhook comes twice at once."""
+    disorder: bool = False
+    """Of two webhooks the first comes after the second, or three seconds later if there is none."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._held: asyncio.Event | None = None
+
     async def strike(self, patience: float = 60.0) -> Trouble:
         """What becomes of a call that comes now. A call without an answer hangs, until the weather changes at the
         latest."""
         struck = self.api
         if struck == "timeout":
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(patience):
-                    await self._changed.wait()
+            await self.changed(patience)
         return struck
 
     @contextlib.asynccontextmanager
