@@ -21,6 +21,13 @@ export function span(seconds) {
   return t("minutes", { number: Math.round(seconds / 60) });
 }
 
+/** How long it still is, in whole numbers. */
+export function rest(seconds) {
+  const left = Math.max(0, Math.ceil(seconds));
+  if (left < 120) return t("seconds", { number: left });
+  return left < 7200 ? t("minutes", { number: Math.ceil(left / 60) }) : t("hours", { number: Math.ceil(left / 3600) });
+}
+
 /** The time of day of a unix second, to the second. */
 export function clock(at) {
   return new Date(at * 1000).toLocaleTimeString("en-GB");
