@@ -58,7 +58,7 @@ class Control:
             return told(self._state())
         if name == "scene":
             return told(self._scene.all())
-        if name == "file":
+        if name == "file" and rest:
             return _shown(self._file(rest))
         act = self._acts.get(name)
         if act is None:
