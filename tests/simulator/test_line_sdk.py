@@ -153,6 +153,10 @@ async def test_who_is_who(world: World, line: Client) -> None:
     bot, person = await line.api.get_bot_info(), await line.api.get_profile(ANN)
     assert (bot.user_id, bot.chat_mode, bot.mark_as_read_mode, bot.basic_id) == (BOT, "bot", "auto", "@ferry")
     assert (person.user_id, person.display_name) == (ANN, "ann")
+    await world.sim.say("ann", "hi", group="friends")
+    assert (await line.api.get_group_summary(GROUP)).group_name == "friends"
+    assert (await line.api.get_group_member_profile(GROUP, ANN)).display_name == "ann"
+    assert (await refused(line.api.get_group_summary(address("C", "strangers"))))[0] == 404
     await world.sim.unfollow("ann")
     assert await refused(line.api.get_profile(ANN)) == (404, {"message": "Not found"})
 
@@ -160,6 +164,7 @@ async def test_who_is_who(world: World, line: Client) -> None:
 async def test_what_people_send_is_downloaded(world: World, line: Client) -> None:
     message = (await world.sim.show("ann", "file", b"\0data\xff", "a.bin")).events[0]["message"]["id"]
     assert bytes(await line.blob.get_message_content(message)) == b"\0data\xff"
+    assert bytes(await line.blob.get_message_content_preview(message)) == b"\0data\xff"
     assert await refused(line.blob.get_message_content("1")) == (404, {"message": "Not found"})
     world.sim.contents[message] = None
     assert (await line.blob.get_message_content_with_http_info(message)).status_code == 202

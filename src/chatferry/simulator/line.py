@@ -165,7 +165,7 @@ class LineSimulator(State):
     async def _happens(
         self, kind: str, user: str, group: str | None, *, reply: bool = True, words: str = "", **more: Any
     ) -> Delivery:
-        self.screens.meet(user)
+        self.screens.meet(user, group)
         event = people.event(kind, people.source(user, group), self.clock(), reply=reply, **more)
         return await self.deliver([event], words=words)
 

@@ -51,11 +51,15 @@ class Api:
         route = self._routes.get((request.method, path))
         if route:
             return await route(request, body)
-        match path.split("/")[3:]:
-            case ["message", id, "content"] if request.method == "GET":
+        match path.split("/")[3:] if request.method == "GET" else []:
+            case ["message", id, "content"] | ["message", id, "content", "preview"]:
                 return self._content(id)
-            case ["profile", user] if request.method == "GET" and user in sim.known - sim.blocked:
-                return JSONResponse({"displayName": sim.screens.name(user), "userId": user, "language": "en"})
+            case ["profile", user] if user in sim.known - sim.blocked:
+                return self._profile(user, language="en")
+            case ["group" | "room", place, "member", user] if place in sim.known:
+                return self._profile(user)
+            case ["group", place, "summary"] if place in sim.known:
+                return JSONResponse({"groupId": place, "groupName": sim.screens.name(place)})
         return _error(404, rules.NOT_FOUND)
 
     async def _reply(self, request: Request, body: bytes) -> Response:
@@ -150,6 +154,9 @@ class Api:
         reason = tried.reason.upper() or "OK"
         return JSONResponse(said | {"statusCode": tried.status, "reason": reason, "detail": str(tried.status)})
 
+    def _profile(self, user: str, **more: str) -> Response:
+        return JSONResponse({"displayName": self._sim.screens.name(user), "userId": user, **more})
+
     def _content(self, message_id: str) -> Response:
         if message_id not in self._sim.contents:
             return _error(404, rules.NOT_FOUND)
@@ -179,10 +186,10 @@ def _subject(sim: State, call: Call) -> tuple[str, str]:
         token = sim.tokens.get(str(asked.get("replyToken", "")))
         return (token.chat, token.message) if token else (str(asked.get("to") or asked.get("chatId") or ""), "")
     match call.path.split("/")[3:]:
-        case ["message", id, "content"]:
+        case ["message", id, "content", *_]:
             return sim.screens.chat_of(id), id
-        case ["profile", user]:
-            return user, ""
+        case ["profile" | "group" | "room", id, *_]:
+            return id, ""
     return "", ""
 
 

@@ -29,11 +29,11 @@ class Screens:
         self._said: dict[str, Bubble] = {}
         """What people said, by message."""
 
-    def meet(self, user: str) -> None:
-        """From here on a person is shown by this name."""
-        id = people.address("U", user)
-        if id != user:
-            self._names[id] = user
+    def meet(self, user: str, group: str | None) -> None:
+        """From here on a person, and a group, is shown by this name."""
+        self._names.setdefault(people.address("U", user), user)
+        if group is not None:
+            self._names.setdefault(people.address("C", group), group)
 
     def name(self, id: str) -> str:
         return self._names.get(id, id)
