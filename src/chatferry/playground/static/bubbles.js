@@ -46,7 +46,7 @@ export function media(bubble) {
 
 /** How a message came, where the platform has several ways. */
 export function via(bubble) {
-  return bubble.via ? h("span", { class: `via ${bubble.via}`, title: t(`via_${bubble.via}_why`) }, t(`via_${bubble.via}`)) : null;
+  return bubble.via ? h("span", { class: `via ${bubble.via}`, title: t(`tag_${bubble.via}_why`) }, t(`tag_${bubble.via}`)) : null;
 }
 
 export function time(bubble) {

@@ -8,12 +8,12 @@ let ticking = null;
 
 /** LINE: a ring that empties while the answer is free. */
 export function ring(clock) {
-  if (clock.done === "used") return mark("used", "check", t("token_used"));
-  if (clock.done || clock.until * 1000 <= Date.now()) return mark("late", "alarm", t("token_expired"));
+  if (clock.done === "used") return mark("used", "check", t("clock_used"));
+  if (clock.done || clock.until * 1000 <= Date.now()) return mark("late", "alarm", t("clock_expired"));
   const circle = (name) => s("circle", { class: name, cx: 9, cy: 9, r: 7, fill: "none", pathLength: 1 });
   const drawn = h(
     "span",
-    { class: "clock ring", title: t("token_running"), dataset: { began: clock.began, until: clock.until } },
+    { class: "clock ring", title: t("clock_running"), dataset: { began: clock.began, until: clock.until } },
     s("svg", { viewBox: "0 0 18 18", width: 18, height: 18, "aria-hidden": "true" }, circle("track"), circle("rest")),
     h("span", { class: "left" }),
   );
@@ -28,7 +28,7 @@ export function slots(clock) {
     const call = clock.calls[place];
     const open = call && call.seconds === null;
     const slot = h("span", {
-      class: `slot ${call ? call.outcome || "open" : "free"}`,
+      class: `slot ${call ? known(call) : "free"} ${clock.done}`,
       title: call ? t(`call_${known(call)}`, { n: place + 1 }) : t("call_free", { n: place + 1 }),
       dataset: open ? { began: call.at, until: call.at + clock.limit } : {},
     }, h("i"));
@@ -46,7 +46,8 @@ function known(call) {
 
 /** Slack: a tick when the event was answered in time, and how often it came. */
 export function ack(clock) {
-  const again = clock.tries.length > 1 ? h("span", { class: "times", title: t("ack_tries", { n: clock.tries.length }) }, `×${clock.tries.length}`) : null;
+  const n = attempts(clock.tries);
+  const again = n > 1 ? h("span", { class: "times", title: t("ack_tries", { n }) }, `×${n}`) : null;
   if (!clock.done) {
     const drawn = h("span", { class: "clock ack open", title: t("ack_open"), dataset: { began: clock.began, until: clock.until } }, h("i"), again);
     run(drawn);
@@ -56,6 +57,13 @@ export function ack(clock) {
   const last = clock.tries.findLast((one) => one.seconds !== null);
   const ms = Math.round((last?.seconds ?? 0) * 1000);
   return h("span", { class: "clock ack done", title: t("ack_done", { ms }) }, icon("check", 12), again);
+}
+
+/** How often the same event came: one message can be several events. */
+function attempts(tries) {
+  const each = new Map();
+  for (const { event } of tries) each.set(event, (each.get(event) ?? 0) + 1);
+  return Math.max(0, ...each.values());
 }
 
 function mark(mood, drawing, words) {
@@ -84,5 +92,5 @@ function look(element) {
   element.classList.toggle("soon", gone > 0.75);
   if (gone < 1) return;
   element.removeAttribute("data-until");
-  if (element.classList.contains("ring")) element.replaceWith(mark("late", "alarm", t("token_expired")));
+  if (element.classList.contains("ring")) element.replaceWith(mark("late", "alarm", t("clock_expired")));
 }

@@ -189,13 +189,13 @@ export class Phone {
       row.remove();
       this.rows.delete(id);
     }
+    const rows = shown.map((bubble, at) => this.row(bubble, shown[at - 1], all));
     let place = this.list.firstChild;
-    shown.forEach((bubble, at) => {
-      const row = this.row(bubble, shown[at - 1], all);
-      row.classList.toggle("chosen", bubble.id === this.chosen);
+    for (const row of rows) {
+      row.classList.toggle("chosen", row.dataset.id === this.chosen);
       if (row === place) place = place.nextSibling;
       else this.list.insertBefore(row, place);
-    });
+    }
     while (place) {
       const next = place.nextSibling;
       place.remove();

@@ -69,7 +69,7 @@ export const slack = {
   depends(phone, bubble, all) {
     if (bubble.thread || phone.thread) return [];
     const { count, last } = replies(bubble, all);
-    return [count, last, phone.typing(bubble.message)?.text ?? ""];
+    return [count, last, status(phone, bubble.message)];
   },
 
   row(phone, bubble, before, all) {
@@ -103,15 +103,15 @@ export const slack = {
   },
 
   drawn(phone) {
-    const typing = phone.typing(phone.thread);
+    const told = phone.thread || phone.typing() ? status(phone, phone.thread) : "";
     const growing = phone.bubbles.filter((one) => one.growing && (!phone.thread || one.thread === phone.thread));
-    const session = store.all("session").find((one) => one.platform === "slack" && one.chat === phone.chat?.chat && one.status === "processing" && (!phone.thread || one.thread === phone.thread));
-    const thread = growing.at(-1)?.thread || session?.thread || typing?.thread || phone.thread;
+    const session = working(phone).find((one) => !phone.thread || one.thread === phone.thread);
+    const thread = growing.at(-1)?.thread || session?.thread || phone.thread;
     const stop = () => phone.act("stop_session", { who: phone.who, channel: phone.chat.chat, thread });
-    const key = JSON.stringify([typing?.text, thread, growing.length > 0, Boolean(session), phone.who, phone.chatId]);
+    const key = JSON.stringify([told, thread, growing.length > 0, Boolean(session), phone.who, phone.chatId]);
     if (phone.told !== key) {
       phone.told = key;
-      const words = typing ? `${botName()} ${typing.text}` : growing.length ? t("is_writing", { name: botName() }) : "";
+      const words = growing.length && phone.thread ? t("is_writing", { name: botName() }) : told;
       fill(phone.status, words ? [h("span", { class: "spin", "aria-hidden": "true" }), h("span", {}, words)] : null);
       phone.extra.replaceChildren();
       if (thread && (growing.length || session)) {
@@ -144,18 +144,30 @@ function hangs(bubble, phone, all) {
   return !phone.thread && replies(bubble, all).count > 0;
 }
 
+/** Sessions in which the app is at work. */
+function working(phone) {
+  return store.all("session").filter((one) => one.platform === "slack" && one.chat === phone.chat?.chat && one.status === "processing");
+}
+
+/** What is shown of an answer that is being made: the app's own words, or that it is at work. */
+function status(phone, thread) {
+  const typing = phone.typing(thread);
+  if (typing) return `${botName()} ${typing.text}`;
+  return working(phone).some((one) => one.thread === thread) ? t("is_thinking", { name: botName() }) : "";
+}
+
 /** What hangs on a message in the channel: how many replies, and whether one is on its way. */
 function hanging(phone, bubble, all) {
   if (phone.thread || bubble.thread || !bubble.id) return null;
   const { count, last } = replies(bubble, all);
-  const status = phone.typing(bubble.message);
-  if (!count && !status) return null;
+  const told = status(phone, bubble.message);
+  if (!count && !told) return null;
   return h(
     "button",
     { type: "button", class: "hanging", onclick: () => phone.open(phone.chatId, bubble.message) },
     avatar(last?.who || botName(), !last?.who),
     h("span", { class: "link" }, count ? t(count === 1 ? "one_reply" : "n_replies", { n: count }) : t("thread")),
-    h("span", { class: "quiet" }, status ? `${botName()} ${status.text}` : last.growing ? t("is_writing", { name: botName() }) : ""),
+    h("span", { class: "quiet" }, last?.growing ? t("is_writing", { name: botName() }) : told),
     icon("chevron", 15),
   );
 }
