@@ -133,7 +133,9 @@ async def _events(scene: Scene) -> AsyncIterator[bytes]:
 def chosen(*wishes: str) -> Language:
     """The first language of ours in these: codes, or lists of codes as browsers send them."""
     for wish in wishes:
-        ranked = sorted(re.findall(r"([A-Za-z-]+)(?:\s*;\s*q=([01](?:\.\d*)?))?", wish), key=lambda one: -float(one[1] or 1))
+        ranked = sorted(
+            re.findall(r"([A-Za-z-]+)(?:\s*;\s*q=([01](?:\.\d*)?))?", wish), key=lambda one: -float(one[1] or 1)
+        )
         for code, _ in ranked:
             found = _ours(code.lower())
             if found:

@@ -1,6 +1,7 @@
-"""`python -m chatferry.playground.child PLAN`: the gateway of a playground, a process that can be killed.
+"""`python -m chatferry.playground.child`: the gateway of a playground, a process that can be killed.
 
-It writes a line to standard output when it serves, and ends when standard input does: with whoever started it.
+The first line of standard input is its plan. It writes a line to standard output when it serves, and ends when standard
+input does: with whoever started it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from chatferry.serve import run
 
 
 def main() -> int:
-    plan = msgspec.json.decode(sys.argv[1], type=Plan)
+    plan = msgspec.json.decode(sys.stdin.buffer.readline(), type=Plan)
     try:
         settings = compose(plan).settings
         logs.configure("console", level=logging.INFO, hide=settings.secrets())
