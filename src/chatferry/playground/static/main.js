@@ -10,7 +10,7 @@ import { mountWire } from "./wire.js";
 const ICONS = { phones: "talk", wire: "wire", way: "pin", weather: "cloud" };
 const PANELS = ["wire", "way", "weather"];
 const wide = matchMedia("(min-width: 1100px)");
-const tabs = [...document.querySelectorAll("[role=tab]")];
+const tabs = [...document.querySelectorAll("#side [role=tab]")];
 const bar = [...document.querySelectorAll("#bar button")];
 let panel = "wire";
 
@@ -45,7 +45,7 @@ for (const button of [...tabs, ...bar]) {
   button.prepend(icon(ICONS[button.dataset.view], 18));
   button.addEventListener("click", () => look(button.dataset.view));
 }
-document.querySelector("[role=tablist]").addEventListener("keydown", step);
+document.querySelector("#side [role=tablist]").addEventListener("keydown", step);
 document.addEventListener("way", () => look("way"));
 document.addEventListener("wire", () => look("wire"));
 wide.addEventListener("change", () => look(wide.matches ? panel : document.body.dataset.view));

@@ -167,7 +167,7 @@ function meter(used, limit) {
 function token(fact) {
   const life = fact.until - fact.began;
   const left = Math.max(0, fact.until - now());
-  const said = { used: t("token_used"), expired: t("token_expired") }[fact.done] ?? (left ? t("token_left", { time: rest(left) }) : t("token_expired"));
+  const said = { used: t("token_is_used"), expired: t("token_is_expired") }[fact.done] ?? (left ? t("token_left", { time: rest(left) }) : t("token_is_expired"));
   return h("section", { class: "clock", dataset: { outcome: fact.done || (left ? "open" : "expired") } }, h("h3", {}, t("clock_token"), h("b", {}, said)), fact.done ? null : meter(left, life));
 }
 
