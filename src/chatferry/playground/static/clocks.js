@@ -28,7 +28,7 @@ export function slots(clock) {
     const call = clock.calls[place];
     const open = call && call.seconds === null;
     const slot = h("span", {
-      class: `slot ${call ? known(call) : "free"} ${clock.done}`,
+      class: `slot ${call ? known(call) : "free"} ${clock.done && `all-${clock.done}`}`,
       title: call ? t(`call_${known(call)}`, { n: place + 1 }) : t("call_free", { n: place + 1 }),
       dataset: open ? { began: call.at, until: call.at + clock.limit } : {},
     }, h("i"));

@@ -42,7 +42,7 @@ function place(list, at, frame) {
   const below = at.bottom - frame.top + 4;
   const fits = below + list.offsetHeight < frame.height - 8;
   list.style.setProperty("top", `${fits ? below : Math.max(8, at.top - frame.top - list.offsetHeight - 4)}px`);
-  const left = Math.min(at.left - frame.left, frame.width - list.offsetWidth - 10);
+  const left = Math.min(at.left - frame.left, frame.width - list.offsetWidth - 22);
   list.style.setProperty("left", `${Math.max(10, left)}px`);
 }
 

@@ -21,6 +21,7 @@ export class Phone {
     this.rows = new Map(); // message -> {row, facts}
     this.chosen = "";
     this.shown = "";
+    this.stuck = true; // at the end, and to stay there
     this.build();
   }
 
@@ -72,7 +73,7 @@ export class Phone {
   open(chatId, thread = "") {
     this.chatId = chatId;
     this.thread = thread;
-    this.toEnd = true;
+    this.stuck = true;
     this.composer.reset();
     this.draw();
   }
@@ -88,7 +89,7 @@ export class Phone {
   async expect(text, sent) {
     const one = { text, chat: this.chatId, thread: this.thread, known: new Set(this.bubbles.map((bubble) => bubble.id)) };
     this.pending.push(one);
-    this.toEnd = true;
+    this.stuck = true;
     this.draw();
     setTimeout(() => this.forget(one), LOST);
     if ((await sent) === null) {
@@ -134,7 +135,7 @@ export class Phone {
       this.extra,
       this.composer.element,
     );
-    this.log.addEventListener("scroll", () => this.scrolled(), { passive: true });
+    this.keepEnd();
     this.list.addEventListener("click", (event) => this.pressed(event));
     this.list.addEventListener("keydown", (event) => this.keyed(event));
     this.list.addEventListener("contextmenu", (event) => this.held(event));
@@ -147,14 +148,12 @@ export class Phone {
     this.who ||= this.setup.people[0];
     if (!this.chat) this.chatId = this.chats[0]?.id ?? "";
     this.element.classList.toggle("offline", store.state === "lost");
-    const following = this.toEnd || this.log.scrollHeight - this.log.scrollTop - this.log.clientHeight < NEAR;
     this.drawBar();
     this.drawRows();
     this.kit.drawn?.(this);
     this.composer.draw();
-    if (following) this.scroll();
-    this.toEnd = false;
-    this.scrolled();
+    if (this.stuck) this.scroll();
+    this.end.hidden = this.near();
   }
 
   drawBar() {
@@ -245,11 +244,26 @@ export class Phone {
   // Where it is scrolled to.
 
   scroll() {
+    this.stuck = true;
     this.log.scrollTop = this.log.scrollHeight;
   }
 
-  scrolled() {
-    this.end.hidden = this.log.scrollHeight - this.log.scrollTop - this.log.clientHeight < NEAR;
+  near() {
+    return this.log.scrollHeight - this.log.scrollTop - this.log.clientHeight < NEAR;
+  }
+
+  /** What grows without a word of ours, such as a picture that was loaded, leaves the end where it is. */
+  keepEnd() {
+    new ResizeObserver(() => this.stuck && this.scroll()).observe(this.log);
+    this.log.addEventListener("load", () => this.stuck && this.scroll(), true);
+    this.log.addEventListener(
+      "scroll",
+      () => {
+        this.stuck = this.near();
+        this.end.hidden = this.stuck;
+      },
+      { passive: true },
+    );
   }
 
   // What is done to messages.

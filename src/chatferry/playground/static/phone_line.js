@@ -40,7 +40,7 @@ export const line = {
   async send(phone, { text, file, mention }) {
     if (file) {
       const kind = KINDS.find((one) => file.type.startsWith(one)) ?? "file";
-      await phone.act("show", { user: phone.who, kind, data: file.data, name: file.name, ...group(phone) });
+      await phone.act(kind, { user: phone.who, data: file.data, name: file.name, ...group(phone) });
     }
     if (!text) return true;
     return phone.expect(text, phone.act("say", { user: phone.who, words: text, mention_self: mention, ...group(phone) }));
@@ -108,8 +108,8 @@ function group({ chat }) {
 }
 
 function tap(phone, button) {
-  phone.toEnd = true;
-  phone.act("tap", { user: phone.who, data: button.value, ...group(phone) });
+  phone.stuck = true;
+  phone.act("tap", { user: phone.who, data: button.value, label: button.label, ...group(phone) });
 }
 
 /** LINE says so once the bot has had the message. */

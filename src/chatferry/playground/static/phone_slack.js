@@ -31,7 +31,7 @@ export const slack = {
     const where = { who: phone.who, channel: phone.chat.chat };
     if (text.startsWith("/") && !file) {
       const [name, ...rest] = text.split(/\s/);
-      phone.toEnd = true;
+      phone.stuck = true;
       return (await phone.act("command", { ...where, name, text: rest.join(" ") })) !== null;
     }
     const files = file ? { files: { [file.name]: file.data } } : {};
@@ -131,7 +131,7 @@ function follow(phone, all) {
   if (!root || !all.some((one) => one.thread === root.message && !one.who)) return;
   phone.follow = 0;
   phone.thread = root.message;
-  phone.toEnd = true;
+  phone.stuck = true;
   queueMicrotask(() => phone.draw());
 }
 

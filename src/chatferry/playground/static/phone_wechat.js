@@ -79,7 +79,7 @@ function told(bubble) {
 function speak(phone) {
   const recognition = phone.composer.text.value.trim();
   phone.composer.fill("");
-  phone.toEnd = true;
+  phone.stuck = true;
   phone.act("voice", { who: phone.who, recognition });
 }
 

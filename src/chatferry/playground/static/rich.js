@@ -7,6 +7,7 @@ const RULE = /^ {0,3}([-*_])\s*(?:\1\s*){2,}$/;
 const QUOTE = /^ {0,3}> ?/;
 const ITEM = /^(\s*)([-*+]|\d{1,9}[.)])\s+(.*)$/;
 const DELIMITER = /^\s*\|?\s*:?-+:?\s*(\|\s*:?-+:?\s*)*\|?\s*$/;
+const CJK = /[\u3040-\u30ff\u3400-\u9fff]/;
 const DEEPEST = 8;
 
 // In this order: what comes first wins at the same place.
@@ -214,7 +215,7 @@ function inline(text, how) {
 /** The element of a match, and what of it is still to be read. */
 function span(found, how) {
   const [whole, escaped, , codeText, label, address, bracketed, , bold, struck, italic, italic2, bare, at] = found;
-  const marked = (tag, text) => [how.depth < DEEPEST ? h(tag, {}, ...inline(text, deeper(how))) : text, ""];
+  const marked = (tag, text) => [how.depth < DEEPEST ? h(tag, {}, ...inline(text, deeper(how))) : h(tag, {}, text), ""];
   if (escaped !== undefined) return [escaped, ""];
   if (codeText !== undefined) return [h("code", {}, codeText.replace(/^ (.*) $/s, "$1")), ""];
   if (address !== undefined) {
@@ -224,8 +225,12 @@ function span(found, how) {
   if (bracketed !== undefined) return [link(bracketed, [bracketed]), ""];
   if (bold !== undefined) return marked("strong", bold);
   if (struck !== undefined) return marked("s", struck);
-  if (italic !== undefined) return marked("em", italic);
-  if (italic2 !== undefined) return marked("em", italic2);
+  const slanted = italic ?? italic2;
+  if (slanted !== undefined) {
+    const [element] = marked("em", slanted);
+    if (CJK.test(slanted)) element.className = "upright"; // slanted, these letters look broken
+    return [element, ""];
+  }
   if (bare !== undefined) {
     const [end, rest] = trimmed(bare);
     // Without its end the address must not be found again.
