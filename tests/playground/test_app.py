@@ -68,7 +68,7 @@ async def test_another_sites_name_leads_nowhere(world: World) -> None:
 async def test_another_page_cannot_steer(world: World) -> None:
     assert (await world.post("/gateway/kill", Origin="https://evil.example"))[0] == 403
     assert (await world.post("/line/_sim/say", Origin="null"))[0] == 403
-    assert (await world.post("/gateway/kill", **{"Content-Type": "text/plain"}))[0] == 415
+    assert (await world.post("/gateway/kill", b"{}", **{"Content-Type": "text/plain"}))[0] == 415
     assert world.kills == []
     assert (await world.post("/gateway/kill", b'{"down": 2}', Origin=world.url))[0] == 200
     assert world.kills == [2.0]

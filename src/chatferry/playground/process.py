@@ -75,7 +75,8 @@ class GatewayProcess:
                 stderr=log,
                 start_new_session=True,  # Ctrl-C is for us, who then tell it
             )
-        assert self._process.stdin and self._process.stdout  # noqa: S101 - pipes, as asked for
+        assert self._process.stdin is not None  # noqa: S101 - a pipe, as asked for
+        assert self._process.stdout is not None  # noqa: S101
         self._process.stdin.write(msgspec.json.encode(self._plan) + b"\n")
         if await self._process.stdout.readline():
             self._put("up", took=time.monotonic() - start)

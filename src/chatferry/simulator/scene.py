@@ -32,8 +32,8 @@ READABLE = 8000
 """Characters of a body that are shown."""
 
 _SECRET = re.compile(
-    r"""((?:"|\b)(?:access_token|refresh_token|client_secret|app_secret|secret|token|code|key|api_key)"?
-    (?:\s*:\s*"|=))([^"&\s]{0,4})[^"&\s]*""",
+    r"""((?:"|\b)(?:access_token|refresh_token|client_secret|app_secret|secret|token|api_key)"?(?:\s*:\s*"|=)|\b(?:code|key)=)
+    ([^"&\s]{0,4})[^"&\s]*""",
     re.VERBOSE,
 )
 
