@@ -2,7 +2,8 @@
 import { store } from "./store.js";
 import { t } from "./words.js";
 
-const SLACK = 0.3; // seconds by which two clocks may differ
+const ABOUT = 0.3; // seconds by which two clocks may differ
+const NEARLY = 0.02; // the same for two processes on one machine
 const PATIENCE = 60; // seconds for which an answer is looked for where nobody tells whose it is
 
 export const PLATFORMS = {
@@ -14,7 +15,7 @@ export const PLATFORMS = {
 
 /** Seconds in the words of the page: 0.42 s, 12 s, 3 min. */
 export function span(seconds) {
-  if (seconds < 0.0005) return t("milliseconds", { number: 0 });
+  if (seconds < 0.001) return t("milliseconds", { number: "<1" });
   if (seconds < 0.0995) return t("milliseconds", { number: Math.round(seconds * 1000) });
   if (seconds < 9.995) return t("seconds", { number: seconds.toFixed(2) });
   if (seconds < 119.5) return t("seconds", { number: seconds.toFixed(seconds < 59.95 ? 1 : 0) });
@@ -38,7 +39,7 @@ export const now = () => Date.now() / 1000;
 /** A path without what all paths of the platform have in common, and without its query. */
 export function short(path) {
   const bare = path.split("?")[0].replace(/^https?:\/\/[^/]+/, "");
-  return bare.replace(/^\/(?:v2\/bot|api|cgi-bin|v1beta\/models|v1)\//, "") || "/";
+  return bare.replace(/^.*?\/(?:v2\/bot|api|cgi-bin|v1beta\/models|v1)\/(?=.)/, "") || "/";
 }
 
 /** What a chat is called, and whose it is. */
@@ -89,19 +90,26 @@ export function exchangesOf(bubble) {
   const receipts = turn ? turn.sent.map((piece) => piece.receipt) : [];
   const ids = new Set([bubble.message, from.message, turn?.ref, ...receipts].filter(Boolean));
   const [begin, end] = turn ? [turn.accepted_at, turn.finished_at ?? now()] : between(from);
-  const inside = (one) => one.at >= begin - SLACK && one.at <= end + SLACK;
+  const inside = (one) => one.at >= begin - ABOUT && one.at <= end + ABOUT;
   const ours = (one) => {
     if (one.platform === "model") return one.message ? ids.has(one.message) : Boolean(turn) && thought(one, turn);
     if (one.platform !== bubble.platform) return false;
     if (ids.has(one.message) && (!one.chat || one.chat === bubble.chat)) return true;
     return one.way === "call" && one.chat === bubble.chat && inside(one) && (!one.message || ids.has(one.message));
   };
-  return store.all("exchange").filter(ours).sort((a, b) => a.at - b.at || a.number - b.number);
+  const found = store.all("exchange").filter(ours).sort((a, b) => a.at - b.at || a.number - b.number);
+  const asked = found.filter((one) => one.platform === "model" && quotes(one, from.text));
+  return asked.length ? found.filter((one) => one.platform !== "model" || asked.includes(one)) : found;
 }
 
+/** Whether the model may have been asked by this turn: nothing on the wire tells whose question it was. */
 function thought(exchange, turn) {
   const begin = turn.started_at ?? Infinity;
-  return exchange.at >= begin - SLACK && exchange.at <= (turn.answered_at ?? turn.finished_at ?? now()) + SLACK;
+  return exchange.at >= begin - NEARLY && exchange.at <= (turn.answered_at ?? turn.finished_at ?? now()) + NEARLY;
+}
+
+function quotes(exchange, text) {
+  return Boolean(text) && (exchange.request.includes(text) || exchange.request.includes(JSON.stringify(text).slice(1, -1)));
 }
 
 function between(bubble) {

@@ -135,7 +135,7 @@ function clocks(from) {
     "section",
     { class: "clock" },
     h("h3", {}, title, next && h("b", {}, next)),
-    h("ol", { class: "tries" }, Array.from({ length: places }, (_, at) => attempt(tries[at], limit, at + 1))),
+    h("ol", { class: "tries" }, Array.from({ length: places }, (_, at) => attempt(fact, at, limit))),
   );
 }
 
@@ -147,16 +147,13 @@ const OUTCOMES = {
   refused: t("try_refused"),
 };
 
-function attempt(one, limit, number) {
+function attempt(fact, at, limit) {
+  const one = (fact.calls ?? fact.tries)[at];
   const used = one ? one.seconds ?? Math.min(limit, now() - one.at) : 0;
-  const said = one ? OUTCOMES[one.outcome] ?? one.outcome : "";
-  return h(
-    "li",
-    { dataset: { outcome: one ? one.outcome || "open" : "none" } },
-    h("span", {}, `${number}`),
-    meter(used, limit),
-    h("small", {}, one ? [span(used), said].filter(Boolean).join(" · ") : t("not_needed")),
-  );
+  // A call that WeChat makes again was left open for that: only the last one is lost.
+  const outcome = one?.outcome === "timeout" && at + 1 < fact.of ? "held" : one?.outcome;
+  const said = one ? [span(used), OUTCOMES[outcome] ?? outcome].filter(Boolean).join(" · ") : fact.done ? t("not_needed") : "–";
+  return h("li", { dataset: { outcome: one ? outcome || "open" : "none" } }, h("span", {}, `${at + 1}`), meter(used, limit), h("small", {}, said));
 }
 
 function meter(used, limit) {
