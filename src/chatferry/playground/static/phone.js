@@ -175,7 +175,7 @@ export class Phone {
     const title = chat ? kit.title(this, chat) : kit.name;
     if (this.title.textContent !== title) this.title.textContent = title;
     const about = (chat && kit.about?.(this, chat)) ?? "";
-    if (this.about.textContent !== about) this.about.textContent = about;
+    if (this.about.textContent !== about) this.about.textContent = this.about.title = about;
     this.back.hidden = !this.thread;
   }
 

@@ -24,7 +24,8 @@ export const slack = {
 
   hint(phone, chat, thread) {
     if (!chat) return null;
-    return thread ? t("slack_reply_as", { who: phone.who }) : t("slack_write_as", { who: phone.who, chat: chat.shape === "dm" ? chat.name : `#${chat.name}` });
+    if (thread) return t("slack_reply_as", { who: phone.who });
+    return chat.shape === "dm" ? t("slack_write_as", { who: phone.who, chat: chat.name }) : t("write_as", { who: phone.who });
   },
 
   async send(phone, { text, file, mention }) {
@@ -166,7 +167,7 @@ function hanging(phone, bubble, all) {
     "button",
     { type: "button", class: "hanging", onclick: () => phone.open(phone.chatId, bubble.message) },
     avatar(last?.who || botName(), !last?.who),
-    h("span", { class: "link" }, count ? t(count === 1 ? "one_reply" : "n_replies", { n: count }) : t("thread")),
+    count ? h("span", { class: "link" }, t(count === 1 ? "one_reply" : "n_replies", { n: count })) : null,
     h("span", { class: "quiet" }, last?.growing ? t("is_writing", { name: botName() }) : told),
     icon("chevron", 15),
   );

@@ -67,6 +67,7 @@ export function mountPhones(root) {
   for (const kind of WATCHED) {
     store.on(kind, (fact) => {
       const name = fact.platform ?? fact.id.split("/")[0];
+      if (kind === "exchange" && !phones.has(name)) return; // the model's
       for (const one of phones.has(name) ? [name] : phones.keys()) dirty.add(one);
     });
   }
