@@ -5,7 +5,7 @@ import { post, store } from "./store.js";
 import { t } from "./words.js";
 
 const DOWN = 2; // seconds that a killed gateway stays away
-const API = { line: "/line", wechat: "/wechat", slack: "/slack/api" };
+const API = { line: "/line", wechat: "/wechat", slack: "/slack/api/" };
 const STATES = {
   starting: t("gateway_starting"),
   up: t("gateway_up"),
@@ -70,17 +70,15 @@ function drawSetup(setup) {
     fill(place, addresses(setup));
     return;
   }
-  const script = setup.engine === "script";
-  fill(
-    place,
-    h(
-      "div",
-      { class: script ? "model script" : "model", title: script ? t("script_hint") : null },
-      h("span", { class: "label" }, t("answered_by")),
-      h("strong", {}, script ? t("script") : setup.model),
-      script && h("span", { class: "hint" }, t("script_hint")),
-    ),
-  );
+  const said = [h("span", { class: "label" }, t("answered_by")), h("strong", {}, setup.model)];
+  if (setup.engine !== "script") {
+    fill(place, h("div", { class: "model", title: setup.model }, said));
+    return;
+  }
+  said[1].textContent = t("script");
+  const hint = h("span", { class: "hint" }, t("script_hint"));
+  const say = () => tell(t("script_hint"));
+  fill(place, h("button", { type: "button", class: "model", title: t("script_hint"), onclick: say }, said, hint));
 }
 
 /** Where one's own bot finds the platforms, and where they find it. */
@@ -97,7 +95,14 @@ function addresses(setup) {
     ),
   );
   const summary = h("summary", {}, icon("link", 16), t("addresses"));
-  return h("details", { class: "addresses" }, summary, h("div", { class: "sheet" }, rows));
+  const all = h("details", { class: "addresses" }, summary, h("div", { class: "sheet" }, rows));
+  document.addEventListener("click", (event) => all.contains(event.target) || all.removeAttribute("open"));
+  all.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape") return;
+    all.removeAttribute("open");
+    summary.focus();
+  });
+  return all;
 }
 
 /** A button that puts a text on the clipboard. */
@@ -124,10 +129,11 @@ function mountGateway(place) {
     h("span", { class: "brief", "aria-hidden": "true" }, t("kill_short")),
   );
   kill.setAttribute("aria-label", t("kill"));
-  const log = h("pre", { class: "log", hidden: true });
+  const log = h("pre", { id: "log", tabindex: "0", hidden: true });
+  document.getElementById("lost").after(log);
   return (fact) => {
     if (fact.dropped) return place.replaceChildren();
-    if (!pill.isConnected) place.replaceChildren(pill, kill, log);
+    if (!pill.isConnected) place.replaceChildren(pill, kill);
     const state = fact.state === "starting" && fact.starts > 1 ? "restarting" : fact.state;
     pill.dataset.state = state;
     word.textContent = STATES[state] ?? state;

@@ -44,15 +44,18 @@ function verdict(turn, exchanges) {
 
 function hooks(exchanges) {
   const sent = exchanges.filter((one) => one.way === "hook");
-  return sent.map((one) => ({
-    at: one.at,
-    rank: 0,
-    kind: "hook",
-    mood: mood(one),
-    title: t("step_hook", { name: PLATFORMS[one.platform] ?? one.platform }),
-    about: [one.note, outcome(one)].filter(Boolean).join(" · "),
-    exchange: one,
-  }));
+  return sent.map((one, at) => {
+    const held = one.platform === "wechat" && one.reason === "timeout" && at + 1 < sent.length; // so that it calls again
+    return {
+      at: one.at,
+      rank: 0,
+      kind: "hook",
+      mood: held ? "" : mood(one),
+      title: t("step_hook", { name: PLATFORMS[one.platform] ?? one.platform }),
+      about: [one.note, held ? `${t("try_held")} · ${span(one.seconds)}` : outcome(one)].filter(Boolean).join(" · "),
+      exchange: one,
+    };
+  });
 }
 
 function outcome(one) {

@@ -20,6 +20,7 @@ export function mountWay(place) {
     draw();
     panel.scrollTop = 0;
   });
+  document.addEventListener("looked", draw);
   let stirred = false;
   for (const kind of ["turn", "exchange", "clock", "bubble", "gauge"]) {
     store.on(kind, () => {
@@ -34,13 +35,17 @@ export function mountWay(place) {
 
 function draw() {
   clearTimeout(timer);
+  if (panel.firstChild && panel.offsetParent === null) return; // nobody looks
   const bubble = chosen && store.get("bubble", chosen);
   if (!bubble) {
     fill(panel, h("div", { class: "empty" }, boat(), h("p", {}, chosen ? t("way_gone") : t("way_empty"))));
     return;
   }
   const way = journey(bubble);
+  const steps = () => [...panel.querySelectorAll("button.step")];
+  const held = steps().indexOf(document.activeElement);
   fill(panel, head(bubble, way), bar(way), clocks(way.from), line(way), numbers(way));
+  if (held >= 0) steps()[held]?.focus({ preventScroll: true });
   const open = ["due", "doing"].includes(way.turn?.state) || way.exchanges.some((one) => one.seconds === null) || running(way.from);
   if (open) timer = setTimeout(draw, LIVE);
 }
@@ -145,6 +150,7 @@ const OUTCOMES = {
   timeout: t("try_timeout"),
   http_timeout: t("try_timeout"),
   refused: t("try_refused"),
+  nothing: t("try_nothing"),
 };
 
 function attempt(fact, at, limit) {

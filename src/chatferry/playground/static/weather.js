@@ -26,6 +26,7 @@ export function mountWeather(panel) {
   store.on("gauge", () => show());
   store.on("setup", learn);
   store.on("chat", () => show());
+  document.addEventListener("looked", (event) => event.detail === "weather" && learn());
   setInterval(() => panel.hidden || drawGauges(), 1000);
   show();
 }
@@ -115,9 +116,8 @@ async function set(platform, one, value) {
     return post("/line/_sim/quota", { used: value ? limit : 0 });
   }
   if (one.act === "verified") {
-    const done = await post("/wechat/_sim/verified", { on: value });
-    if (done) verified = value;
-    return done;
+    await post("/wechat/_sim/verified", { on: value });
+    return learn();
   }
   const wanted = one.on === undefined ? value : value ? one.on : one.off;
   return post(`/${platform}/_sim/weather`, { [one.name]: wanted });

@@ -34,6 +34,7 @@ export function mountWire(panel) {
   drawPause();
   store.on("exchange", take);
   store.on("setup", drawFilters);
+  store.on("state", () => store.state === "live" && recount());
   store.on("chat", () => rows.forEach((row) => draw(row)));
   store.after(settle);
   document.addEventListener("way", (event) => select(event.detail));
@@ -227,6 +228,14 @@ function forget() {
   held.clear();
   fresh = 0;
   settle();
+}
+
+/** Another server counts from one again. */
+function recount() {
+  const all = store.all("exchange");
+  if (all.some((fact) => fact.number > cleared)) return;
+  cleared = 0;
+  if (!rows.size) all.forEach(show);
 }
 
 // Where we are in the list.
