@@ -95,11 +95,21 @@ export function exchangesOf(bubble) {
     if (one.platform === "model") return one.message ? ids.has(one.message) : Boolean(turn) && thought(one, turn);
     if (one.platform !== bubble.platform) return false;
     if (ids.has(one.message) && (!one.chat || one.chat === bubble.chat)) return true;
-    return one.way === "call" && one.chat === bubble.chat && inside(one) && (!one.message || ids.has(one.message));
+    return one.way === "call" && one.chat === bubble.chat && inside(one) && !foreign(one, from, turn);
   };
   const found = store.all("exchange").filter(ours).sort((a, b) => a.at - b.at || a.number - b.number);
   const asked = found.filter((one) => one.platform === "model" && quotes(one, from.text));
   return asked.length ? found.filter((one) => one.platform !== "model" || asked.includes(one)) : found;
+}
+
+/** Whether a call of the same chat and time is about another message: one that grows is no turn's as yet. */
+function foreign(exchange, from, turn) {
+  const ref = exchange.message;
+  if (!ref) return false;
+  const others = store.all("turn").filter((one) => one.channel === from.platform && one.id !== turn?.id);
+  if (others.some((one) => one.ref === ref || one.sent.some((piece) => piece.receipt === ref))) return true;
+  const bubble = store.get("bubble", `${from.platform}/${exchange.chat}/${ref}`);
+  return Boolean(bubble) && (bubble.who !== "" || (bubble.thread !== "" && ![from.message, from.thread].includes(bubble.thread)));
 }
 
 /** Whether the model may have been asked by this turn: nothing on the wire tells whose question it was. */

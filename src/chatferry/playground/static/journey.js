@@ -25,13 +25,18 @@ const VIAS = {
 };
 const ALIKE = 3; // calls of one kind that are told as one
 
+const lives = []; // when the gateway was killed and was back, as long as this page is open: the scene knows only the last
+store.on("gateway", ({ state, since, starts }) => {
+  if (state === "killed" || (state === "up" && starts > 1)) lives.push({ at: since, state });
+});
+
 /** Everything about the way of the message of this bubble. Times in `steps` are unix seconds. */
 export function journey(bubble) {
   const from = origin(bubble);
   const turn = turnOf(bubble) ?? turnOf(from);
   const exchanges = exchangesOf(bubble);
   const zero = turn?.accepted_at ?? exchanges.find((one) => one.way === "hook")?.at ?? from.at;
-  const steps = [...hooks(exchanges), ...milestones(turn), ...calls(exchanges), ...pieces(turn, from)];
+  const steps = [...hooks(exchanges), ...milestones(turn), ...calls(exchanges), ...pieces(turn, from), ...deaths(turn)];
   steps.sort((a, b) => a.at - b.at || a.rank - b.rank);
   return { from, turn, exchanges, zero, steps, verdict: verdict(turn, exchanges), phases: phases(turn) };
 }
@@ -78,6 +83,16 @@ function milestones(turn) {
   ];
   const known = steps.filter(([at]) => at !== null && at !== undefined);
   return known.map(([at, rank, title, about]) => ({ at, rank, kind: "turn", mood: rank === 8 ? MOODS[turn.state] ?? "" : "", title, about }));
+}
+
+/** The gateway's own ends and returns, while it had this message. */
+function deaths(turn) {
+  if (!turn) return [];
+  const during = lives.filter(({ at }) => at >= turn.accepted_at && at <= (turn.finished_at ?? now()));
+  return during.map(({ at, state }) => {
+    const killed = state === "killed";
+    return { at, rank: 2, kind: "life", mood: killed ? "bad" : "good", title: killed ? t("gateway_killed") : t("gateway_up"), about: killed ? "SIGKILL" : "" };
+  });
 }
 
 /** Calls of the bot; many of one kind in a row, that all came to a good end, are one step. */
