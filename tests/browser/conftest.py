@@ -11,7 +11,10 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, async_playwright
 
+from chatferry.demo import Playing, Wish, playing
+from chatferry.simulator.serving import listening
 from tests.browser.phone import Phone, phone
+from tests.browser.playground import WIDE, Desk, sitting
 from tests.stack import Stack, running
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -40,3 +43,21 @@ async def hand(browser: Browser, stack: Stack) -> AsyncIterator[Phone]:
     """A phone, in a hand that watches what it does."""
     async with phone(browser, stack.url) as held:
         yield held
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def played(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Playing]:
+    """A playground whose gateway is a process of its own, and is up."""
+    config = tmp_path_factory.mktemp("played") / "chatferry.toml"
+    config.write_text('[assistants.default]\nlanguage = "en"\n', "utf-8")  # whatever the machine speaks
+    with listening() as sock:
+        async with playing(Wish(config, "script", 0.0), sock) as its:
+            await its.gateway.up()
+            yield its
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def desk(browser: Browser, played: Playing) -> AsyncIterator[Desk]:
+    """The playground's page, wide enough for all of it."""
+    async with sitting(browser, played, viewport=WIDE) as its:
+        yield its
