@@ -37,7 +37,9 @@ export function media(bubble) {
     case "link":
       return null;
     case "file":
-      return address ? h("a", { class: "card", href: address, download: name }, icon("file", 22), h("span", {}, name)) : card("file");
+      return address
+        ? h("a", { class: "card", href: address, download: name }, icon("file", 22), h("span", {}, name))
+        : card("file");
     case "sticker":
       return h("span", { class: "sticker", role: "img", "aria-label": t("shape_sticker") }, icon("smile", 72));
   }
@@ -46,7 +48,9 @@ export function media(bubble) {
 
 /** How a message came, where the platform has several ways. */
 export function via(bubble) {
-  return bubble.via ? h("span", { class: `via ${bubble.via}`, title: t(`tag_${bubble.via}_why`) }, t(`tag_${bubble.via}`)) : null;
+  return bubble.via
+    ? h("span", { class: `via ${bubble.via}`, title: t(`tag_${bubble.via}_why`) }, t(`tag_${bubble.via}`))
+    : null;
 }
 
 export function time(bubble) {
@@ -74,7 +78,16 @@ export function dots() {
 export function buttons(bubble, press) {
   return bubble.buttons.map((button) =>
     button.url
-      ? h("a", { class: "button", href: /^https?:/i.test(button.url) ? button.url : null, target: "_blank", rel: "noopener noreferrer" }, button.label)
+      ? h(
+          "a",
+          {
+            class: "button",
+            href: /^https?:/i.test(button.url) ? button.url : null,
+            target: "_blank",
+            rel: "noopener noreferrer",
+          },
+          button.label,
+        )
       : h("button", { type: "button", class: `button ${button.style}`, onclick: () => press(button) }, button.label),
   );
 }

@@ -23,15 +23,23 @@ export function ring(clock) {
 
 /** WeChat: one slot for each call, filling while the call is open. */
 export function slots(clock) {
-  const drawn = h("span", { class: "clock slots", role: "img", "aria-label": t("calls_of", { n: clock.calls.length, of: clock.of }) });
+  const drawn = h("span", {
+    class: "clock slots",
+    role: "img",
+    "aria-label": t("calls_of", { n: clock.calls.length, of: clock.of }),
+  });
   for (let place = 0; place < clock.of; place += 1) {
     const call = clock.calls[place];
     const open = call && call.seconds === null;
-    const slot = h("span", {
-      class: `slot ${call ? known(call) : "free"} ${clock.done && `all-${clock.done}`}`,
-      title: call ? t(`call_${known(call)}`, { n: place + 1 }) : t("call_free", { n: place + 1 }),
-      dataset: open ? { began: call.at, until: call.at + clock.limit } : {},
-    }, h("i"));
+    const slot = h(
+      "span",
+      {
+        class: `slot ${call ? known(call) : "free"} ${clock.done && `all-${clock.done}`}`,
+        title: call ? t(`call_${known(call)}`, { n: place + 1 }) : t("call_free", { n: place + 1 }),
+        dataset: open ? { began: call.at, until: call.at + clock.limit } : {},
+      },
+      h("i"),
+    );
     if (open) run(slot);
     else if (call) slot.style.setProperty("--gone", String(Math.min(1, call.seconds / clock.limit) || 0.02));
     drawn.append(slot);
@@ -49,11 +57,17 @@ export function ack(clock) {
   const n = attempts(clock.tries);
   const again = n > 1 ? h("span", { class: "times", title: t("ack_tries", { n }) }, `×${n}`) : null;
   if (!clock.done) {
-    const drawn = h("span", { class: "clock ack open", title: t("ack_open"), dataset: { began: clock.began, until: clock.until } }, h("i"), again);
+    const drawn = h(
+      "span",
+      { class: "clock ack open", title: t("ack_open"), dataset: { began: clock.began, until: clock.until } },
+      h("i"),
+      again,
+    );
     run(drawn);
     return drawn;
   }
-  if (clock.done !== "answered") return h("span", { class: "clock ack late", title: t("ack_late", { why: clock.done }) }, icon("alarm", 12), again);
+  if (clock.done !== "answered")
+    return h("span", { class: "clock ack late", title: t("ack_late", { why: clock.done }) }, icon("alarm", 12), again);
   const last = clock.tries.findLast((one) => one.seconds !== null);
   const ms = Math.round((last?.seconds ?? 0) * 1000);
   return h("span", { class: "clock ack done", title: t("ack_done", { ms }) }, icon("check", 12), again);

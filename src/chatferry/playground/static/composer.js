@@ -13,16 +13,51 @@ export class Composer {
     this.mention = true;
     const { kit } = phone;
     this.tray = h("div", { class: "tray", hidden: true });
-    this.text = h("textarea", { rows: "1", "aria-label": t("write_in", { app: kit.name }), placeholder: t("write"), enterkeyhint: "send", maxlength: "5000" });
-    this.pick = h("input", { type: "file", hidden: true, accept: kit.accept, onchange: () => this.take(this.pick.files) });
-    this.at = h("button", { type: "button", class: "mention", "aria-pressed": "true", onclick: () => this.turn(), hidden: true });
+    this.text = h("textarea", {
+      rows: "1",
+      "aria-label": t("write_in", { app: kit.name }),
+      placeholder: t("write"),
+      enterkeyhint: "send",
+      maxlength: "5000",
+    });
+    this.pick = h("input", {
+      type: "file",
+      hidden: true,
+      accept: kit.accept,
+      onchange: () => this.take(this.pick.files),
+    });
+    this.at = h("button", {
+      type: "button",
+      class: "mention",
+      "aria-pressed": "true",
+      onclick: () => this.turn(),
+      hidden: true,
+    });
     this.go = h("button", { type: "submit", class: "go", "aria-label": t("send") }, icon("send", 20));
-    const clip = h("button", { type: "button", class: "plain", "aria-label": t("attach"), title: t("attach"), onclick: () => this.pick.click() }, icon(kit.clip, 22));
+    const clip = h(
+      "button",
+      {
+        type: "button",
+        class: "plain",
+        "aria-label": t("attach"),
+        title: t("attach"),
+        onclick: () => this.pick.click(),
+      },
+      icon(kit.clip, 22),
+    );
     this.element = h(
       "form",
       { class: "composer", onsubmit: (event) => this.send(event) },
       this.tray,
-      h("div", { class: "line" }, kit.left?.(phone), clip, h("div", { class: "field" }, this.at, this.text), kit.right?.(phone), this.go),
+      h(
+        "div",
+        { class: "line" },
+        kit.left?.(phone),
+        clip,
+        h("div", { class: "field" }, this.at, this.text),
+        kit.right?.(phone),
+        this.go,
+      ),
       this.pick,
     );
     this.text.addEventListener("input", () => this.grow());
@@ -122,7 +157,12 @@ export class Composer {
       tell(t("only_pictures"), "bad");
       return;
     }
-    this.file = { name: file.name || "image.png", type: file.type, data: await base64(file), url: URL.createObjectURL(file) };
+    this.file = {
+      name: file.name || "image.png",
+      type: file.type,
+      data: await base64(file),
+      url: URL.createObjectURL(file),
+    };
     this.drawTray();
     this.draw();
     this.text.focus();
@@ -139,7 +179,11 @@ export class Composer {
     this.tray.append(
       picture ? h("img", { src: file.url, alt: "" }) : icon(editing ? "edit" : "file", 20),
       h("span", { class: "what" }, editing ? t("editing") : file.name),
-      h("button", { type: "button", class: "plain", "aria-label": t("cancel"), onclick: () => this.cancel() }, icon("close", 18)),
+      h(
+        "button",
+        { type: "button", class: "plain", "aria-label": t("cancel"), onclick: () => this.cancel() },
+        icon("close", 18),
+      ),
     );
   }
 

@@ -17,24 +17,36 @@ export function dialog(phone) {
   old?.remove();
   phone.sheet = fact ? sheet(phone, fact) : null;
   if (!fact) {
-    if (old?.contains(document.activeElement) || document.activeElement === document.body) phone.composer.text.focus({ preventScroll: true });
+    if (old?.contains(document.activeElement) || document.activeElement === document.body)
+      phone.composer.text.focus({ preventScroll: true });
     return;
   }
   phone.element.append(phone.sheet);
-  (phone.sheet.querySelector("input, textarea, select") ?? phone.sheet.querySelector("[type=submit]") ?? phone.sheet.querySelector("button"))?.focus();
+  (
+    phone.sheet.querySelector("input, textarea, select") ??
+    phone.sheet.querySelector("[type=submit]") ??
+    phone.sheet.querySelector("button")
+  )?.focus();
 }
 
 function sheet(phone, { view, errors }) {
   const close = () => phone.act("dismiss", { who: phone.who });
   const submit = (event) => {
     event.preventDefault();
-    const values = Object.fromEntries([...form.querySelectorAll("[data-block]")].map((one) => [one.dataset.block, one.value || null]));
+    const values = Object.fromEntries(
+      [...form.querySelectorAll("[data-block]")].map((one) => [one.dataset.block, one.value || null]),
+    );
     phone.act("submit", { who: phone.who, values });
   };
   const form = h(
     "form",
     { onsubmit: submit },
-    h("header", {}, h("button", { type: "button", class: "plain", "aria-label": t("cancel"), onclick: close }, icon("close", 20)), h("h3", { id: "dialog-title" }, text(view.title) || botless(view))),
+    h(
+      "header",
+      {},
+      h("button", { type: "button", class: "plain", "aria-label": t("cancel"), onclick: close }, icon("close", 20)),
+      h("h3", { id: "dialog-title" }, text(view.title) || botless(view)),
+    ),
     h("div", { class: "blocks" }, (view.blocks ?? []).map(block)),
     h(
       "footer",
@@ -43,7 +55,17 @@ function sheet(phone, { view, errors }) {
       view.submit ? h("button", { type: "submit", class: "button primary" }, text(view.submit)) : null,
     ),
   );
-  const made = h("div", { class: "sheet", role: "dialog", "aria-modal": "true", "aria-labelledby": "dialog-title", dataset: { hash: view.hash ?? "" } }, form);
+  const made = h(
+    "div",
+    {
+      class: "sheet",
+      role: "dialog",
+      "aria-modal": "true",
+      "aria-labelledby": "dialog-title",
+      dataset: { hash: view.hash ?? "" },
+    },
+    form,
+  );
   made.addEventListener("keydown", (event) => {
     if (event.key === "Escape") close();
     if (event.key === "Tab") keepInside(made, event);
@@ -70,12 +92,23 @@ function input(one, at) {
   const options = element.options ?? (element.option_groups ?? []).flatMap((group) => group.options ?? []);
   const props = { dataset: { block: name }, placeholder: text(element.placeholder) || null, required: !one.optional };
   const field = options.length
-    ? h("select", props, options.map((option) => h("option", { value: option.value }, text(option.text))))
+    ? h(
+        "select",
+        props,
+        options.map((option) => h("option", { value: option.value }, text(option.text))),
+      )
     : element.multiline
       ? h("textarea", { ...props, rows: "4" })
       : h("input", { ...props, type: "text" });
   field.value = element.initial_value ?? element.initial_option?.value ?? (options[0]?.value || "");
-  return h("label", {}, h("span", {}, text(one.label)), field, one.hint ? h("small", {}, text(one.hint)) : null, h("small", { class: "error", role: "alert" }));
+  return h(
+    "label",
+    {},
+    h("span", {}, text(one.label)),
+    field,
+    one.hint ? h("small", {}, text(one.hint)) : null,
+    h("small", { class: "error", role: "alert" }),
+  );
 }
 
 function text(object) {

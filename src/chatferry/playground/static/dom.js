@@ -86,7 +86,11 @@ const LINES = {
 /** A drawing in the colour of its text. It says nothing to who cannot see it: name the button around it. */
 export function icon(name, size = 20) {
   const lines = s("path", { d: LINES[name] ?? LINES.more, fill: "none", stroke: "currentColor" });
-  for (const [part, value] of [["width", "1.8"], ["linecap", "round"], ["linejoin", "round"]]) {
+  for (const [part, value] of [
+    ["width", "1.8"],
+    ["linecap", "round"],
+    ["linejoin", "round"],
+  ]) {
     lines.setAttribute(`stroke-${part}`, value);
   }
   if (name === "more") lines.setAttribute("stroke-width", "2.6");

@@ -5,6 +5,7 @@ import { Composer } from "./composer.js";
 import { h, icon } from "./dom.js";
 import { menu } from "./menu.js";
 import { post, store } from "./store.js";
+import { touch } from "./touch.js";
 import { t } from "./words.js";
 
 const NEAR = 80; // pixels from the end that still count as being there
@@ -32,7 +33,9 @@ export class Phone {
   }
 
   get chats() {
-    return store.all("chat").filter((chat) => chat.platform === this.platform && (chat.shape !== "dm" || chat.who === this.who));
+    return store
+      .all("chat")
+      .filter((chat) => chat.platform === this.platform && (chat.shape !== "dm" || chat.who === this.who));
   }
 
   get chat() {
@@ -87,7 +90,12 @@ export class Phone {
 
   /** Shows what was just sent until the platform shows it itself. `sent` tells whether it was taken. */
   async expect(text, sent) {
-    const one = { text, chat: this.chatId, thread: this.thread, known: new Set(this.bubbles.map((bubble) => bubble.id)) };
+    const one = {
+      text,
+      chat: this.chatId,
+      thread: this.thread,
+      known: new Set(this.bubbles.map((bubble) => bubble.id)),
+    };
     this.pending.push(one);
     this.stuck = true;
     this.draw();
@@ -112,12 +120,30 @@ export class Phone {
     this.about = h("p", { class: "about" });
     this.tabs = h("div", { class: "chats", role: "group", "aria-label": t("chats") });
     this.people = h("div", { class: "people", role: "group", "aria-label": t("whose_phone") });
-    this.back = h("button", { type: "button", class: "back plain", "aria-label": t("back"), onclick: () => this.open(this.chatId) }, icon("back", 22));
-    this.more = h("button", { type: "button", class: "plain", "aria-label": t("more"), "aria-haspopup": "menu", onclick: () => menu(this.more, kit.menu(this)) }, icon(kit.menuIcon, 22));
+    this.back = h(
+      "button",
+      { type: "button", class: "back plain", "aria-label": t("back"), onclick: () => this.open(this.chatId) },
+      icon("back", 22),
+    );
+    this.more = h(
+      "button",
+      {
+        type: "button",
+        class: "plain",
+        "aria-label": t("more"),
+        "aria-haspopup": "menu",
+        onclick: () => menu(this.more, kit.menu(this)),
+      },
+      icon(kit.menuIcon, 22),
+    );
     this.list = h("ol", { class: "rows", role: "log", "aria-label": t("messages_of", { app: kit.name }) });
     this.empty = h("div", { class: "empty" });
     this.log = h("div", { class: "log" }, this.empty, this.list);
-    this.end = h("button", { type: "button", class: "to-end", hidden: true, "aria-label": t("to_end"), onclick: () => this.scroll() }, icon("chevron", 20));
+    this.end = h(
+      "button",
+      { type: "button", class: "to-end", hidden: true, "aria-label": t("to_end"), onclick: () => this.scroll() },
+      icon("chevron", 20),
+    );
     this.status = h("div", { class: "status", role: "status" });
     this.extra = h("div", { class: "extra" });
     this.composer = new Composer(this);
@@ -127,7 +153,14 @@ export class Phone {
       h(
         "header",
         { class: "bar" },
-        h("div", { class: "top" }, this.back, h("div", { class: "names" }, this.title, this.about), this.people, kit.menu ? this.more : null),
+        h(
+          "div",
+          { class: "top" },
+          this.back,
+          h("div", { class: "names" }, this.title, this.about),
+          this.people,
+          kit.menu ? this.more : null,
+        ),
         this.tabs,
       ),
       h("div", { class: "screen" }, this.log, this.end),
@@ -136,11 +169,15 @@ export class Phone {
       this.composer.element,
     );
     this.keepEnd();
-    this.list.addEventListener("click", (event) => this.pressed(event));
-    this.list.addEventListener("keydown", (event) => this.keyed(event));
-    this.list.addEventListener("contextmenu", (event) => this.held(event));
-    this.tabs.addEventListener("click", ({ target }) => target.closest("[data-chat]") && this.open(target.closest("[data-chat]").dataset.chat));
-    this.people.addEventListener("click", ({ target }) => target.closest("[data-who]") && this.be(target.closest("[data-who]").dataset.who));
+    touch(this);
+    this.tabs.addEventListener(
+      "click",
+      ({ target }) => target.closest("[data-chat]") && this.open(target.closest("[data-chat]").dataset.chat),
+    );
+    this.people.addEventListener(
+      "click",
+      ({ target }) => target.closest("[data-who]") && this.be(target.closest("[data-who]").dataset.who),
+    );
   }
 
   draw() {
@@ -166,7 +203,17 @@ export class Phone {
       );
       this.people.replaceChildren(
         ...this.setup.people.map((who) =>
-          h("button", { type: "button", class: "person", title: t("be", { who }), "aria-label": t("be", { who }), dataset: { who } }, avatar(who)),
+          h(
+            "button",
+            {
+              type: "button",
+              class: "person",
+              title: t("be", { who }),
+              "aria-label": t("be", { who }),
+              dataset: { who },
+            },
+            avatar(who),
+          ),
         ),
       );
     }
@@ -210,9 +257,17 @@ export class Phone {
 
   /** The row of a message: the same one as long as nothing about it changed. */
   row(bubble, before, all) {
-    const facts = [bubble, this.clock(bubble), before?.id, this.who, this.thread, ...(this.kit.depends?.(this, bubble, all) ?? [])];
+    const facts = [
+      bubble,
+      this.clock(bubble),
+      before?.id,
+      this.who,
+      this.thread,
+      ...(this.kit.depends?.(this, bubble, all) ?? []),
+    ];
     const known = this.rows.get(bubble.id);
-    if (known && facts.length === known.facts.length && facts.every((fact, place) => fact === known.facts[place])) return known.row;
+    if (known && facts.length === known.facts.length && facts.every((fact, place) => fact === known.facts[place]))
+      return known.row;
     const row = this.kit.row(this, bubble, before, all);
     row.dataset.id = bubble.id;
     if (bubble.growing) row.setAttribute("aria-busy", "true");
@@ -228,11 +283,22 @@ export class Phone {
   }
 
   drawPending(all) {
-    const come = (one) => all.some((bubble) => !one.known.has(bubble.id) && this.mine(bubble) && (!one.text || bubble.text.endsWith(one.text)));
+    const come = (one) =>
+      all.some(
+        (bubble) => !one.known.has(bubble.id) && this.mine(bubble) && (!one.text || bubble.text.endsWith(one.text)),
+      );
     this.pending = this.pending.filter((one) => one.chat !== this.chatId || !come(one));
     for (const one of this.pending) {
       if (one.chat !== this.chatId || one.thread !== this.thread) continue;
-      const bubble = { id: "", platform: this.platform, who: this.who, text: one.text, shape: "text", at: Date.now() / 1000, buttons: [] };
+      const bubble = {
+        id: "",
+        platform: this.platform,
+        who: this.who,
+        text: one.text,
+        shape: "text",
+        at: Date.now() / 1000,
+        buttons: [],
+      };
       const row = this.kit.row(this, bubble, null, all);
       row.classList.add("pending");
       this.list.append(row);
@@ -264,47 +330,5 @@ export class Phone {
       },
       { passive: true },
     );
-  }
-
-  // What is done to messages.
-
-  fact(target) {
-    const row = target.closest("[data-id]");
-    return row ? store.get("bubble", row.dataset.id) : null;
-  }
-
-  pressed(event) {
-    if (!event.target.closest(".touch") || event.target.closest("a, button, input, textarea, summary")) return;
-    if (!getSelection().isCollapsed) return;
-    this.choose(event.target);
-  }
-
-  choose(target) {
-    const fact = this.fact(target);
-    if (fact) document.dispatchEvent(new CustomEvent("way", { detail: fact }));
-  }
-
-  held(event) {
-    const fact = this.fact(event.target);
-    const items = fact && event.target.closest(".touch") ? this.kit.actions(this, fact) : [];
-    if (!items.length || !getSelection().isCollapsed || event.target.closest("a")) return;
-    event.preventDefault();
-    menu(event.target.closest(".touch"), items);
-  }
-
-  keyed(event) {
-    const touch = event.target.closest(".touch");
-    if (!touch || event.target !== touch) return;
-    const all = [...this.list.querySelectorAll(".touch")];
-    const at = all.indexOf(touch);
-    const to = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: all.length - 1 }[event.key];
-    if (event.key === "Enter") this.choose(touch);
-    else if (event.key === " " || event.key === "ContextMenu") menu(touch, this.kit.actions(this, this.fact(touch)));
-    else if (to !== undefined && all[to]) {
-      touch.tabIndex = -1;
-      all[to].tabIndex = 0;
-      all[to].focus();
-    } else return;
-    event.preventDefault();
   }
 }

@@ -28,7 +28,11 @@ export const line = {
 
   right(phone) {
     const give = () => phone.act("sticker", { user: phone.who, ...group(phone) });
-    return h("button", { type: "button", class: "plain", "aria-label": t("sticker"), title: t("sticker"), onclick: give }, icon("smile", 22));
+    return h(
+      "button",
+      { type: "button", class: "plain", "aria-label": t("sticker"), title: t("sticker"), onclick: give },
+      icon("smile", 22),
+    );
   },
 
   menu: (phone) => [
@@ -43,7 +47,10 @@ export const line = {
       await phone.act(kind, { user: phone.who, data: file.data, name: file.name, ...group(phone) });
     }
     if (!text) return true;
-    return phone.expect(text, phone.act("say", { user: phone.who, words: text, mention_self: mention, ...group(phone) }));
+    return phone.expect(
+      text,
+      phone.act("say", { user: phone.who, words: text, mention_self: mention, ...group(phone) }),
+    );
   },
 
   actions(phone, bubble) {
@@ -58,7 +65,12 @@ export const line = {
     const day = before ? null : pause(bubble, null, t("today"));
     if (bubble.deleted) return h("li", { class: "row" }, day, aside(t("unsent", { who: bubble.who || botName() })));
     if (bubble.shape === "action" || bubble.shape === "notice") {
-      return h("li", { class: "row" }, day, h("div", { class: "touch said-so" }, aside(`${bubble.who} · ${bubble.text}`)));
+      return h(
+        "li",
+        { class: "row" },
+        day,
+        h("div", { class: "touch said-so" }, aside(`${bubble.who} · ${bubble.text}`)),
+      );
     }
     const own = phone.mine(bubble);
     const first = before?.who !== bubble.who || before?.shape === "action" || before?.deleted;
@@ -87,13 +99,27 @@ export const line = {
     const quick = last?.quick && !last.who ? last : null;
     if (phone.quick === quick) return;
     phone.quick = quick;
-    phone.extra.replaceChildren(...(quick ? [h("div", { class: "quick" }, buttons(quick, (button) => tap(phone, button)))] : []));
+    phone.extra.replaceChildren(
+      ...(quick
+        ? [
+            h(
+              "div",
+              { class: "quick" },
+              buttons(quick, (button) => tap(phone, button)),
+            ),
+          ]
+        : []),
+    );
   },
 
   waiting(phone) {
     if (!phone.typing()) return null;
     const loading = h("div", { class: "bubble" }, dots());
-    return h("li", { class: "row other first loading" }, h("div", { class: "said" }, avatar(botName(), true), h("div", { class: "talk" }, loading)));
+    return h(
+      "li",
+      { class: "row other first loading" },
+      h("div", { class: "said" }, avatar(botName(), true), h("div", { class: "talk" }, loading)),
+    );
   },
 
   welcome: (phone, place, empty) => samples(phone, place, empty ? ["name", "ask", "long"] : []),
@@ -116,7 +142,14 @@ function tap(phone, button) {
 function read(bubble) {
   return store
     .all("exchange")
-    .some((one) => one.platform === "line" && one.way === "hook" && one.message === bubble.message && one.status >= 200 && one.status < 300);
+    .some(
+      (one) =>
+        one.platform === "line" &&
+        one.way === "hook" &&
+        one.message === bubble.message &&
+        one.status >= 200 &&
+        one.status < 300,
+    );
 }
 
 function body(phone, bubble) {

@@ -18,14 +18,22 @@ export const slack = {
   menuIcon: "more",
   accept: null,
 
-  tab: (chat) => (chat.shape === "dm" ? [h("span", { class: "dot" }), chat.name] : [h("span", { class: "sharp", "aria-hidden": "true" }, "#"), chat.name]),
+  tab: (chat) =>
+    chat.shape === "dm"
+      ? [h("span", { class: "dot" }), chat.name]
+      : [h("span", { class: "sharp", "aria-hidden": "true" }, "#"), chat.name],
   title: (phone, chat) => (phone.thread ? t("thread") : chat.shape === "dm" ? chat.name : `# ${chat.name}`),
-  about: (phone, chat) => (phone.thread ? t("thread_in", { chat: chat.shape === "dm" ? chat.name : `# ${chat.name}` }) : t(chat.shape === "dm" ? "app" : "channel")),
+  about: (phone, chat) =>
+    phone.thread
+      ? t("thread_in", { chat: chat.shape === "dm" ? chat.name : `# ${chat.name}` })
+      : t(chat.shape === "dm" ? "app" : "channel"),
 
   hint(phone, chat, thread) {
     if (!chat) return null;
     if (thread) return t("slack_reply_as", { who: phone.who });
-    return chat.shape === "dm" ? t("slack_write_as", { who: phone.who, chat: chat.name }) : t("write_as", { who: phone.who });
+    return chat.shape === "dm"
+      ? t("slack_write_as", { who: phone.who, chat: chat.name })
+      : t("write_as", { who: phone.who });
   },
 
   async send(phone, { text, file, mention }) {
@@ -52,9 +60,23 @@ export const slack = {
     const { shortcuts = [] } = store.get("setup", "setup") ?? {};
     const own = phone.mine(bubble) && bubble.shape !== "action";
     return [
-      ...(phone.thread ? [] : [{ icon: "talk", label: t("reply_in_thread"), run: () => phone.open(phone.chatId, bubble.thread || bubble.message) }]),
-      ...shortcuts.map(({ name, callback_id }) => ({ icon: "bolt", label: name, run: () => phone.act("shortcut", { ...where, callback_id }) })),
-      ...(own && bubble.shape === "text" ? [{ icon: "edit", label: t("edit_message"), run: () => phone.composer.edit(bubble) }] : []),
+      ...(phone.thread
+        ? []
+        : [
+            {
+              icon: "talk",
+              label: t("reply_in_thread"),
+              run: () => phone.open(phone.chatId, bubble.thread || bubble.message),
+            },
+          ]),
+      ...shortcuts.map(({ name, callback_id }) => ({
+        icon: "bolt",
+        label: name,
+        run: () => phone.act("shortcut", { ...where, callback_id }),
+      })),
+      ...(own && bubble.shape === "text"
+        ? [{ icon: "edit", label: t("edit_message"), run: () => phone.composer.edit(bubble) }]
+        : []),
       ...(own ? [{ icon: "trash", label: t("delete_message"), bad: true, run: () => phone.act("delete", where) }] : []),
     ];
   },
@@ -75,8 +97,22 @@ export const slack = {
 
   row(phone, bubble, before, all) {
     const day = before ? null : pause(bubble, null, t("today"));
-    if (bubble.deleted) return h("li", { class: "row" }, day, h("p", { class: "gone" }, icon("trash", 16), t("message_deleted")), hanging(phone, bubble, all));
-    const together = before && before.who === bubble.who && bubble.at - before.at < TOGETHER && !bubble.only && !before.only && !before.deleted && !hangs(before, phone, all);
+    if (bubble.deleted)
+      return h(
+        "li",
+        { class: "row" },
+        day,
+        h("p", { class: "gone" }, icon("trash", 16), t("message_deleted")),
+        hanging(phone, bubble, all),
+      );
+    const together =
+      before &&
+      before.who === bubble.who &&
+      bubble.at - before.at < TOGETHER &&
+      !bubble.only &&
+      !before.only &&
+      !before.deleted &&
+      !hangs(before, phone, all);
     const clock = phone.clock(bubble);
     const items = slack.actions(phone, bubble);
     const parts = [
@@ -84,22 +120,49 @@ export const slack = {
       together ? null : head(bubble),
       h("div", { class: "words" }, words(bubble)),
       attached(bubble),
-      bubble.buttons.length ? h("div", { class: "actions" }, buttons(bubble, (button) => click(phone, bubble, button))) : null,
+      bubble.buttons.length
+        ? h(
+            "div",
+            { class: "actions" },
+            buttons(bubble, (button) => click(phone, bubble, button)),
+          )
+        : null,
       hanging(phone, bubble, all),
     ];
     const more = (event) => menu(event.currentTarget, items);
     return h(
       "li",
-      { class: `row flat ${together ? "together" : ""} ${bubble.only ? "whisper" : ""} ${bubble.growing ? "growing" : ""}` },
+      {
+        class: `row flat ${together ? "together" : ""} ${bubble.only ? "whisper" : ""} ${bubble.growing ? "growing" : ""}`,
+      },
       day,
       h(
         "div",
         { class: "said touch" },
         together ? h("span", { class: "gutter" }, time(bubble)) : avatar(bubble.who || botName(), !bubble.who),
         h("div", { class: "talk" }, parts),
-        h("span", { class: "corner" }, clock ? ack(clock) : null, items.length ? h("button", { type: "button", class: "dots-button", "aria-label": t("message_actions"), "aria-haspopup": "menu", onclick: more }, icon("more", 18)) : null),
+        h(
+          "span",
+          { class: "corner" },
+          clock ? ack(clock) : null,
+          items.length
+            ? h(
+                "button",
+                {
+                  type: "button",
+                  class: "dots-button",
+                  "aria-label": t("message_actions"),
+                  "aria-haspopup": "menu",
+                  onclick: more,
+                },
+                icon("more", 18),
+              )
+            : null,
+        ),
       ),
-      phone.thread && bubble.message === phone.thread ? h("div", { class: "count" }, h("span", {}, t("replies", { n: replies(bubble, all).count }))) : null,
+      phone.thread && bubble.message === phone.thread
+        ? h("div", { class: "count" }, h("span", {}, t("replies", { n: replies(bubble, all).count })))
+        : null,
     );
   },
 
@@ -116,7 +179,9 @@ export const slack = {
       fill(phone.status, words ? [h("span", { class: "spin", "aria-hidden": "true" }), h("span", {}, words)] : null);
       phone.extra.replaceChildren();
       if (thread && (growing.length || session)) {
-        phone.extra.append(h("button", { type: "button", class: "stop", onclick: stop }, icon("stop", 16), t("slack_stop")));
+        phone.extra.append(
+          h("button", { type: "button", class: "stop", onclick: stop }, icon("stop", 16), t("slack_stop")),
+        );
       }
     }
     dialog(phone);
@@ -147,7 +212,9 @@ function hangs(bubble, phone, all) {
 
 /** Sessions in which the app is at work. */
 function working(phone) {
-  return store.all("session").filter((one) => one.platform === "slack" && one.chat === phone.chat?.chat && one.status === "processing");
+  return store
+    .all("session")
+    .filter((one) => one.platform === "slack" && one.chat === phone.chat?.chat && one.status === "processing");
 }
 
 /** What is shown of an answer that is being made: the app's own words, or that it is at work. */
@@ -188,7 +255,10 @@ function words(bubble) {
   if (!bubble.text) return [];
   if (bubble.shape === "action") return [h("code", { class: "command" }, bubble.text)];
   const made = markdown(bubble.text, [...people, botName()]);
-  if (bubble.edits && bubble.who) (made.at(-1)?.tagName === "P" ? made.at(-1) : { append: (one) => made.push(one) }).append(h("span", { class: "edited" }, ` ${t("edited")}`));
+  if (bubble.edits && bubble.who)
+    (made.at(-1)?.tagName === "P" ? made.at(-1) : { append: (one) => made.push(one) }).append(
+      h("span", { class: "edited" }, ` ${t("edited")}`),
+    );
   if (bubble.growing) caret(made);
   return made;
 }
@@ -196,7 +266,12 @@ function words(bubble) {
 /** A caret where the next word will be. */
 function caret(made) {
   let last = made.at(-1);
-  while (last?.lastElementChild && ["UL", "OL", "LI", "BLOCKQUOTE", "PRE", "CODE"].includes(last.tagName) && last.lastChild === last.lastElementChild) last = last.lastElementChild;
+  while (
+    last?.lastElementChild &&
+    ["UL", "OL", "LI", "BLOCKQUOTE", "PRE", "CODE"].includes(last.tagName) &&
+    last.lastChild === last.lastElementChild
+  )
+    last = last.lastElementChild;
   const mark = h("span", { class: "caret", "aria-hidden": "true" });
   if (last) last.append(mark);
   else made.push(mark);

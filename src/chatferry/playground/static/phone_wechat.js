@@ -20,11 +20,17 @@ export const wechat = {
 
   about(phone, chat) {
     const left = store.get("gauge", `wechat/messages_left/${chat.chat}`);
-    return left?.limit ? t("messages_left", { left: Math.max(0, left.limit - left.used), limit: left.limit }) : t("service_account");
+    return left?.limit
+      ? t("messages_left", { left: Math.max(0, left.limit - left.used), limit: left.limit })
+      : t("service_account");
   },
 
   left: (phone) =>
-    h("button", { type: "button", class: "plain", "aria-label": t("voice"), title: t("voice"), onclick: () => speak(phone) }, icon("voice", 22)),
+    h(
+      "button",
+      { type: "button", class: "plain", "aria-label": t("voice"), title: t("voice"), onclick: () => speak(phone) },
+      icon("voice", 22),
+    ),
 
   hint: (phone, chat) => t("write_as", { who: phone.who, chat: chat?.name ?? "" }),
 
@@ -47,7 +53,13 @@ export const wechat = {
     const clock = phone.clock(bubble);
     if (bubble.shape === "action" || bubble.shape === "notice") {
       const words = bubble.shape === "action" ? told(bubble) : bubble.text;
-      return h("li", { class: "row" }, when, h("div", { class: "touch said-so" }, aside(words)), clock ? slots(clock) : null);
+      return h(
+        "li",
+        { class: "row" },
+        when,
+        h("div", { class: "touch said-so" }, aside(words)),
+        clock ? slots(clock) : null,
+      );
     }
     const own = phone.mine(bubble);
     const name = bubble.who || botName();
@@ -55,7 +67,12 @@ export const wechat = {
       "li",
       { class: `row ${own ? "own" : "other"}` },
       when,
-      h("div", { class: "said" }, avatar(name, !bubble.who), h("div", { class: "talk" }, body(phone, bubble), side(bubble, own, clock))),
+      h(
+        "div",
+        { class: "said" },
+        avatar(name, !bubble.who),
+        h("div", { class: "talk" }, body(phone, bubble), side(bubble, own, clock)),
+      ),
     );
   },
 
@@ -64,14 +81,22 @@ export const wechat = {
     if (!empty) return;
     const follow = () => phone.act("subscribe", { who: phone.who });
     place.prepend(
-      h("div", { class: "profile" }, avatar(botName(), true), h("strong", {}, botName()), h("button", { type: "button", class: "follow", onclick: follow }, icon("plus", 16), t("subscribe"))),
+      h(
+        "div",
+        { class: "profile" },
+        avatar(botName(), true),
+        h("strong", {}, botName()),
+        h("button", { type: "button", class: "follow", onclick: follow }, icon("plus", 16), t("subscribe")),
+      ),
     );
   },
 };
 
 function told(bubble) {
   const [event, key = ""] = bubble.text.split(" ");
-  const known = { subscribe: "did_subscribe", unsubscribe: "did_unsubscribe", CLICK: "did_click", SCAN: "did_scan" }[event];
+  const known = { subscribe: "did_subscribe", unsubscribe: "did_unsubscribe", CLICK: "did_click", SCAN: "did_scan" }[
+    event
+  ];
   return known ? t(known, { who: bubble.who, key }) : `${bubble.who}: ${bubble.text}`;
 }
 
@@ -114,5 +139,11 @@ function voice(bubble) {
 }
 
 function side(bubble, own, clock) {
-  return h("span", { class: "side" }, own && clock ? slots(clock) : null, own ? null : via(bubble), h("span", { class: "quiet" }, time(bubble)));
+  return h(
+    "span",
+    { class: "side" },
+    own && clock ? slots(clock) : null,
+    own ? null : via(bubble),
+    h("span", { class: "quiet" }, time(bubble)),
+  );
 }

@@ -34,7 +34,14 @@ export function mountPhones(root) {
     root.dataset.count = String(wanted.length);
     tabs.hidden = wanted.length < 2;
     tabs.replaceChildren(
-      ...wanted.map((name) => h("button", { type: "button", class: name, dataset: { app: name }, onclick: () => look(name) }, h("i", { "aria-hidden": "true" }), KITS[name].name)),
+      ...wanted.map((name) =>
+        h(
+          "button",
+          { type: "button", class: name, dataset: { app: name }, onclick: () => look(name) },
+          h("i", { "aria-hidden": "true" }),
+          KITS[name].name,
+        ),
+      ),
     );
     look(wanted.includes(current) ? current : wanted[0]);
   }
@@ -62,7 +69,8 @@ export function mountPhones(root) {
   store.on("setup", settle);
   store.on("bubble", (fact, old) => {
     const new_ = !fact.dropped && !old && !fact.who;
-    if (new_ && fact.platform !== current && Date.now() / 1000 - fact.at < 5) tabs.querySelector(`[data-app="${fact.platform}"]`)?.classList.add("news");
+    if (new_ && fact.platform !== current && Date.now() / 1000 - fact.at < 5)
+      tabs.querySelector(`[data-app="${fact.platform}"]`)?.classList.add("news");
   });
   for (const kind of WATCHED) {
     store.on(kind, (fact) => {

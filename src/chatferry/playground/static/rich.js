@@ -66,9 +66,9 @@ export function wechat(text, menu) {
 function named(text, people) {
   if (!people.length || !text.includes("@")) return [text];
   const names = people.map((name) => name.replace(/[^\p{L}\p{N}]/gu, "\\$&")).join("|");
-  return text.split(new RegExp(`(@(?:${names})(?![\\w]))`, "u")).map((part, at) =>
-    at % 2 ? h("span", { class: "at" }, part) : part,
-  );
+  return text
+    .split(new RegExp(`(@(?:${names})(?![\\w]))`, "u"))
+    .map((part, at) => (at % 2 ? h("span", { class: "at" }, part) : part));
 }
 
 function link(address, label) {
@@ -113,11 +113,26 @@ function block(lines, at, how) {
   }
   let end = at + 1;
   while (end < lines.length && lines[end].trim() && !begins(lines[end])) end += 1;
-  return [h("p", {}, ...inline(lines.slice(at, end).map((one) => one.trimStart()).join("\n"), how)), end];
+  return [
+    h(
+      "p",
+      {},
+      ...inline(
+        lines
+          .slice(at, end)
+          .map((one) => one.trimStart())
+          .join("\n"),
+        how,
+      ),
+    ),
+    end,
+  ];
 }
 
 function begins(line) {
-  return FENCE.test(line) || HEADING.test(line) || QUOTE.test(line) || RULE.test(line) || /^\s*([-*+]|1[.)])\s+\S/.test(line);
+  return (
+    FENCE.test(line) || HEADING.test(line) || QUOTE.test(line) || RULE.test(line) || /^\s*([-*+]|1[.)])\s+\S/.test(line)
+  );
 }
 
 function code(lines, at, [, fence, language]) {
@@ -172,7 +187,12 @@ function entry(lines, how) {
   const inner = blocks(lines, deeper(how));
   // One line needs no paragraph around it.
   if (inner[0]?.tagName === "P") inner.splice(0, 1, ...inner[0].childNodes);
-  return h("li", { class: task ? "task" : null }, task ? h("span", { class: "box" }, task[1] === " " ? "☐ " : "☑ ") : null, ...inner);
+  return h(
+    "li",
+    { class: task ? "task" : null },
+    task ? h("span", { class: "box" }, task[1] === " " ? "☐ " : "☑ ") : null,
+    ...inner,
+  );
 }
 
 function table(lines, at, how) {
@@ -183,13 +203,20 @@ function table(lines, at, how) {
   while (end < lines.length && lines[end].includes("|") && lines[end].trim()) end += 1;
   const body = lines.slice(at + 2, end).map((line) => row(line, "td"));
   return [
-    h("div", { class: "table", tabindex: "0" }, h("table", {}, h("thead", {}, row(lines[at], "th")), h("tbody", {}, ...body))),
+    h(
+      "div",
+      { class: "table", tabindex: "0" },
+      h("table", {}, h("thead", {}, row(lines[at], "th")), h("tbody", {}, ...body)),
+    ),
     end,
   ];
 }
 
 function cells(line) {
-  const inner = line.trim().replace(/^\|/, "").replace(/(?<!\\)\|$/, "");
+  const inner = line
+    .trim()
+    .replace(/^\|/, "")
+    .replace(/(?<!\\)\|$/, "");
   return inner.split(/(?<!\\)\|/).map((cell) => cell.trim().replaceAll("\\|", "|"));
 }
 

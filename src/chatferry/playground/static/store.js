@@ -101,7 +101,10 @@ function inform() {
   asked = false;
   const those = [...changed.values()];
   changed.clear();
-  for (const { fact: { kind, id }, old } of those) {
+  for (const {
+    fact: { kind, id },
+    old,
+  } of those) {
     const fact = store.get(kind, id) ?? { kind, id, dropped: true };
     if (fact.dropped && !old) continue; // came and went between two frames
     for (const fn of listeners.get(kind) ?? []) fn(fact, old);

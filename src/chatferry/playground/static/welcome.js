@@ -7,13 +7,16 @@ export function samples(phone, place, keys) {
   place.hidden = !keys.length;
   place.replaceChildren();
   if (!keys.length) return;
-  const ask = (text) => phone.kit.send(phone, { text, file: null, mention: phone.composer.mention && phone.chat.shape !== "dm" });
+  const ask = (text) =>
+    phone.kit.send(phone, { text, file: null, mention: phone.composer.mention && phone.chat.shape !== "dm" });
   place.append(
     h("p", {}, t(phone.chat.shape === "dm" ? "try_this" : "try_this_group")),
     h(
       "div",
       { class: "samples" },
-      keys.map((key) => t(`sample_${key}`, { who: phone.who })).map((text) => h("button", { type: "button", onclick: () => ask(text) }, text)),
+      keys
+        .map((key) => t(`sample_${key}`, { who: phone.who }))
+        .map((text) => h("button", { type: "button", onclick: () => ask(text) }, text)),
     ),
   );
 }
