@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chatferry import __version__
+from chatferry.playground.ending import heed_signals
 from chatferry.playground.plan import SCRIPT, Composed, Plan, compose, spoken
 from chatferry.playground.process import GatewayProcess
 from chatferry.serve import loop_factory
@@ -60,13 +61,14 @@ def run(wish: Wish, *, port: int | None, browser: bool) -> int:
     with (
         bound(port, PORT) as sock,
         asyncio.Runner(loop_factory=loop_factory()) as runner,
-        contextlib.suppress(KeyboardInterrupt),
+        contextlib.suppress(KeyboardInterrupt, asyncio.CancelledError),
     ):
         runner.run(_run(wish, sock, browser))
     return 0
 
 
 async def _run(wish: Wish, sock: socket.socket, browser: bool) -> None:
+    heed_signals()
     async with playing(wish, sock) as its:
         if its.lacking:
             sys.stdout.write(f"{its.lacking}\n")
@@ -113,6 +115,7 @@ async def playing(wish: Wish, sock: socket.socket) -> AsyncIterator[Playing]:
         extra: dict[str, ASGIApp] = {"model": proxy, "script": script.app}
         url = await stack.enter_async_context(stage.opened(its, sock, extra=extra, kill=gateway.kill))
         label = _settled(its, base, plan, composed)
+        stack.push_async_callback(_ended, keeper)  # while there is still whom its last words are for
         watching = asyncio.create_task(_watch(gateway, plan, scene, composed), name="ways")
         stack.push_async_callback(_ended, watching)
         yield Playing(url, scene, gateway, label, lacking)

@@ -13,6 +13,7 @@ from typing import Any
 
 from chatferry import __version__
 from chatferry.playground.bots import Bot
+from chatferry.playground.ending import heed_signals
 from chatferry.playground.stage import BOT, PEOPLE, bound, opened, simulators
 from chatferry.serve import loop_factory
 from chatferry.simulator.scene import Scene
@@ -53,7 +54,7 @@ def run(
     with (
         bound(port, PORT, host) as sock,
         asyncio.Runner(loop_factory=loop_factory()) as runner,
-        contextlib.suppress(KeyboardInterrupt),
+        contextlib.suppress(KeyboardInterrupt, asyncio.CancelledError),
     ):
         runner.run(_run(bots, sock, host, browser, shortcuts))
     return 0
@@ -62,6 +63,7 @@ def run(
 async def _run(
     bots: Mapping[str, Bot], sock: socket.socket, host: str, browser: bool, shortcuts: Mapping[str, str]
 ) -> None:
+    heed_signals()
     async with playing(bots, sock, host, shortcuts) as its:
         sys.stdout.write("\n".join([f"Chatferry playground: {its.url}  (Ctrl-C ends it)", *its.lines, ""]))
         sys.stdout.flush()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import sys
 import tempfile
 import threading
@@ -21,6 +22,7 @@ from rich.markup import escape
 from chatferry import logs
 from chatferry.config import Settings
 from chatferry.gateway import Gateway
+from chatferry.playground.ending import heed_signals
 from chatferry.playground.plan import Plan, compose
 from chatferry.serve import loop_factory, serve
 from chatferry.simulator.line import LineSimulator
@@ -33,14 +35,17 @@ _PATIENCE = 120.0
 def run(*, config: Path | None, model: str, pace: float, wire: bool) -> int:
     """Chat until the input ends. Returns the exit status."""
     logs.configure("console", level=logging.WARNING)
+    if sys.stdin is None:  # closed by whoever started us
+        sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115 - as long as we live
     with _tidy_terminal(), asyncio.Runner(loop_factory=loop_factory()) as runner:
         try:
             return runner.run(_run(config, model, pace, wire))
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, asyncio.CancelledError):
             return 0
 
 
 async def _run(config: Path | None, model: str, pace: float, wire: bool) -> int:
+    heed_signals()
     console = Console(highlight=False)
     with tempfile.TemporaryDirectory(prefix="chatferry-demo-") as folder:
         async with LineSimulator() as line, serving(line) as line_url:

@@ -9,11 +9,13 @@ from typing import Any
 import aiohttp
 import pytest
 import pytest_asyncio
+import yarl
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
 from chatferry.playground.app import Playground, chosen
+from chatferry.playground.stage import simulators
 from chatferry.simulator.scene import Bubble, Exchange, Scene
 from chatferry.simulator.serving import serving
 
@@ -34,12 +36,14 @@ class World:
         return True
 
     async def get(self, path: str, **headers: str) -> tuple[int, str, Any]:
-        async with aiohttp.ClientSession() as http, http.get(f"{self.url}{path}", headers=headers) as answer:
+        url = yarl.URL(f"{self.url}{path}", encoded=True)
+        async with aiohttp.ClientSession() as http, http.get(url, headers=headers) as answer:
             return answer.status, await answer.text(), answer.headers
 
     async def post(self, path: str, body: bytes = b"{}", **headers: str) -> tuple[int, str]:
         given = {"Content-Type": "application/json", **headers}
-        async with aiohttp.ClientSession() as http, http.post(f"{self.url}{path}", data=body, headers=given) as answer:
+        url = yarl.URL(f"{self.url}{path}", encoded=True)
+        async with aiohttp.ClientSession() as http, http.post(url, data=body, headers=given) as answer:
             return answer.status, await answer.text()
 
 
@@ -60,6 +64,8 @@ async def test_another_sites_name_leads_nowhere(world: World) -> None:
     """DNS rebinding: a page of evil.example that has become 127.0.0.1 must not read what is said here."""
     for path in ("/", "/scene", "/line/_sim/state"):
         assert (await world.get(path, Host="evil.example"))[0] == 421
+    for odd in ("[", "[::1", "@", ":80"):
+        assert (await world.get("/", Host=odd))[0] == 421
     assert (await world.get("/line/v2/bot/info", Host="host.docker.internal"))[0] == 200
     port = world.url.rpartition(":")[2]
     assert (await world.get("/", Host=f"localhost:{port}"))[0] == 200
@@ -69,12 +75,38 @@ async def test_another_page_cannot_steer(world: World) -> None:
     assert (await world.post("/gateway/kill", Origin="https://evil.example"))[0] == 403
     assert (await world.post("/line/_sim/say", Origin="null"))[0] == 403
     assert (await world.post("/gateway/kill", b"{}", **{"Content-Type": "text/plain"}))[0] == 415
+    assert (await world.post("/gateway/kill", Origin="http://["))[0] == 403
     assert world.kills == []
     assert (await world.post("/gateway/kill", b'{"down": 2}', Origin=world.url))[0] == 200
     assert world.kills == [2.0]
 
 
-@pytest.mark.parametrize("body", [b"[]", b'{"down": "soon"}', b"nothing", b'{"down": null}', b'{"down": {}}'])
+@pytest.mark.parametrize("platform", ["line", "wechat", "slack"])
+@pytest.mark.parametrize("way", ["%09_sim/", "_%0Asim/", "%0D_sim%2F", "/_sim/", "./_sim/", "%2F_sim/"])
+async def test_no_other_way_of_writing_it_leads_past_the_guard(platform: str, way: str) -> None:
+    """What the guard takes for a call of a bot, the simulator must take for one too."""
+    world = World()
+    its = simulators({platform: {}}, world.scene)
+    async with serving(Playground(world.scene, its.apps)) as world.url:
+        assert '"calls": ' in (await world.get(f"/{platform}/_sim/state"))[1]
+        assert '"calls": ' not in (await world.get(f"/{platform}/{way}state", Host="evil.example"))[1]
+
+
+@pytest.mark.parametrize(("platform", "act"), [("wechat", "revoke"), ("slack", "app_uninstalled"), ("line", "quota")])
+async def test_an_image_on_anybodys_page_does_nothing(platform: str, act: str) -> None:
+    world = World()
+    its = simulators({platform: {}}, world.scene)
+    async with serving(Playground(world.scene, its.apps)) as world.url:
+        assert (await world.get(f"/{platform}/_sim/{act}"))[0] == 405
+
+
+_NO_SECONDS = [
+    *(b'{"down": %s}' % what for what in (b'"soon"', b"null", b"{}", b"NaN", b"Infinity", b"1e999", b"9" * 400)),
+    *(b"[]", b"nothing", b"[" * 100_000, b'{"other": ' + b"[" * 100_000),
+]
+
+
+@pytest.mark.parametrize("body", _NO_SECONDS)
 async def test_a_kill_that_is_no_number_of_seconds(world: World, body: bytes) -> None:
     assert (await world.post("/gateway/kill", body))[0] == 400
     assert world.kills == []
@@ -157,6 +189,27 @@ async def test_what_opens_doors_is_masked(world: World) -> None:
     [fact] = world.scene.all()
     assert fact["request"] == '{"access_token": "abcd\u2026", "text": "token"}'
     assert fact["answer"] == "grant_type=x&client_secret=0123\u2026&name=ann"
+
+
+async def test_a_scene_that_is_closed_has_no_followers(world: World) -> None:
+    async with aiohttp.ClientSession() as http, http.get(f"{world.url}/scene") as stream:
+        assert await event(stream) == ("all", [])
+        world.scene.put("gauge", "line/push_quota", used=1)
+        world.scene.close()
+        assert (await event(stream))[0] == "some"
+        assert await stream.content.read() == b""
+
+
+async def test_of_long_bodies_only_what_is_shown_is_kept(world: World) -> None:
+    picture, talk = b"\x89PNG\0" + bytes(5_000_000), b'{"token": "abcdefgh", "said": "' + b"x" * 5_000_000
+    exchange = world.scene.begin(Exchange("model", "call", "POST", "/x", 1.0, talk))
+    world.scene.end(exchange, 0.1, 200, answer=picture)
+    [fact] = world.scene.all()
+    assert fact["request"].startswith('{"token": "abcd\u2026", "said": "xxx')
+    assert fact["request"].endswith("x\u2026")
+    assert len(fact["request"]) < 8010
+    assert fact["answer"] == "(5,000,005 bytes)"
+    assert len(exchange.request) < 40_000
 
 
 async def event(stream: aiohttp.ClientResponse) -> tuple[str, list[dict[str, Any]]]:

@@ -85,6 +85,16 @@ async def test_one_kill_at_a_time(tmp_path: Path) -> None:
             await until(scene, "gateway", lambda fact: fact["state"] == "killed")
 
 
+async def test_a_gateway_that_cannot_be_started_is_told(tmp_path: Path) -> None:
+    async with LineSimulator() as line, serving(line) as url:
+        scene = Scene()
+        gateway = GatewayProcess(plan_for(tmp_path / "tidied-away", line, url), scene)
+        await gateway.keep()
+        failed = scene.get("gateway", "gateway")
+        assert failed is not None
+        assert (failed["state"], "No such file" in failed["log"]) == ("failed", True)
+
+
 async def test_a_gateway_that_ends_by_itself_is_told_with_its_last_words(tmp_path: Path) -> None:
     async with LineSimulator() as line, serving(line) as url:
         scene = Scene()

@@ -117,6 +117,18 @@ async def test_nobody_has_to_wait_for_an_act(world: World) -> None:
         assert answer.status == 202
 
 
+async def test_what_fails_at_once_is_told_all_the_same(world: World) -> None:
+    url = f"{world.url}/_sim/quota?wait=no"
+    async with aiohttp.ClientSession() as http, http.post(url, json={"used": -1}) as answer:
+        assert (answer.status, "fewer" in (await answer.json())["error"]) == (400, True)
+
+
+@pytest.mark.parametrize("body", [b"[" * 100_000, b'{"late": 1e999}', b'{"late": NaN}', b'{"\\ud800": 1}'])
+async def test_bodies_that_nobody_means(world: World, body: bytes) -> None:
+    async with aiohttp.ClientSession() as http, http.post(f"{world.url}/_sim/weather", data=body) as answer:
+        assert (answer.status, bool((await answer.json())["error"])) == (400, True)
+
+
 async def test_the_state_is_what_it_was(world: World) -> None:
     _, delivery = await world.act("say", user="ann", words="hi")
     await world.call("reply_message", reply(delivery["events"][0]["replyToken"]))

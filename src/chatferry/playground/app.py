@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
@@ -9,12 +10,13 @@ import tomllib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from functools import cache
 from importlib import resources
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
+import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -48,7 +50,7 @@ class Playground:
         self._scene = scene
         self._platforms = platforms
         self._kill = kill
-        self._hosts = {*_NAMES, host} - {"0.0.0.0", "::"}  # noqa: S104 - which is nobody's name
+        self._hosts = {*_NAMES, host.lower()} - {"0.0.0.0", "::"}  # noqa: S104 - which is nobody's name
         self._pages = Starlette(
             routes=[
                 Route("/", self._page),
@@ -69,17 +71,18 @@ class Playground:
             await self._pages(scope, receive, send)
             return
         path = f"/{rest}"
-        await app({**scope, "path": path, "raw_path": path.encode(), "root_path": ""}, receive, send)
+        with contextlib.suppress(ClientDisconnect):  # nobody is there to be told
+            await app({**scope, "path": path, "raw_path": path.encode(), "root_path": ""}, receive, send)
 
     def _refusal(self, request: Request) -> Response | None:
         """Whoever is not a page of ours, as a browser tells."""
         host = request.headers.get("host", "")
-        if urlsplit(f"//{host}").hostname not in self._hosts:  # or another site's name might lead here
+        if _netloc(f"//{host}").hostname not in self._hosts:  # or another site's name might lead here
             return PlainTextResponse("Open this page as http://127.0.0.1, please.\n", 421)
         if request.method in ("GET", "HEAD"):
             return None
         origin = request.headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != host:
+        if origin is not None and _netloc(origin).netloc != host:
             return JSONResponse({"error": "from another origin"}, 403)
         if not request.headers.get("content-type", "").startswith("application/json"):
             return JSONResponse({"error": "the body must be application/json"}, 415)
@@ -115,11 +118,22 @@ class Playground:
         if self._kill is None:
             return JSONResponse({"error": "there is no gateway of ours here"}, 404)
         try:
-            asked = json.loads(await request.body() or b"{}")
-            down = min(max(float(asked.get("down", 0.0)), 0.0), 60.0)
-        except (ValueError, TypeError, AttributeError):
+            asked = msgspec.json.decode(await request.body() or b"{}", type=_Kill)
+        except (msgspec.DecodeError, RecursionError):
             return JSONResponse({"error": 'the body must be {"down": seconds}'}, 400)
-        return JSONResponse({"killed": await self._kill(down)})
+        return JSONResponse({"killed": await self._kill(min(max(asked.down, 0.0), 60.0))})
+
+
+class _Kill(msgspec.Struct):
+    down: float = 0.0
+
+
+def _netloc(url: str) -> SplitResult:
+    """The parts of an address; none, if it is not one."""
+    try:
+        return urlsplit(url)
+    except ValueError:
+        return urlsplit("")
 
 
 async def _events(scene: Scene) -> AsyncIterator[bytes]:

@@ -57,6 +57,8 @@ class GatewayProcess:
                 self._put("killed")
                 await asyncio.sleep(self._down)
                 self._down = None
+        except OSError as fault:  # no files or no memory left, or somebody has tidied the folder away
+            self._put("failed", log=str(fault))
         finally:
             await self._end()
 

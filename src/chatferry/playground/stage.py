@@ -115,7 +115,9 @@ async def opened(
             if simulator is not None:
                 await stack.enter_async_context(simulator)
         app = Playground(its.scene, {**its.apps, **(extra or {})}, kill, host)
-        yield await stack.enter_async_context(serving(app, sock=sock))
+        url = await stack.enter_async_context(serving(app, sock=sock))
+        stack.callback(its.scene.close)  # or pages that follow it would keep the server from ending
+        yield url
 
 
 def bound(port: int | None, usual: int, host: str = "127.0.0.1") -> socket.socket:

@@ -1,6 +1,7 @@
 """The control API of a simulator, `/_sim/...`: for a page, and for tests in other processes or languages.
 
-POST /_sim/<act>           what a person does, with JSON as arguments (bytes in Base64); `?wait=no`: 202 at once
+POST /_sim/<act>           what a person does, with JSON as arguments (bytes in Base64); `?wait=no`: 202 at once,
+                           unless it fails at once
 GET  /_sim/state           what the simulator shows of itself
 GET  /_sim/scene           all facts of its scene
 GET  /_sim/file/<id>       what somebody sent
@@ -18,7 +19,7 @@ from typing import Any, get_type_hints
 
 import msgspec
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from chatferry.simulator.scene import Scene
 from chatferry.simulator.weather import Changing
@@ -63,17 +64,21 @@ class Control:
         act = self._acts.get(name)
         if act is None:
             return _fault(404, f"no such act; there are {', '.join(self._acts)}")
+        if request.method != "POST":  # an image on anybody's page is fetched by GET
+            return _fault(405, "acts are by POST")
         try:
             given = _arguments(act, json.loads(body or b"{}"))
-        except (ValueError, TypeError, msgspec.ValidationError) as fault:
+        except (ValueError, TypeError, RecursionError, msgspec.ValidationError) as fault:
             return _fault(400, str(fault))
+        task = asyncio.ensure_future(act(**given))
         if request.query_params.get("wait") == "no":
-            task = asyncio.ensure_future(act(**given))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-            return JSONResponse({}, 202)
+            await asyncio.sleep(0)
+            if not task.done():
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+                return told({}, 202)
         try:
-            return told(await act(**given))
+            return told(await task)
         except (ValueError, LookupError) as fault:
             return _fault(400, str(fault))
 
@@ -105,9 +110,9 @@ def _arguments(act: Act, given: Any) -> dict[str, Any]:
     }
 
 
-def told(what: object) -> Response:
+def told(what: object, status: int = 200) -> Response:
     """Anything as JSON; bytes as text, as far as they are."""
-    return Response(json.dumps(what, default=_plain, ensure_ascii=True), media_type="application/json")
+    return Response(json.dumps(what, default=_plain, ensure_ascii=True), status, media_type="application/json")
 
 
 def _plain(what: Any) -> Any:
@@ -121,7 +126,7 @@ def _plain(what: Any) -> Any:
 
 
 def _fault(status: int, why: str) -> Response:
-    return JSONResponse({"error": why}, status)
+    return told({"error": why}, status)
 
 
 def _shown(data: bytes | None) -> Response:

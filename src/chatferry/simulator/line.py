@@ -187,7 +187,7 @@ class LineSimulator(State):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
         body = await request.body()
-        path = request.url.path
+        path = scope["path"]  # as it was judged before it came here: a parsed URL has lost its tabs
         if path.startswith(PREFIX):
             await (await self._control.answer(request, path, body))(scope, receive, send)
             return

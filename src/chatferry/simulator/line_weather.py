@@ -16,7 +16,7 @@ class LineWeather(Weather):
 
     redelivery: bool = False
     """Deliver again, with growing pauses, what got no 2xx in time."""
-    late: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    late: Annotated[float, msgspec.Meta(ge=0, le=86400)] = 0.0
     """Every webhook comes so many seconds late, as one does that was delivered before and reached nobody."""
     expired: bool = False
     """Reply tokens are dead on arrival."""

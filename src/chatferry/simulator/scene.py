@@ -118,6 +118,7 @@ class Scene:
     def __init__(self) -> None:
         self._facts: dict[str, dict[str, Fact | Bubble | Exchange]] = {}
         self._followers: set[_Follower] = set()
+        self._over = False
         self._numbers = itertools.count(1)
 
     def put(self, kind: str, id: str, **fact: Any) -> None:
@@ -149,29 +150,36 @@ class Scene:
 
     def begin(self, exchange: Exchange) -> Exchange:
         """A request goes out; `number` is given here."""
-        exchange = replace(exchange, number=next(self._numbers))
+        exchange = replace(exchange, number=next(self._numbers), request=_cut(exchange.request))
         self._put("exchange", f"{exchange.platform}/{exchange.number}", exchange)
         return exchange
 
     def end(self, exchange: Exchange, seconds: float, status: int, *, reason: str = "", answer: bytes = b"") -> None:
         """Its answer is there, or the wait for it is over."""
-        ended = replace(exchange, seconds=seconds, status=status, reason=reason, answer=answer)
+        ended = replace(exchange, seconds=seconds, status=status, reason=reason, answer=_cut(answer))
         self._put("exchange", f"{exchange.platform}/{exchange.number}", ended)
 
     async def follow(self) -> AsyncIterator[list[Fact]]:
         """All facts; then, as often as something changes, what changed: whoever reads slowly misses only states
-        between. What is dropped comes as `{kind, id, dropped: true}`."""
+        between. What is dropped comes as `{kind, id, dropped: true}`. Ends when the scene is closed."""
         follower = _Follower()
         self._followers.add(follower)
         try:
             yield self.all()
-            while True:
+            while not self._over:
                 await follower.changed.wait()
                 follower.changed.clear()
                 marks, follower.marks = follower.marks, {}
-                yield [self.get(kind, id) or {"kind": kind, "id": id, "dropped": True} for kind, id in marks]
+                if marks:
+                    yield [self.get(kind, id) or {"kind": kind, "id": id, "dropped": True} for kind, id in marks]
         finally:
             self._followers.discard(follower)
+
+    def close(self) -> None:
+        """Nobody follows any more."""
+        self._over = True
+        for follower in self._followers:
+            follower.changed.set()
 
     def _tell(self, kind: str, id: str) -> None:
         for follower in self._followers:
@@ -192,6 +200,11 @@ def _written(kind: str, id: str, fact: Fact | Bubble | Exchange) -> Fact:
     if isinstance(fact, Exchange):
         written |= {"request": readable(fact.request), "answer": readable(fact.answer)}
     return written
+
+
+def _cut(body: bytes) -> bytes:
+    """What is kept of a body: pictures in hundreds of requests would fill the memory."""
+    return body if len(body) <= 4 * READABLE else readable(body).encode()
 
 
 def readable(body: bytes) -> str:

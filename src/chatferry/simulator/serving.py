@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import socket
 from collections.abc import AsyncIterator, Iterator
 
 import uvicorn
 from starlette.types import ASGIApp, Receive, Send
 
-_PATIENCE = 1.0
+_PATIENCE = 0.5
 """Seconds that requests have to end in."""
 
 
@@ -30,12 +31,19 @@ class _Server(uvicorn.Server):
             server.close()
         for connection in list(self.server_state.connections):
             connection.shutdown()
+        await self._idle()
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()  # who reads nothing any more, or waits for what does not come
+        await self._idle()
+        for task in self.server_state.tasks:
+            task.cancel()
+
+    async def _idle(self) -> None:
+        """Return when nothing is open any more, or patience is at its end."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_PATIENCE):
                 while self.server_state.connections or self.server_state.tasks:  # noqa: ASYNC110 - no event
                     await asyncio.sleep(0.001)
-        for task in self.server_state.tasks:
-            task.cancel()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -54,20 +62,30 @@ def listening(host: str = "127.0.0.1", port: int = 0) -> socket.socket:
 
 @contextlib.asynccontextmanager
 async def serving(app: ASGIApp, *, sock: socket.socket | None = None) -> AsyncIterator[str]:
-    """Serve `app` while the context is open, on `sock` or on a free port of 127.0.0.1; yields its base URL.
+    """Serve `app` while the context is open, on `sock` or on a free port of 127.0.0.1; yields its base URL, as it is
+    reached from this machine.
 
     The socket listens before this yields, so there is no moment at which a client would be refused.
     """
     sock = sock or listening()
+    host, port = sock.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - from here it is reached so
     config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off")
+    logging.getLogger("uvicorn.error").addFilter(_is_news)
     server = _Server(config)
     with sock:
-        async with asyncio.TaskGroup() as group:
-            group.create_task(server.serve(sockets=[sock]), name="simulator")
-            try:
-                yield f"http://127.0.0.1:{sock.getsockname()[1]}"
-            finally:
-                server.stop.set()
+        # No task group: whoever is interrupted in here leaves by an exception, and the server has to end in peace.
+        task = asyncio.create_task(server.serve(sockets=[sock]), name="simulator")
+        try:
+            yield f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        finally:
+            server.stop.set()
+            await task
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Not that a request was given up when everything ended."""
+    return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
 
 
 async def hang_up(receive: Receive, send: Send) -> None:

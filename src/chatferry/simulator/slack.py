@@ -296,7 +296,7 @@ class SlackSimulator(State):
             return
         request = Request(scope, receive)
         body = await request.body()
-        path = request.url.path
+        path = scope["path"]  # as it was judged before it came here: a parsed URL has lost its tabs
         if path.startswith(PREFIX):
             await (await self.control.answer(request, path, body))(scope, receive, send)
             return

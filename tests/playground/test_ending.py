@@ -1,0 +1,41 @@
+"""How `chatferry demo` ends, as a process: with its gateway and its folder, whoever ends it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from asyncio.subprocess import PIPE
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+ARGS = {
+    "demo": ["demo", "--no-browser", "--port", "0"],
+    "simulate": ["simulate", "--no-browser", "--port", "0", "--line", "http://127.0.0.1:9/"],
+}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+@pytest.mark.parametrize(
+    ("command", "sent"),
+    [("demo", signal.SIGINT), ("demo", signal.SIGTERM), ("demo", signal.SIGHUP), ("simulate", signal.SIGTERM)],
+)
+async def test_nothing_is_left_and_nothing_is_said(tmp_path: Path, command: str, sent: signal.Signals) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "chatferry", *ARGS[command]),
+        stdout=PIPE,
+        stderr=PIPE,
+        cwd=tmp_path,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    )
+    assert process.stdout is not None
+    url = (await process.stdout.readline()).decode().split()[2]
+    async with aiohttp.ClientSession() as http, http.get(f"{url}/scene") as page:
+        assert (await page.content.readline()) == b"event: all\n"
+        process.send_signal(sent)
+        async with asyncio.timeout(10):
+            _, told = await process.communicate()
+    assert (process.returncode, told.decode(), os.listdir(tmp_path)) == (0, "", [])
