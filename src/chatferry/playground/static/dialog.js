@@ -17,7 +17,7 @@ export function dialog(phone) {
   old?.remove();
   phone.sheet = fact ? sheet(phone, fact) : null;
   if (!fact) {
-    if (old?.contains(document.activeElement) || document.activeElement === document.body)
+    if (old && (old.contains(document.activeElement) || document.activeElement === document.body))
       phone.composer.text.focus({ preventScroll: true });
     return;
   }

@@ -45,7 +45,8 @@ export const slack = {
     }
     const files = file ? { files: { [file.name]: file.data } } : {};
     const thread = phone.thread ? { thread: phone.thread } : {};
-    if (!thread.thread) phone.follow = Date.now() / 1000; // the answer will be in the thread of what is said now
+    // The answer will be in the thread of what is said now.
+    if (!thread.thread) phone.follow = { chat: phone.chatId, known: new Set(phone.bubbles.map((one) => one.id)) };
     return phone.expect(text, phone.act("say", { ...where, text, mention, typed: true, ...thread, ...files }));
   },
 
@@ -192,10 +193,11 @@ export const slack = {
 
 /** Opens the thread in which the answer to what was just said begins. */
 function follow(phone, all) {
-  if (!phone.follow || phone.thread) return;
-  const root = all.findLast((one) => phone.mine(one) && !one.thread && one.at >= phone.follow - 2);
+  if (phone.follow?.chat !== phone.chatId || phone.thread) return;
+  const { known } = phone.follow;
+  const root = all.findLast((one) => phone.mine(one) && !one.thread && !known.has(one.id));
   if (!root || !all.some((one) => one.thread === root.message && !one.who)) return;
-  phone.follow = 0;
+  phone.follow = null;
   phone.thread = root.message;
   phone.stuck = true;
   queueMicrotask(() => phone.draw());
