@@ -15,6 +15,8 @@ from tests.browser.phone import Phone, phone
 
 WIDE = {"width": 1440, "height": 900}
 LINE, WECHAT, SLACK = "line", "wechat", "slack"
+LAST_WORDS = "somebody is talking to them."
+"""How the script's long answer ends."""
 Fact = dict[str, Any]
 
 
@@ -62,10 +64,10 @@ class App:
     def row(self, text: str) -> Locator:
         return self.rows.filter(has_text=text)
 
-    async def reads(self, text: str) -> Locator:
+    async def reads(self, text: str, patience: float = 10.0) -> Locator:
         """Wait for a message with this in it."""
         row = self.row(text).first
-        await row.wait_for()
+        await row.wait_for(timeout=patience * 1000)
         return row
 
     async def act(self, row: Locator, action: str) -> None:
@@ -95,6 +97,11 @@ class Desk:
     @property
     def faults(self) -> list[str]:
         return self.held.faults
+
+    async def look(self, part: str) -> Locator:
+        """Turn to a part of the page behind the scenes."""
+        await self.page.get_by_role("tab", name=part).click()
+        return self.page.get_by_role("tabpanel", name=part)
 
     async def weather(self, platform: str, **changes: Any) -> None:
         """What goes wrong from now on."""
@@ -128,18 +135,19 @@ class Desk:
 
 
 @contextlib.asynccontextmanager
-async def sitting(browser: Browser, playing: Playing, **options: Any) -> AsyncIterator[Desk]:
+async def sitting(browser: Browser, playing: Playing, url: str = "", **options: Any) -> AsyncIterator[Desk]:
     """A desk with the page open and drawn. When whoever sits there leaves, the sky is clear again, and there must
-    have been no fault."""
+    have been no fault. `url`: another way to the playground."""
+    url = url or playing.url
     calm = [fact for fact in playing.scene.all() if fact["kind"] == "weather"]
-    async with phone(browser, playing.url, **options) as held:
+    async with phone(browser, url, **options) as held:
 
         def said(message: ConsoleMessage) -> None:
             if message.type in ("error", "warning"):
                 held.faults.append(f"console: {message.text} ({message.location.get('url', '')})")
 
         held.page.on("console", said)
-        await held.page.goto(playing.url)
+        await held.page.goto(url)
         await held.page.locator("article.phone").first.wait_for()
         desk = Desk(held, playing)
         try:

@@ -8,12 +8,11 @@ import zlib
 import pytest
 from playwright.async_api import FilePayload, expect
 
-from tests.browser.playground import LINE, SLACK, WECHAT, Desk
+from tests.browser.playground import LAST_WORDS, LINE, SLACK, Desk
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 EVIL = "<img src=x onerror=alert(1)>"
-LAST_WORDS = "somebody is talking to them."
 
 
 def picture() -> FilePayload:
@@ -27,15 +26,14 @@ def picture() -> FilePayload:
     return {"name": "dot.png", "mimeType": "image/png", "buffer": b"\x89PNG\r\n\x1a\n" + body}
 
 
-@pytest.mark.parametrize("platform", [LINE, WECHAT, SLACK])
-async def test_the_first_message_is_answered(desk: Desk, platform: str) -> None:
-    app = desk.app(platform)
-    await app.say(f"My name is Ada{platform}")
-    await app.reads(f"Nice to meet you, Ada{platform}")
-    await desk.answered(platform, f"Ada{platform}")
-    assert await app.composer.input_value() == ""
-    assert await app.row(f"My name is Ada{platform}").count() == 1
-    assert await app.row("Nice to meet you").count() == 1
+async def test_the_first_message_is_answered_on_each_phone(desk: Desk) -> None:
+    for app in (desk.line, desk.wechat, desk.slack):
+        await app.say("My name is Ada")
+        await app.reads("Nice to meet you, Ada")
+        await desk.answered(app.name, "My name is Ada")
+        assert await app.composer.input_value() == ""
+        assert await app.row("My name is Ada").count() == 1
+        assert await app.row("Nice to meet you").count() == 1
 
 
 async def test_enter_that_chooses_a_word_sends_nothing(desk: Desk) -> None:
@@ -85,6 +83,15 @@ async def test_an_answer_on_slack_grows_in_a_thread_and_is_stopped_or_deleted_th
     await app.act(other, "Delete this answer")
     await expect(other).to_have_count(0)
     assert await growing.inner_text() == said
+
+
+async def test_the_thread_of_what_was_said_last_opens(desk: Desk) -> None:
+    app = desk.slack
+    for name in ("Abe", "Bea", "Cyd"):
+        await app.say(f"My name is {name}")
+        await app.reads(f"Nice to meet you, {name}")
+        await app.frame.get_by_role("button", name="Back").click()
+        await expect(app.row(f"My name is {name}").get_by_role("button", name="1 reply")).to_be_visible()
 
 
 async def test_in_a_channel_the_bot_answers_whoever_calls_it(desk: Desk) -> None:
@@ -163,6 +170,11 @@ async def test_what_people_and_bots_write_is_never_markup(desk: Desk) -> None:
     await desk.page.get_by_role("tab", name="Wire").click()
     wire = desk.page.get_by_role("tabpanel", name="Wire")
     for platform in ("LINE", "WeChat", "Slack", "Model"):
-        await wire.get_by_role("listitem").filter(has=desk.page.get_by_role("img", name=platform)).last.get_by_role("button").click()
+        await (
+            wire.get_by_role("listitem")
+            .filter(has=desk.page.get_by_role("img", name=platform))
+            .last.get_by_role("button")
+            .click()
+        )
     assert await wire.get_by_text("onerror=alert(1)").count() >= 4
     assert await desk.page.locator("img[src=x], [onerror]").count() == 0
