@@ -146,7 +146,10 @@ class Api:
 
     async def _test_endpoint(self, request: Request, body: bytes) -> Response:
         """Really calls the webhook, with a signed body without events."""
-        tried = await self._hooks.post((_json(body) or {}).get("endpoint") or self._sim.webhook, note="test")
+        asked = (_json(body) or {}).get("endpoint") or self._sim.webhook
+        if not isinstance(asked, str):
+            return JSONResponse(rules.refused([{"message": "Invalid webhook URL", "property": "endpoint"}]), 400)
+        tried = await self._hooks.post(asked, note="test")
         said = {
             "success": not tried.reason,
             "timestamp": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._sim.clock())),
@@ -200,7 +203,7 @@ def _error(status: int, message: str) -> Response:
 def _json(body: bytes) -> Json | None:
     try:
         read = json.loads(body or b"{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return read if isinstance(read, dict) else None
 

@@ -214,7 +214,7 @@ class ModelSimulator:
         request = Request(scope, receive)
         try:
             body = json.loads(await request.body())
-        except ValueError:
+        except (ValueError, RecursionError):
             body = None
         asked = Asked(
             request.url.path, request.url.query, dict(request.headers), body if isinstance(body, dict) else {}

@@ -51,7 +51,7 @@ def said(payload: bytes) -> tuple[bytes, bool]:
         return b"", True
     try:
         told = json.loads(payload)
-    except ValueError:
+    except (ValueError, RecursionError):
         return payload, False
     if not isinstance(told, dict):
         return b"", False

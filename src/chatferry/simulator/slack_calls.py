@@ -28,18 +28,21 @@ def read(content_type: str, query: str, body: bytes) -> Json:
     if content_type.startswith("application/json"):
         try:
             read = json.loads(body or b"{}")
-        except ValueError:
+        except (ValueError, RecursionError):
             raise Refused("invalid_json") from None
         if not isinstance(read, dict):
             raise Refused("json_not_object")
         fields |= {name: value for name, value in read.items() if value is not None}
     else:
-        fields |= parse_qsl(body.decode("utf-8", "surrogatepass"), keep_blank_values=True)
+        try:
+            fields |= parse_qsl(body.decode("utf-8", "surrogatepass"), keep_blank_values=True)
+        except ValueError:
+            raise Refused("invalid_form_data") from None
     for name in _JSON_FIELDS:
         if isinstance(fields.get(name), str):
             try:
                 fields[name] = json.loads(fields[name])
-            except ValueError:
+            except (ValueError, RecursionError):
                 raise Refused("invalid_arguments", f"{name} is no JSON") from None
     return fields
 

@@ -74,7 +74,7 @@ class Sockets:
                     ack.set_exception(Unacknowledged("connection_failed"))
 
     def _acknowledged(self, link: _Link, text: str) -> None:
-        with contextlib.suppress(ValueError):  # what is no JSON acknowledges nothing
+        with contextlib.suppress(ValueError, RecursionError):  # what is no JSON acknowledges nothing
             frame = json.loads(text)
             ack = link.acks.get(frame.get("envelope_id", "")) if isinstance(frame, dict) else None
             if ack is not None and not ack.done():

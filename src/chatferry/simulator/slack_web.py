@@ -117,7 +117,7 @@ class Web:
         leave.uses += 1
         try:
             asked = json.loads(body or b"{}")
-        except ValueError:
+        except (ValueError, RecursionError):
             asked = None
         if not isinstance(asked, dict):
             raise Refused("invalid_payload", status=400)
@@ -227,5 +227,8 @@ def _basic(request: Request) -> Json:
     scheme, _, given = request.headers.get("authorization", "").partition(" ")
     if scheme != "Basic":
         return {}
-    client_id, _, secret = base64.b64decode(given).decode().partition(":")
+    try:
+        client_id, _, secret = base64.b64decode(given).decode().partition(":")
+    except ValueError:
+        return {}
     return {"client_id": client_id, "client_secret": secret}

@@ -147,7 +147,7 @@ def _called(request: Request, method: Literal["GET", "POST"]) -> Request:
 def _asked(body: bytes) -> Json:
     try:
         read = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise Refused(47001) from None
     if not isinstance(read, dict):
         raise Refused(47001)

@@ -143,13 +143,13 @@ def size(words: str) -> int:
 def check_custom(message: Json) -> Reply:
     """What a customer-service message shows, if there is nothing wrong with it."""
     kind = message.get("msgtype")
-    if kind not in CUSTOM_TYPES:
+    if not isinstance(kind, str) or kind not in CUSTOM_TYPES:
         raise Refused(40008)
-    content = message.get(str(kind))
+    content = message.get(kind)
     if not isinstance(content, dict):
         raise Refused(47001)
     if kind != "text":
-        return Reply(str(kind), about=_lines(_said(content)), file=str(content.get("media_id", "")))
+        return Reply(kind, about=_lines(_said(content)), file=str(content.get("media_id", "")))
     words = content.get("content")
     if not isinstance(words, str) or not words:
         raise Refused(44004)
