@@ -116,7 +116,8 @@ def _lines(url: str, bots: Mapping[str, Bot], given: Mapping[str, Mapping[str, A
     """What to tell each bot: where its platform is, and what was made up for it."""
     lines = []
     for platform, bot in bots.items():
-        lines.append(f"  {platform}: webhooks go to {bot.url}; the API's base URL is {url}{_API[platform]}")
+        way = f"webhooks go to {bot.url}" if bot.url else "events go to the socket that the app opens"
+        lines.append(f"  {platform}: {way}; the API's base URL is {url}{_API[platform]}")
         known = {bot.secret, bot.token, *map(str, bot.more.values())}
         lines += [
             f"  {platform}: {said} = {given[platform][name]}"

@@ -46,6 +46,12 @@ def bots(given: Given) -> dict[str, Bot]:
             raise ConfigError("--wechat-aes-key: an EncodingAESKey has 43 letters and digits")
         more["wechat"] |= {"aes_key": given.wechat_aes_key, "mode": "encrypted"}
     named = [name for name, url in given.urls.items() if url or (name == "slack" and given.slack_app_token)]
+    of_wechat = given.secrets["wechat"] or given.tokens["wechat"] or given.wechat_app_id or given.wechat_aes_key
+    for name, said in {**given.secrets, "wechat": of_wechat}.items():
+        if (said or given.tokens[name]) and name not in named:
+            raise ConfigError(
+                f"options of {name} are given, but not the bot\n  mend: --{name} URL, where its webhook is"
+            )
     if not named:
         mend = "chatferry simulate --line http://localhost:5000/callback --secret CHANNEL_SECRET"
         raise ConfigError(f"which bot? say where its webhook is\n  mend: {mend}")
