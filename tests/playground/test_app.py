@@ -14,10 +14,11 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
+from chatferry.errors import ConfigError
 from chatferry.playground.app import Playground, chosen
-from chatferry.playground.stage import simulators
+from chatferry.playground.stage import bound, simulators
 from chatferry.simulator.scene import Bubble, Exchange, Scene
-from chatferry.simulator.serving import serving
+from chatferry.simulator.serving import listening, serving
 
 
 async def platform(scope: Scope, receive: Receive, send: Send) -> None:
@@ -98,6 +99,30 @@ async def test_an_image_on_anybodys_page_does_nothing(platform: str, act: str) -
     its = simulators({platform: {}}, world.scene)
     async with serving(Playground(world.scene, its.apps)) as world.url:
         assert (await world.get(f"/{platform}/_sim/{act}"))[0] == 405
+
+
+async def test_a_model_that_needs_no_key_is_nobody_elses(world: World) -> None:
+    async with serving(Playground(world.scene, {"model": platform}, private=["model"])) as world.url:
+        assert (await world.get("/model/x", Host="evil.example"))[0] == 421
+        assert (await world.post("/model/x", Origin="https://evil.example"))[0] == 403
+        assert (await world.post("/model/x"))[:2] == (200, "/x")
+
+
+@pytest.mark.parametrize(
+    ("port", "host", "told"), [(None, "nosuch.invalid", "--host: cannot"), (0, "nosuch.invalid", "--port: cannot")]
+)
+def test_where_nobody_can_listen(port: int | None, host: str, told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        bound(port, 8765, host)
+
+
+def test_a_port_that_was_asked_for_is_that_one_or_none() -> None:
+    with listening() as sock:
+        taken = sock.getsockname()[1]
+        with pytest.raises(ConfigError, match=f"127.0.0.1:{taken}: "):
+            bound(taken, 8765)
+        with bound(None, taken) as other:
+            assert other.getsockname()[1] != taken
 
 
 _NO_SECONDS = [

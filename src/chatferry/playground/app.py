@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 import tomllib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from functools import cache
 from importlib import resources
 from urllib.parse import SplitResult, urlsplit
@@ -37,7 +37,7 @@ class Playground:
     """An ASGI app. What begins with a platform's name is that platform's, without the name.
 
     Only pages of our own may steer it: a page elsewhere that a visitor has open must neither read a scene nor kill a
-    gateway. What bots call needs their tokens, so that is open to all.
+    gateway. What bots call needs their tokens, so that is open to all, except the `private`: a model may need none.
     """
 
     def __init__(
@@ -46,11 +46,13 @@ class Playground:
         platforms: Mapping[str, ASGIApp],
         kill: Callable[[float], Awaitable[bool]] | None = None,
         host: str = "127.0.0.1",
+        private: Collection[str] = (),
     ) -> None:
         self._scene = scene
         self._platforms = platforms
         self._kill = kill
-        self._hosts = {*_NAMES, host.lower()} - {"0.0.0.0", "::"}  # noqa: S104 - which is nobody's name
+        self._private = private
+        self._hosts = {*_NAMES, host.lower()} - {"", "0.0.0.0", "::"}  # noqa: S104 - which is nobody's name
         self._pages = Starlette(
             routes=[
                 Route("/", self._page),
@@ -63,7 +65,7 @@ class Playground:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         platform, _, rest = scope["path"].removeprefix("/").partition("/")
         app = self._platforms.get(platform)
-        ours = app is None or f"/{rest}".startswith(PREFIX)
+        ours = app is None or platform in self._private or f"/{rest}".startswith(PREFIX)
         if ours and scope["type"] == "http" and (refusal := self._refusal(Request(scope))):
             await refusal(scope, receive, send)
             return

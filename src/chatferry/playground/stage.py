@@ -109,12 +109,14 @@ async def opened(
     extra: Mapping[str, ASGIApp] | None = None,
     kill: Callable[[float], Awaitable[bool]] | None = None,
 ) -> AsyncIterator[str]:
-    """Serve the playground on a socket that listens at `host`; yields its address."""
+    """Serve the playground on a socket that listens at `host`; yields its address. `extra`: what only our own gateway
+    calls."""
     async with contextlib.AsyncExitStack() as stack:
         for simulator in (its.line, its.slack, its.wechat):
             if simulator is not None:
                 await stack.enter_async_context(simulator)
-        app = Playground(its.scene, {**its.apps, **(extra or {})}, kill, host)
+        extra = extra or {}
+        app = Playground(its.scene, {**its.apps, **extra}, kill, host, private=extra.keys())
         url = await stack.enter_async_context(serving(app, sock=sock))
         stack.callback(its.scene.close)  # or pages that follow it would keep the server from ending
         yield url
@@ -127,5 +129,8 @@ def bound(port: int | None, usual: int, host: str = "127.0.0.1") -> socket.socke
     try:
         return listening(host, port or 0)
     except OSError as fault:
+        if port is None:  # no port at all, so it is not the port
+            mend = "an address of this machine, such as 127.0.0.1 or 0.0.0.0"
+            raise ConfigError(f"--host: cannot listen at {host}: {fault.strerror}\n  mend: {mend}") from None
         mend = "choose another by --port, or leave it out"
         raise ConfigError(f"--port: cannot listen at {host}:{port}: {fault.strerror}\n  mend: {mend}") from None
