@@ -39,6 +39,13 @@ def test_with_nothing_at_all_a_script_answers_on_every_platform(
     assert settings.server.file == tmp_path / "demo.db"
 
 
+def test_a_script_never_passes_for_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match="--model: there is no key for gpt-9"):
+        compose(plan(tmp_path, model="gpt-9"), {})
+    assert compose(plan(tmp_path, model="script"), {}).settings.models["default"].model == "script"
+
+
 def test_a_key_in_the_environment_is_a_real_model_by_way_of_the_playground(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,6 +12,7 @@ import msgspec
 
 from chatferry.config import ModelSettings, ServerSettings, Settings, found, load
 from chatferry.configfile import Draft, variables
+from chatferry.errors import ConfigError
 from chatferry.words import LANGUAGES, Language
 
 SCRIPT = "script"
@@ -68,7 +69,11 @@ def compose(plan: Plan, environ: Mapping[str, str] | None = None) -> Composed:
         tree.pop("api", None)
         tree.pop("server", None)
         tree["channels"] = dict(_channels(tree.get("channels"), plan))
-        if plan.model == SCRIPT or not (tree.get("models") or any(name in known for name in _KEYS)):
+        none = not (tree.get("models") or any(name in known for name in _KEYS))
+        if none and plan.model not in ("", SCRIPT):  # the script must not pass for it
+            mend = "set OPENAI_API_KEY or GEMINI_API_KEY, or leave it out: then a script answers"
+            raise ConfigError(f"--model: there is no key for {plan.model}\n  mend: {mend}")
+        if none or plan.model == SCRIPT:
             tree["models"] = {"default": _script(plan)}
             for assistant in (tree.get("assistants") or {}).values():
                 if isinstance(assistant, dict):
