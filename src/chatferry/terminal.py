@@ -177,13 +177,15 @@ async def _lines(prompt: str) -> AsyncIterator[str]:
     wanted = threading.Semaphore(0)
 
     def read() -> None:
+        # Not `sys.stdin` itself: Python aborts when it ends while a thread still reads from that.
+        piped = open(sys.stdin.fileno(), encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115
         if prompt:
             with contextlib.suppress(ImportError):
                 import readline  # noqa: F401 - gives `input` its line editing
         while True:
             wanted.acquire()
             try:
-                line: str | None = input(prompt)
+                line: str | None = input(prompt) if prompt else next(piped, None)
             except (EOFError, OSError):  # OSError: the terminal is gone
                 line = None
             loop.call_soon_threadsafe(lines.put_nowait, line)

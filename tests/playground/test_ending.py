@@ -39,3 +39,27 @@ async def test_nothing_is_left_and_nothing_is_said(tmp_path: Path, command: str,
         async with asyncio.timeout(10):
             _, told = await process.communicate()
     assert (process.returncode, told.decode(), os.listdir(tmp_path)) == (0, "", [])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+async def test_in_a_terminal_too_while_it_waits_for_what_is_piped_in(tmp_path: Path, sent: signal.Signals) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "chatferry", "demo", "--terminal", "--pace", "0"),
+        stdin=PIPE,
+        stdout=PIPE,
+        stderr=PIPE,
+        cwd=tmp_path,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(b"hello\n")
+    async with asyncio.timeout(20):
+        while "bot" not in (await process.stdout.readline()).decode():
+            pass
+        process.send_signal(sent)
+        await process.wait()
+        assert process.stderr is not None
+        told = await process.stderr.read()
+    assert (process.returncode, told.decode(), os.listdir(tmp_path)) == (0, "", [])
