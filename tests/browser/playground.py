@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,22 +11,12 @@ from playwright.async_api import Browser, ConsoleMessage, Locator, Page
 
 from chatferry.demo import Playing
 from tests.browser.phone import Phone, phone
+from tests.watching import Fact, until
 
 WIDE = {"width": 1440, "height": 900}
 LINE, WECHAT, SLACK = "line", "wechat", "slack"
 LAST_WORDS = "somebody is talking to them."
 """How the script's long answer ends."""
-Fact = dict[str, Any]
-
-
-async def until(playing: Playing, kind: str, holds: Callable[[Fact], object]) -> Fact:
-    """The first fact of this kind of which this holds, as soon as there is one."""
-    async with asyncio.timeout(20):
-        async for facts in playing.scene.follow():
-            for fact in facts:
-                if fact["kind"] == kind and not fact.get("dropped") and holds(fact):
-                    return fact
-    raise AssertionError
 
 
 @dataclass
@@ -124,13 +113,15 @@ class Desk:
 
     async def answered(self, platform: str, text: str) -> Fact:
         """Wait until the gateway is through with the message that says this; its turn."""
-        asked = await until(
-            self.playing, "bubble", lambda one: one["platform"] == platform and one["who"] and text in one["text"]
-        )
+
+        def says(one: Fact) -> bool:
+            return bool(one["platform"] == platform and one["who"] and text in one["text"])
+
+        ref = (await until(self.playing.scene, "bubble", says))["message"]
         return await until(
-            self.playing,
+            self.playing.scene,
             "turn",
-            lambda turn: (turn["channel"], turn["ref"]) == (platform, asked["message"]) and turn["finished_at"],
+            lambda turn: (turn["channel"], turn["ref"]) == (platform, ref) and turn["finished_at"],
         )
 
 

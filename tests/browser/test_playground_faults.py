@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from playwright.async_api import expect
 
-from tests.browser.playground import LAST_WORDS, LINE, SLACK, Desk, until
+from tests.browser.playground import LAST_WORDS, LINE, SLACK, Desk
+from tests.watching import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -23,11 +24,11 @@ async def test_a_late_answer_on_line_is_fetched_by_a_button_if_nothing_may_be_pu
     assert await desk.line.row(GREETED).count() == 0
     await sky.get_by_role("button", name="Clear sky").click()
     await sky.get_by_text("Make it rain").wait_for()
-    turn = await until(desk.playing, "turn", lambda fact: fact["channel"] == LINE and fact["state"] == "parked")
+    turn = await until(desk.playing.scene, "turn", lambda fact: fact["channel"] == LINE and fact["state"] == "parked")
     assert await desk.line.row(GREETED).count() == 0
     await offer.get_by_role("button").click()
     await desk.line.reads(f"{GREETED}Ann")
-    await until(desk.playing, "turn", lambda fact: fact["id"] == turn["id"] and fact["state"] == "done")
+    await until(desk.playing.scene, "turn", lambda fact: fact["id"] == turn["id"] and fact["state"] == "done")
     await desk.line.say("What is my name?")
     await desk.line.reads("Your name is Ann")
     assert await desk.line.row(GREETED).count() == 1
@@ -82,10 +83,10 @@ async def test_a_model_that_refuses_or_breaks_off_is_asked_again(desk: Desk) -> 
     faults = sky.get_by_role("group", name="The model's API")
     await faults.get_by_text("429").click()
     await desk.line.say("My name is Eli")
-    await until(desk.playing, "exchange", lambda one: one["platform"] == "model" and one["status"] == 429)
+    await until(desk.playing.scene, "exchange", lambda one: one["platform"] == "model" and one["status"] == 429)
     await faults.get_by_text("cut").click()
     await desk.slack.say("Tell me something long, Fay")
-    await until(desk.playing, "exchange", lambda one: one["platform"] == "model" and "cut" in one["reason"])
+    await until(desk.playing.scene, "exchange", lambda one: one["platform"] == "model" and "cut" in one["reason"])
     await faults.get_by_text("fine").click()
     await desk.line.reads(f"{GREETED}Eli")
     await desk.slack.reads(LAST_WORDS)
@@ -101,14 +102,14 @@ async def test_a_platform_that_fails_gets_the_answer_once(desk: Desk) -> None:
     await faults.get_by_text("500").click()
     await desk.line.say("My name is Gil")
     failed = await until(
-        desk.playing,
+        desk.playing.scene,
         "exchange",
         lambda one: one["platform"] == LINE and one["path"].endswith("/reply") and one["status"] == 500,
     )
     assert await desk.line.row(f"{GREETED}Gil").count() == 0
     await faults.get_by_text("answer lost").click()
     lost = await until(
-        desk.playing,
+        desk.playing.scene,
         "exchange",
         lambda one: (
             one["way"] == "call"

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 CONTROLS = {"button", "checkbox", "combobox", "link", "menuitem", "radio", "slider", "switch", "tab", "textbox"}
 FOCUSED = """(() => {
   const e = document.activeElement;
-  return e.ariaLabel || e.labels?.[0]?.innerText || e.innerText.split("\\n").at(-1);
+  return e.ariaLabel || e.labels?.[0]?.innerText || e.innerText;
 })()"""
 REACHED = {
     "Kill the gateway (SIGKILL)", "Language", "Ken's phone", "Lunch (3)", "general", "Nice to meet you, Kai", "Weather",
@@ -88,7 +88,7 @@ async def test_everything_can_be_reached_without_a_mouse(desk: Desk) -> None:
         if met[-1] == "Wire":
             await desk.page.keyboard.press("End")
             met.append(await desk.page.evaluate(FOCUSED))
-    assert REACHED - set(met) == set(), met
+    assert [what for what in REACHED if not any(what in one for one in met)] == [], met
 
 
 async def test_arrows_go_from_tab_to_tab(desk: Desk) -> None:
