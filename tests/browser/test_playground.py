@@ -131,6 +131,15 @@ async def test_in_a_group_on_line_too(desk: Desk) -> None:
     await expect(app.row("My name is Hal")).to_contain_text("Ken")
 
 
+async def test_what_comes_too_late_for_a_reply_on_line_is_pushed(desk: Desk) -> None:
+    await desk.weather(LINE, expired=True)
+    await desk.line.say("My name is Amy")
+    answer = await desk.line.reads("Nice to meet you, Amy")
+    await expect(answer.get_by_text("push", exact=True)).to_be_visible()
+    await expect(desk.line.row("My name is Amy").get_by_role("img", name="The free reply has expired")).to_be_visible()
+    await expect(desk.line.frame.locator(".about")).to_contain_text("1 of 200")
+
+
 async def test_each_person_has_a_talk_of_ones_own(desk: Desk) -> None:
     for app in (desk.line, desk.wechat, desk.slack):
         await app.say("My name is Ida")
