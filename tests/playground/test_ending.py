@@ -20,10 +20,18 @@ ARGS = {
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 @pytest.mark.parametrize(
-    ("command", "sent"),
-    [("demo", signal.SIGINT), ("demo", signal.SIGTERM), ("demo", signal.SIGHUP), ("simulate", signal.SIGTERM)],
+    ("command", "sent", "times"),
+    [
+        ("demo", signal.SIGINT, 1),
+        ("demo", signal.SIGINT, 2),
+        ("demo", signal.SIGTERM, 1),
+        ("demo", signal.SIGHUP, 1),
+        ("simulate", signal.SIGTERM, 1),
+    ],
 )
-async def test_nothing_is_left_and_nothing_is_said(tmp_path: Path, command: str, sent: signal.Signals) -> None:
+async def test_nothing_is_left_and_nothing_is_said(
+    tmp_path: Path, command: str, sent: signal.Signals, times: int
+) -> None:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "chatferry", *ARGS[command]),
         stdout=PIPE,
@@ -35,7 +43,8 @@ async def test_nothing_is_left_and_nothing_is_said(tmp_path: Path, command: str,
     url = (await process.stdout.readline()).decode().split()[2]
     async with aiohttp.ClientSession() as http, http.get(f"{url}/scene") as page:
         assert (await page.content.readline()) == b"event: all\n"
-        process.send_signal(sent)
+        for _ in range(times):
+            process.send_signal(sent)
         async with asyncio.timeout(10):
             _, told = await process.communicate()
     assert (process.returncode, told.decode(), os.listdir(tmp_path)) == (0, "", [])

@@ -10,12 +10,13 @@ import signal
 def heed_signals() -> None:
     """Let the running task be cancelled by what would end the process and leave a folder behind.
 
-    Not by what is ignored: whoever says `nohup` wants to stay. Python sees to SIGINT itself.
+    Not by what is ignored: whoever says `nohup` wants to stay. SIGINT is among them because Python raises a second one
+    anywhere: in the start of a thread, and the process never ends.
     """
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     assert task is not None  # noqa: S101 - called from one
-    for name in ("SIGTERM", "SIGHUP"):
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         sent = getattr(signal, name, None)
-        if sent is not None and signal.getsignal(sent) is signal.SIG_DFL:
+        if sent is not None and signal.getsignal(sent) is not signal.SIG_IGN:
             with contextlib.suppress(NotImplementedError):  # Windows
                 loop.add_signal_handler(sent, task.cancel)

@@ -87,16 +87,19 @@ class GatewayProcess:
         self._up.clear()
 
     async def _end(self) -> None:
-        """Let it drain, for a moment."""
+        """Let it drain, for a moment; or for none, if we are cancelled again."""
         process = self._process
         if process is None or process.returncode is not None:
             return
         process.terminate()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(3.0):
-                await process.wait()
-                return
-        process.kill()
+        try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(3.0):
+                    await process.wait()
+                    return
+        finally:
+            if process.returncode is None:
+                process.kill()
         await process.wait()
 
     def _last_words(self) -> str:
