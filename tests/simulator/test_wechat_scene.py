@@ -286,7 +286,7 @@ async def test_a_lost_answer_was_a_message_and_a_call_without_an_answer_was_none
         async with asyncio.timeout(0.1):  # the caller's patience; without it this would not end
             await world.send("never", token)
     waiting = asyncio.ensure_future(world.send("never", token))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while len(world.sim.calls) < 4:  # noqa: ASYNC110 - no event tells of it
             await asyncio.sleep(0)
     for _ in range(3):  # it has come; now it meets the weather
