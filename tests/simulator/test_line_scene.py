@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -36,6 +37,26 @@ async def bubble(world: World, message: dict[str, Any]) -> Any:
 
 def action(label: str, **more: str) -> dict[str, str]:
     return {"type": "postback", "label": label, "data": label.lower(), **more}
+
+
+CAFE = {
+    "type": "bubble",
+    "hero": {"type": "image", "url": "https://a.example/1.jpg"},
+    "body": {
+        "type": "box",
+        "layout": "vertical",
+        "contents": [
+            {"type": "text", "contents": [{"type": "span", "text": "A "}, {"type": "span", "text": "café"}]},
+            {"type": "separator"},
+            {
+                "type": "box",
+                "layout": "baseline",
+                "contents": [{"type": "text", "text": "Place"}, {"type": "text", "text": "Tokyo"}],
+            },
+        ],
+    },
+    "footer": {"type": "box", "layout": "vertical", "contents": [{"type": "button", "action": action("Book")}]},
+}
 
 
 async def test_what_people_write_and_what_they_are_told_are_bubbles_of_one_chat(world: World) -> None:
@@ -79,6 +100,23 @@ async def test_taps_and_comings_and_goings_are_actions(world: World) -> None:
         ("action", "unfollow"),
     ]
     assert [event.type for event in world.events()] == ["follow", "join", "postback", "postback", "unfollow"]
+
+
+@pytest.mark.parametrize(
+    ("offered", "picked"),
+    [
+        ({"mode": "time", "initial": "09:30"}, r"09:30"),
+        ({"mode": "date"}, r"\d{4}-\d\d-\d\d"),
+        ({"mode": "datetime"}, r"\d{4}-\d\d-\d\dT\d\d:\d\d"),
+    ],
+)
+async def test_who_taps_a_date_picker_takes_what_it_offers(world: World, offered: dict[str, str], picked: str) -> None:
+    picker = {"type": "datetimepicker", "label": "When", "data": "w", **offered}
+    await bubble(world, {"type": "template", "altText": "x", "template": {**_buttons("?"), "actions": [picker]}})
+    delivery = await world.sim.tap("ann", "w", label="When")
+    params = delivery.events[0]["postback"]["params"]
+    assert list(params) == [offered["mode"]]
+    assert re.fullmatch(picked, params[offered["mode"]])
 
 
 async def test_an_answer_to_a_tap_names_the_tap(world: World) -> None:
@@ -159,6 +197,12 @@ def _buttons(words: str) -> dict[str, Any]:
             "text",
             "a menu",
             ["Tea"],
+        ),
+        (
+            {"type": "flex", "altText": "cafés", "contents": {"type": "carousel", "contents": [CAFE, CAFE]}},
+            "text",
+            "A café\nPlace Tokyo\n\nA café\nPlace Tokyo",
+            ["Book", "Book"],
         ),
         ({"type": "imagemap", "altText": "a map", "actions": []}, "text", "a map", []),
         ({"type": "image", "originalContentUrl": "https://a.example/1.jpg"}, "image", "https://a.example/1.jpg", []),
@@ -327,3 +371,14 @@ async def test_buttons_of_the_official_client_are_shown(world: World) -> None:
     await world.call("reply_message", reply(await world.token(), buttons("which?", "this")))
     shown = world.facts("bubble")[-1]
     assert (shown["text"], [one["label"] for one in shown["buttons"]]) == ("which?", ["this"])
+
+
+async def test_the_wire_says_why_a_call_was_refused(world: World) -> None:
+    headers = {"Authorization": f"Bearer {world.sim.token}"}
+    sent = {"replyToken": "none", "messages": [{"type": "text", "text": "x" * 5001}]}
+    async with aiohttp.ClientSession(headers=headers) as http, http.post(world.url + REPLY, json=sent) as answer:
+        assert answer.status == 400
+        told = await answer.json()
+    [call] = world.facts("exchange")
+    assert call["reason"].startswith(told["message"])
+    assert told["details"][0]["message"] in call["reason"]

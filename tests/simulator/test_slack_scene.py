@@ -287,6 +287,26 @@ def test_an_input_begins_with_what_the_view_says() -> None:
     assert chosen["c"]["c-it"]["selected_option"]["value"] == "far"
 
 
+def test_people_are_chosen_by_name_or_by_id() -> None:
+    blocks = [ask("one", {"type": "users_select"}), ask("many", {"type": "multi_users_select"})]
+    view = filled({"blocks": blocks}, {"one": "ann", "many": ["ann", "U2"]}, {"ann": "U1"})
+    values = view["state"]["values"]
+    assert values["one"]["one-it"]["selected_user"] == "U1"
+    assert values["many"]["many-it"]["selected_users"] == ["U1", "U2"]
+
+
+async def test_buttons_without_a_value_are_told_apart_by_their_labels(world: World) -> None:
+    buttons = [
+        {"type": "button", "text": {"type": "plain_text", "text": label}, "action_id": label} for label in ("Yes", "No")
+    ]
+    blocks = [{"type": "actions", "elements": buttons}]
+    ts = (await world.call("chat.postMessage", channel=world.general, text="?", blocks=blocks))["ts"]
+    await world.sim.click("ann", "general", ts, "", label="No")
+    [clicked] = world.bot.got[-1]["actions"]
+    assert clicked["action_id"] == "No"
+    assert "value" not in clicked
+
+
 # Clocks, budgets, the wire.
 
 

@@ -26,7 +26,7 @@ from starlette.types import Receive, Scope, Send
 from chatferry.simulator import line_people as people
 from chatferry.simulator import line_rules as rules
 from chatferry.simulator.control import PREFIX, Control
-from chatferry.simulator.line_calls import Api, begun, ended
+from chatferry.simulator.line_calls import Api, begun, ended, refusal
 from chatferry.simulator.line_hooks import BOT, Webhooks
 from chatferry.simulator.line_records import Call, Delivery, Fault
 from chatferry.simulator.line_rules import Json
@@ -110,7 +110,8 @@ class LineSimulator(State):
         if action.get("type") == "message":
             return await self.say(user, data, group=group)
         words = str(action.get("displayText") or label)
-        return await self._happens("postback", user, group, words=words, postback={"data": data})
+        postback = {"data": data} | ({"params": self._picked(action)} if action.get("type") == "datetimepicker" else {})
+        return await self._happens("postback", user, group, words=words, postback=postback)
 
     async def follow(self, user: str, *, unblocked: bool = False) -> Delivery:
         self.blocked.discard(people.address("U", user))
@@ -178,6 +179,13 @@ class LineSimulator(State):
                     return action
         return {}
 
+    def _picked(self, action: Json) -> Json:
+        """What somebody picks who takes the date or time that is offered: the action's own, else now."""
+        mode = str(action.get("mode", "datetime"))
+        forms = {"date": "%Y-%m-%d", "time": "%H:%M"}
+        now = time.strftime(forms.get(mode, "%Y-%m-%dT%H:%M"), time.localtime(self.clock()))
+        return {mode: action.get("initial") or now}
+
     # The API.
 
     def fail(self, path: str, *faults: Fault) -> None:
@@ -208,7 +216,8 @@ class LineSimulator(State):
             response = JSONResponse({"message": fault.message}, fault.status)
         response.headers.setdefault("X-Line-Request-Id", str(uuid4()))
         call.status, call.answer = response.status_code, bytes(response.body)
-        self.scene.end(ended(exchange, response), time.monotonic() - start, call.status, answer=call.answer)
+        took, why = time.monotonic() - start, refusal(response)
+        self.scene.end(ended(exchange, response), took, call.status, reason=why, answer=call.answer)
         await response(scope, receive, send)
 
     async def _answer(self, request: Request, body: bytes) -> Response:

@@ -182,6 +182,15 @@ def ended(exchange: Exchange, response: Response) -> Exchange:
     return replace(exchange, headers={**exchange.headers, **told}) if told else exchange
 
 
+def refusal(response: Response) -> str:
+    """In LINE's words, why a call came to nothing; empty: it did not."""
+    if response.status_code < 400:
+        return ""
+    said = _json(bytes(response.body)) or {}
+    details = [str(one.get("message", "")) for one in said.get("details", ())]
+    return ": ".join(filter(None, (str(said.get("message", "")), *details)))
+
+
 def _subject(sim: State, call: Call) -> tuple[str, str]:
     """The chat and the message that a call is about, as far as it says."""
     if call.path in (REPLY, PUSH, LOADING):

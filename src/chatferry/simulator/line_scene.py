@@ -109,7 +109,7 @@ class Screens:
         return self._said[message].chat if message in self._said else ""
 
     def _told(self, message: Json) -> str:
-        """What a message of the bot says; its `altText`, where more is drawn than words."""
+        """What a message of the bot says; its `altText`, where nothing but pictures is drawn."""
         match message:
             case {"type": "text", "text": str(text)}:
                 return text
@@ -118,6 +118,8 @@ class Screens:
             case {"type": "template", "template": dict(template)}:
                 rows = template["columns"] if "carousel" in template["type"] else [template]
                 return "\n\n".join(filter(None, map(_row, rows))) or str(message.get("altText", ""))
+            case {"type": "flex", "contents": dict(contents)}:
+                return "\n".join(_flex(contents)) or str(message.get("altText", ""))
             case {"type": "location"}:
                 return _place(message)
             case {"type": "sticker"}:
@@ -168,6 +170,25 @@ def _button(action: Json) -> Button:
 
 def _row(row: Json) -> str:
     return "\n".join(str(row[key]) for key in ("title", "text") if row.get(key))
+
+
+def _flex(part: Any) -> list[str]:
+    """The lines that a container or component of a flex message says. What stands side by side is one line."""
+    match part:
+        case {"type": "text", "contents": [*spans]} if spans:
+            return ["".join(str(span.get("text", "")) for span in spans)]
+        case {"type": "text", "text": str(text)}:
+            return [text]
+        case {"type": "bubble"}:
+            return [line for name in ("header", "hero", "body", "footer") for line in _flex(part.get(name))]
+        case {"type": "carousel", "contents": [*bubbles]}:
+            return [line for one in bubbles for line in ("", *_flex(one))][1:]
+        case {"type": "box", "contents": [*parts]}:
+            lines = [_flex(one) for one in parts]
+            if part.get("layout") == "vertical":
+                return [line for some in lines for line in some]
+            return list(filter(None, [" ".join(line for some in lines for line in some)]))
+    return []
 
 
 def _place(message: Json) -> str:

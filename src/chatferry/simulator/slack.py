@@ -142,11 +142,16 @@ class SlackSimulator(State):
         await self._interact("message_action", who, room, team, **more, trigger_id=trigger, response_url=url)
         return trigger
 
-    async def click(self, who: str, channel: str, ts: str, value: str, *, team: str = TEAM) -> Delivery:
-        """A person clicks the button with this value. Raises LookupError if the message shows none."""
+    async def click(
+        self, who: str, channel: str, ts: str, value: str, *, label: str = "", team: str = TEAM
+    ) -> Delivery:
+        """A person clicks the button with this value. Raises LookupError if the message shows none.
+
+        value: empty for a button without. label: which of several with the same value.
+        """
         room, user = self._place(who, channel, team), self.user(who, team=team)
         post = next((post for post in self.ephemeral(who, team=team) if post.ts == ts), None) or room.find(ts)
-        found = [] if post.deleted else [pair for pair in post.clickable() if pair[1].get("value") == value]
+        found = [] if post.deleted else [pair for pair in post.clickable() if _is(pair[1], value, label)]
         if not found:
             raise LookupError(f"no button {value!r} on {post.markdown!r}")
         block, button = found[0]
@@ -174,7 +179,8 @@ class SlackSimulator(State):
         values: what was entered or chosen, by the `block_id` or `action_id` of the input.
         """
         user = self.user(who, team=team)
-        view = filled(view or self._view(who, user), values or {})
+        ids = {name: people.address("U", name, team) for name in self.names.values()}
+        view = filled(view or self._view(who, user), values or {}, ids)
         trigger = self.new_trigger(user, team)
         delivery = await self._interact("view_submission", who, None, team, trigger_id=trigger, view=view)
         answer = delivery.answer if isinstance(delivery.answer, dict) else {}
@@ -310,3 +316,7 @@ class SlackSimulator(State):
     async def answer(self, request: Request, body: bytes) -> Response | None:
         """Answer what the app asks; None: with silence."""
         return await self._web.answer(request, body)
+
+
+def _is(button: Json, value: str, label: str) -> bool:
+    return button.get("value", "") == value and (not label or button["text"]["text"] == label)

@@ -22,8 +22,12 @@ _ONE = ("static_select", "external_select", "radio_buttons")
 _SEVERAL = ("checkboxes", "multi_static_select", "multi_external_select")
 
 
-def filled(view: Json, values: Mapping[str, Any]) -> Json:
-    """The view with what was entered, by block or action. Raises LookupError for an input that it does not have."""
+def filled(view: Json, values: Mapping[str, Any], people: Mapping[str, str] | None = None) -> Json:
+    """The view with what was entered, by block or action. Raises LookupError for an input that it does not have.
+
+    people: their ids, by the names by which they can be chosen.
+    """
+    ids = people or {}
     state: dict[str, Json] = {}
     used: set[str] = set()
     for at, block in enumerate(view.get("blocks", ())):
@@ -34,6 +38,10 @@ def filled(view: Json, values: Mapping[str, Any]) -> Json:
         given = [name for name in names if name in values]
         used.update(given)
         entered = values[given[0]] if given else _initial(element)
+        if element["type"] == "users_select":
+            entered = ids.get(entered, entered)
+        elif element["type"] == "multi_users_select":
+            entered = [ids.get(one, one) for one in entered or ()]
         state.setdefault(names[0], {})[names[1]] = {"type": element["type"], **_entry(element, entered)}
     if unknown := set(values) - used:
         raise LookupError(f"the dialog has no input {', '.join(sorted(unknown))}")

@@ -140,8 +140,12 @@ export class Composer {
       phone.kit.edit(phone, editing, text);
       return;
     }
-    const mention = this.mention && phone.chat?.shape !== "dm";
-    const taken = await phone.kit.send(phone, { text, file, mention });
+    // Who types the name calls it, too, and not twice.
+    const name = `@${botName()} `;
+    const named = text.startsWith(name);
+    const mention = (this.mention || named) && phone.chat?.shape !== "dm";
+    const words = mention && named ? text.slice(name.length).trim() : text;
+    const taken = await phone.kit.send(phone, { text: words, file, mention });
     if (taken === false && !this.text.value) this.fill(text); // nobody has to write it again
   }
 

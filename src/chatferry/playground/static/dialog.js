@@ -3,6 +3,16 @@ import { fill, h, icon } from "./dom.js";
 import { store } from "./store.js";
 import { t } from "./words.js";
 
+const SEVERAL = ["checkboxes", "multi_static_select", "multi_users_select"];
+const PEOPLE = ["users_select", "multi_users_select"];
+const TYPES = {
+  datepicker: "date",
+  timepicker: "time",
+  email_text_input: "email",
+  url_text_input: "url",
+  number_input: "number",
+};
+
 /** Shows the dialog that is open for the person of this phone, or none. */
 export function dialog(phone) {
   const fact = store.get("dialog", `slack/${phone.who}`) ?? null;
@@ -34,7 +44,7 @@ function sheet(phone, { view, errors }) {
   const submit = (event) => {
     event.preventDefault();
     const values = Object.fromEntries(
-      [...form.querySelectorAll("[data-block]")].map((one) => [one.dataset.block, one.value || null]),
+      [...form.querySelectorAll("[data-block]")].map((one) => [one.dataset.block, entered(one)]),
     );
     phone.act("submit", { who: phone.who, values });
   };
@@ -89,26 +99,65 @@ function block(one, at) {
 function input(one, at) {
   const { element } = one;
   const name = one.block_id ?? element.action_id ?? `block-${at}`;
-  const options = element.options ?? (element.option_groups ?? []).flatMap((group) => group.options ?? []);
-  const props = { dataset: { block: name }, placeholder: text(element.placeholder) || null, required: !one.optional };
-  const field = options.length
-    ? h(
-        "select",
-        props,
-        options.map((option) => h("option", { value: option.value }, text(option.text))),
-      )
-    : element.multiline
-      ? h("textarea", { ...props, rows: "4" })
-      : h("input", { ...props, type: "text" });
-  field.value = element.initial_value ?? element.initial_option?.value ?? (options[0]?.value || "");
+  const several = SEVERAL.includes(element.type);
+  const field = several ? boxes(element, name) : single(element, name, !one.optional);
   return h(
-    "label",
+    several ? "fieldset" : "label",
     {},
-    h("span", {}, text(one.label)),
+    h(several ? "legend" : "span", {}, text(one.label)),
     field,
     one.hint ? h("small", {}, text(one.hint)) : null,
     h("small", { class: "error", role: "alert" }),
   );
+}
+
+function choices(element) {
+  if (PEOPLE.includes(element.type)) {
+    return store.get("setup", "setup").people.map((name) => ({ value: name, text: { text: name } }));
+  }
+  return element.options ?? (element.option_groups ?? []).flatMap((group) => group.options ?? []);
+}
+
+function single(element, name, required) {
+  const options = choices(element);
+  const hint = text(element.placeholder);
+  const props = { dataset: { block: name }, placeholder: hint || null, required };
+  const type = TYPES[element.type] ?? "text";
+  const field = options.length
+    ? h(
+        "select",
+        props,
+        h("option", { value: "" }, hint),
+        options.map((option) => h("option", { value: option.value }, text(option.text))),
+      )
+    : element.multiline
+      ? h("textarea", { ...props, rows: "4" })
+      : h("input", { ...props, type, step: type === "number" && element.is_decimal_allowed ? "any" : null });
+  field.value =
+    element.initial_value ?? element.initial_option?.value ?? element.initial_date ?? element.initial_time ?? "";
+  return field;
+}
+
+/** Of which any number can be chosen. */
+function boxes(element, name) {
+  const chosen = (element.initial_options ?? []).map((option) => option.value);
+  return h(
+    "div",
+    { class: "boxes", dataset: { block: name, several: "" } },
+    choices(element).map((option) =>
+      h(
+        "label",
+        {},
+        h("input", { type: "checkbox", value: option.value, checked: chosen.includes(option.value) }),
+        text(option.text),
+      ),
+    ),
+  );
+}
+
+function entered(field) {
+  if (field.dataset.several === undefined) return field.value || null;
+  return [...field.querySelectorAll(":checked")].map((box) => box.value);
 }
 
 function text(object) {
@@ -121,6 +170,9 @@ function complain(made, errors) {
     fill(field.parentElement.querySelector(".error"), wrong);
     field.setAttribute("aria-invalid", String(Boolean(wrong)));
   }
+  const first = made.querySelector("[aria-invalid=true]");
+  first?.parentElement.scrollIntoView({ block: "nearest" });
+  (first?.matches("div") ? first.querySelector("input") : first)?.focus({ preventScroll: true });
 }
 
 function keepInside(made, event) {

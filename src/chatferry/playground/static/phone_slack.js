@@ -285,5 +285,6 @@ function attached(bubble) {
 }
 
 function click(phone, bubble, button) {
-  return phone.act("click", { who: phone.who, channel: phone.chat.chat, ts: bubble.message, value: button.value });
+  const { value, label } = button;
+  return phone.act("click", { who: phone.who, channel: phone.chat.chat, ts: bubble.message, value, label });
 }

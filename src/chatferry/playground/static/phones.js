@@ -39,7 +39,7 @@ export function mountPhones(root) {
           "button",
           { type: "button", class: name, dataset: { app: name }, onclick: () => look(name) },
           h("i", { "aria-hidden": "true" }),
-          KITS[name].name,
+          t(`platform_${name}`),
         ),
       ),
     );
