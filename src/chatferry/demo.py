@@ -113,7 +113,7 @@ async def playing(wish: Wish, sock: socket.socket) -> AsyncIterator[Playing]:
         script = ModelSimulator(converse=stage.script, rate=rate)
         proxy = await stack.enter_async_context(ModelProxy(scene, composed.upstreams))
         extra: dict[str, ASGIApp] = {"model": proxy, "script": script.app}
-        url = await stack.enter_async_context(stage.opened(its, sock, extra=extra, kill=gateway.kill))
+        url = await stack.enter_async_context(stage.opened(its, sock, extra=extra, gateway=gateway))
         label = _settled(its, base, plan, composed)
         stack.push_async_callback(_ended, keeper)  # while there is still whom its last words are for
         watching = asyncio.create_task(_watch(gateway, plan, scene, composed), name="ways")

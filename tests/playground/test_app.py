@@ -30,11 +30,15 @@ class World:
     def __init__(self) -> None:
         self.scene = Scene()
         self.kills: list[float] = []
+        self.starts = 0
         self.url = ""
 
-    async def kill(self, down: float) -> bool:
+    async def kill(self, down: float = 0.0) -> bool:
         self.kills.append(down)
         return True
+
+    def start(self) -> None:
+        self.starts += 1
 
     async def get(self, path: str, **headers: str) -> tuple[int, str, Any]:
         url = yarl.URL(f"{self.url}{path}", encoded=True)
@@ -51,7 +55,7 @@ class World:
 @pytest_asyncio.fixture
 async def world() -> AsyncIterator[World]:
     made = World()
-    async with serving(Playground(made.scene, {"line": platform}, made.kill)) as made.url:
+    async with serving(Playground(made.scene, {"line": platform}, made)) as made.url:
         yield made
 
 
@@ -143,10 +147,40 @@ async def test_a_gateway_stays_away_for_a_minute_at_most(world: World, asked: by
     assert world.kills == [down]
 
 
+async def test_a_gateway_that_ended_by_itself_is_started_again(world: World) -> None:
+    assert (await world.post("/gateway/start"))[0] == 200
+    assert world.starts == 1
+
+
 async def test_without_a_gateway_there_is_none_to_kill() -> None:
     world = World()
     async with serving(Playground(world.scene, {})) as world.url:
         assert (await world.post("/gateway/kill"))[0] == 404
+        assert (await world.post("/gateway/start"))[0] == 404
+
+
+async def test_more_than_a_picture_is_too_much(world: World) -> None:
+    """Also where its size is not said before."""
+    its = simulators({"line": {}}, world.scene)
+    assert its.line is not None
+
+    async def much() -> AsyncIterator[bytes]:
+        for _ in range(25):
+            yield b"x" * 1024 * 1024
+
+    async with its.line, serving(Playground(world.scene, its.apps, world)) as url, aiohttp.ClientSession() as http:
+        for path in ("/line/v2/bot/message/push", "/line/_sim/say", "/gateway/kill"):
+            headers = {"Content-Type": "application/json"}
+            async with http.post(f"{url}{path}", data=much(), headers=headers) as answer:
+                assert answer.status == 413
+                assert "the body is larger than 25165824 bytes" in await answer.text()
+
+
+async def test_sockets_lead_to_slack_only(world: World) -> None:
+    async with aiohttp.ClientSession() as http:
+        for path in ("/scene", "/line/link", "/"):
+            with pytest.raises(aiohttp.WSServerHandshakeError):
+                await http.ws_connect(f"{world.url}{path}")
 
 
 async def test_the_page_is_in_the_language_of_the_browser_and_loads_nothing_from_elsewhere(world: World) -> None:

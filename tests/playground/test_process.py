@@ -89,21 +89,22 @@ async def test_a_gateway_that_cannot_be_started_is_told(tmp_path: Path) -> None:
     async with LineSimulator() as line, serving(line) as url:
         scene = Scene()
         gateway = GatewayProcess(plan_for(tmp_path / "tidied-away", line, url), scene)
-        await gateway.keep()
-        failed = scene.get("gateway", "gateway")
-        assert failed is not None
-        assert (failed["state"], "No such file" in failed["log"]) == ("failed", True)
+        async with kept(gateway):
+            failed = await until(scene, "gateway", lambda fact: fact["state"] == "failed")
+        assert "No such file" in failed["log"]
 
 
-async def test_a_gateway_that_ends_by_itself_is_told_with_its_last_words(tmp_path: Path) -> None:
-    async with LineSimulator() as line, serving(line) as url:
+async def test_a_gateway_that_ends_by_itself_is_told_with_its_last_words_and_can_be_started_again(
+    tmp_path: Path,
+) -> None:
+    async with contextlib.AsyncExitStack() as stack, LineSimulator() as line, serving(line) as url:
         scene = Scene()
         plan = plan_for(tmp_path, line, url)
+        gateway = GatewayProcess(plan, scene)
         with listening(port=plan.port):
-            gateway = GatewayProcess(plan, scene)
-            async with kept(gateway) as keeper:
-                await keeper
-        failed = scene.get("gateway", "gateway")
-        assert failed is not None
-        assert failed["state"] == "failed"
-        assert f"cannot listen at 127.0.0.1:{plan.port}" in failed["log"]
+            keeping = await stack.enter_async_context(kept(gateway))
+            failed = await until(scene, "gateway", lambda fact: fact["state"] == "failed")
+            assert f"cannot listen at 127.0.0.1:{plan.port}" in failed["log"]
+        assert not keeping.done()
+        gateway.start()
+        assert (await until(scene, "gateway", lambda fact: fact["state"] == "up"))["starts"] == 2

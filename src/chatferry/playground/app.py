@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import re
 import tomllib
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from functools import cache
 from importlib import resources
+from typing import Protocol
 from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from chatferry.simulator.control import PREFIX
 from chatferry.simulator.scene import Scene
@@ -31,6 +32,20 @@ _POLICY = (
     "frame-ancestors 'none'"
 )
 _NAMES = ("localhost", "127.0.0.1", "::1")
+_SOCKETS = ("slack",)
+_LARGEST = 24 * 1024 * 1024
+"""Bytes of a body: a file in Base64."""
+_NO_GATEWAY = JSONResponse({"error": "there is no gateway of ours here"}, 404)
+
+
+class Gateway(Protocol):
+    """A gateway of ours that can be steered."""
+
+    async def kill(self, down: float = 0.0) -> bool:
+        """End it at once, for so many seconds. False: there was nothing to end."""
+        ...
+
+    def start(self) -> None: ...
 
 
 class Playground:
@@ -44,13 +59,13 @@ class Playground:
         self,
         scene: Scene,
         platforms: Mapping[str, ASGIApp],
-        kill: Callable[[float], Awaitable[bool]] | None = None,
+        gateway: Gateway | None = None,
         host: str = "127.0.0.1",
         private: Collection[str] = (),
     ) -> None:
         self._scene = scene
         self._platforms = platforms
-        self._kill = kill
+        self._gateway = gateway
         self._private = private
         self._hosts = {*_NAMES, host.lower()} - {"", "0.0.0.0", "::"}  # noqa: S104 - which is nobody's name
         self._pages = Starlette(
@@ -59,6 +74,7 @@ class Playground:
                 Route("/play/{name}", self._file),
                 Route("/scene", self._follow),
                 Route("/gateway/kill", self._killed, methods=["POST"]),
+                Route("/gateway/start", self._started, methods=["POST"]),
             ]
         )
 
@@ -69,12 +85,17 @@ class Playground:
         if ours and scope["type"] == "http" and (refusal := self._refusal(Request(scope))):
             await refusal(scope, receive, send)
             return
-        if app is None:
-            await self._pages(scope, receive, send)
+        if scope["type"] == "websocket" and (app is None or platform not in _SOCKETS):
+            await send({"type": "websocket.close", "code": 1008})
             return
         path = f"/{rest}"
-        with contextlib.suppress(ClientDisconnect):  # nobody is there to be told
-            await app({**scope, "path": path, "raw_path": path.encode(), "root_path": ""}, receive, send)
+        named = {**scope, "path": path, "raw_path": path.encode(), "root_path": ""}
+        try:
+            await (self._pages(scope, _capped(receive), send) if app is None else app(named, _capped(receive), send))
+        except ClientDisconnect:
+            pass  # nobody is there to be told
+        except _TooLarge as refusal:
+            await JSONResponse({"error": refusal.detail}, refusal.status_code)(scope, receive, send)
 
     def _refusal(self, request: Request) -> Response | None:
         """Whoever is not a page of ours, as a browser tells."""
@@ -117,13 +138,19 @@ class Playground:
         )
 
     async def _killed(self, request: Request) -> Response:
-        if self._kill is None:
-            return JSONResponse({"error": "there is no gateway of ours here"}, 404)
+        if self._gateway is None:
+            return _NO_GATEWAY
         try:
             asked = msgspec.json.decode(await request.body() or b"{}", type=_Kill)
         except (msgspec.DecodeError, RecursionError):
             return JSONResponse({"error": 'the body must be {"down": seconds}'}, 400)
-        return JSONResponse({"killed": await self._kill(min(max(asked.down, 0.0), 60.0))})
+        return JSONResponse({"killed": await self._gateway.kill(min(max(asked.down, 0.0), 60.0))})
+
+    async def _started(self, request: Request) -> Response:
+        if self._gateway is None:
+            return _NO_GATEWAY
+        self._gateway.start()
+        return JSONResponse({})
 
 
 class _Kill(msgspec.Struct):
@@ -136,6 +163,28 @@ def _netloc(url: str) -> SplitResult:
         return urlsplit(url)
     except ValueError:
         return urlsplit("")
+
+
+class _TooLarge(HTTPException):
+    """Starlette knows what to answer; whoever is not built on it leaves it to us."""
+
+    def __init__(self) -> None:
+        super().__init__(413, f"the body is larger than {_LARGEST} bytes")
+
+
+def _capped(receive: Receive) -> Receive:
+    """Raises where an app is about to read more than is good for it. All of them read the body first."""
+    room = _LARGEST
+
+    async def capped() -> Message:
+        nonlocal room
+        message = await receive()
+        room -= len(message.get("body", b""))
+        if room < 0:
+            raise _TooLarge
+        return message
+
+    return capped
 
 
 async def _events(scene: Scene) -> AsyncIterator[bytes]:

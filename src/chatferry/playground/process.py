@@ -21,7 +21,8 @@ _LINES = 12
 
 
 class GatewayProcess:
-    """One gateway at a time. `keep` starts it, and starts it again after each end that was wanted here."""
+    """One gateway at a time. `keep` starts it, and starts it again after each end that was wanted here, and after any
+    other when somebody wants it to."""
 
     def __init__(self, plan: Plan, scene: Scene) -> None:
         self._plan = plan
@@ -30,7 +31,7 @@ class GatewayProcess:
         self._starts = 0
         self._down: float | None = None
         """Seconds to stay away: somebody has killed it."""
-        self._up = asyncio.Event()
+        self._up, self._wanted = asyncio.Event(), asyncio.Event()
         self.log = Path(plan.folder) / "gateway.log"
 
     async def up(self) -> None:
@@ -46,19 +47,27 @@ class GatewayProcess:
         await self._process.wait()
         return True
 
+    def start(self) -> None:
+        """Start it again, if it has ended by itself."""
+        self._wanted.set()
+
     async def keep(self) -> None:
-        """Run it until we are cancelled, or until it ends by itself: that is put as `failed`, with its last words."""
+        """Run it until we are cancelled. An end that nobody wanted is put as `failed`, with its last words."""
         try:
             while True:
-                await self._run()
+                self._wanted.clear()
+                try:
+                    await self._run()
+                    last = self._last_words() if self._down is None else ""
+                except OSError as fault:  # no files or no memory left, or somebody has tidied the folder away
+                    last = str(fault)
                 if self._down is None:
-                    self._put("failed", log=self._last_words())
-                    return
-                self._put("killed")
-                await asyncio.sleep(self._down)
-                self._down = None
-        except OSError as fault:  # no files or no memory left, or somebody has tidied the folder away
-            self._put("failed", log=str(fault))
+                    self._put("failed", log=last)
+                    await self._wanted.wait()
+                else:
+                    self._put("killed")
+                    await asyncio.sleep(self._down)
+                    self._down = None
         finally:
             await self._end()
 

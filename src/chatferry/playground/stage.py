@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from starlette.types import ASGIApp
 
 from chatferry.errors import ConfigError
-from chatferry.playground.app import Playground
+from chatferry.playground.app import Gateway, Playground
 from chatferry.simulator.scene import Scene
 from chatferry.simulator.serving import listening, serving
 
@@ -107,7 +107,7 @@ async def opened(
     sock: socket.socket,
     host: str = "127.0.0.1",
     extra: Mapping[str, ASGIApp] | None = None,
-    kill: Callable[[float], Awaitable[bool]] | None = None,
+    gateway: Gateway | None = None,
 ) -> AsyncIterator[str]:
     """Serve the playground on a socket that listens at `host`; yields its address. `extra`: what only our own gateway
     calls."""
@@ -116,7 +116,7 @@ async def opened(
             if simulator is not None:
                 await stack.enter_async_context(simulator)
         extra = extra or {}
-        app = Playground(its.scene, {**its.apps, **extra}, kill, host, private=extra.keys())
+        app = Playground(its.scene, {**its.apps, **extra}, gateway, host, private=extra.keys())
         url = await stack.enter_async_context(serving(app, sock=sock))
         stack.callback(its.scene.close)  # or pages that follow it would keep the server from ending
         yield url

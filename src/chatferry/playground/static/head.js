@@ -129,11 +129,12 @@ function mountGateway(place) {
     h("span", { class: "brief", "aria-hidden": "true" }, t("kill_short")),
   );
   kill.setAttribute("aria-label", t("kill"));
+  const start = h("button", { type: "button", class: "kill start", onclick: () => post("/gateway/start", {}) }, icon("refresh", 18), t("start_again"));
   const log = h("pre", { id: "log", tabindex: "0", hidden: true });
   document.getElementById("lost").after(log);
   return (fact) => {
     if (fact.dropped) return place.replaceChildren();
-    if (!pill.isConnected) place.replaceChildren(pill, kill);
+    place.replaceChildren(pill, fact.state === "failed" ? start : kill);
     const state = fact.state === "starting" && fact.starts > 1 ? "restarting" : fact.state;
     pill.dataset.state = state;
     word.textContent = STATES[state] ?? state;
