@@ -74,7 +74,7 @@ async def test_a_killed_gateway_says_everything_to_the_end_and_nothing_twice(des
     await expect(desk.slack.row(LAST_WORDS)).not_to_have_attribute("aria-busy", "true")
     for app in (desk.line, desk.slack):
         for words in ("At dusk the ferryman", LAST_WORDS):
-            assert await app.row(words).count() == 1
+            await expect(app.row(words)).to_have_count(1)
     assert await desk.line.row(f"{GREETED}Dov").count() == 1
 
 
