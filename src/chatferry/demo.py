@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chatferry import __version__
-from chatferry.playground.ending import heed_signals
+from chatferry.playground.ending import ended, heed_signals
 from chatferry.playground.plan import SCRIPT, Composed, Plan, compose, spoken
 from chatferry.playground.process import GatewayProcess
 from chatferry.serve import loop_factory
@@ -102,7 +102,7 @@ async def playing(wish: Wish, sock: socket.socket) -> AsyncIterator[Playing]:
         composed = compose(plan)
         gateway = GatewayProcess(plan, scene)
         keeper = asyncio.create_task(gateway.keep(), name="gateway")
-        stack.push_async_callback(_ended, keeper)
+        stack.push_async_callback(ended, keeper)
         await asyncio.sleep(0)  # it starts while we import what we need ourselves
         from chatferry.playground import stage
         from chatferry.simulator.model import ModelSimulator
@@ -113,11 +113,13 @@ async def playing(wish: Wish, sock: socket.socket) -> AsyncIterator[Playing]:
         script = ModelSimulator(converse=stage.script, rate=rate)
         proxy = await stack.enter_async_context(ModelProxy(scene, composed.upstreams))
         extra: dict[str, ASGIApp] = {"model": proxy, "script": script.app}
-        url = await stack.enter_async_context(stage.opened(its, sock, extra=extra, gateway=gateway))
+        url = await stack.enter_async_context(
+            stage.opened(its, sock, extra=extra, gateway=gateway, records=[script.requests])
+        )
         label = _settled(its, base, plan, composed)
-        stack.push_async_callback(_ended, keeper)  # while there is still whom its last words are for
+        stack.push_async_callback(ended, keeper)  # while there is still whom its last words are for
         watching = asyncio.create_task(_watch(gateway, plan, scene, composed), name="ways")
-        stack.push_async_callback(_ended, watching)
+        stack.push_async_callback(ended, watching)
         yield Playing(url, scene, gateway, label, lacking)
 
 
@@ -126,12 +128,6 @@ async def _watch(gateway: GatewayProcess, plan: Plan, scene: Scene, composed: Co
 
     await gateway.up()
     await ways.follow(plan.database, scene, composed.platforms)
-
-
-async def _ended(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
 
 
 def _settled(its: Any, base: str, plan: Plan, composed: Composed) -> str:

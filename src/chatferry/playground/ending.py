@@ -20,3 +20,10 @@ def heed_signals() -> None:
         if sent is not None and signal.getsignal(sent) is not signal.SIG_IGN:
             with contextlib.suppress(NotImplementedError):  # Windows
                 loop.add_signal_handler(sent, task.cancel)
+
+
+async def ended(task: asyncio.Task[None]) -> None:
+    """Cancel it, and return when it is over."""
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task

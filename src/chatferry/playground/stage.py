@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -12,7 +13,8 @@ from starlette.types import ASGIApp
 
 from chatferry.errors import ConfigError
 from chatferry.playground.app import Gateway, Playground
-from chatferry.simulator.scene import Scene
+from chatferry.playground.ending import ended
+from chatferry.simulator.scene import KEPT, Scene
 from chatferry.simulator.serving import listening, serving
 
 if TYPE_CHECKING:
@@ -26,6 +28,9 @@ LUNCH = "Lunch"
 GENERAL = "general"
 _SLACK_PAUSES = (1.0, 5.0, 15.0)
 """Slack itself tries again at once, after a minute and after five: too long to look at."""
+
+_FORGETTING = 30.0
+"""Seconds between two looks at what is kept."""
 
 
 @dataclass
@@ -108,9 +113,10 @@ async def opened(
     host: str = "127.0.0.1",
     extra: Mapping[str, ASGIApp] | None = None,
     gateway: Gateway | None = None,
+    records: Sequence[list[Any]] = (),
 ) -> AsyncIterator[str]:
     """Serve the playground on a socket that listens at `host`; yields its address. `extra`: what only our own gateway
-    calls."""
+    calls. `records`: what else is kept for tests, of which the latest are enough here."""
     async with contextlib.AsyncExitStack() as stack:
         for simulator in (its.line, its.slack, its.wechat):
             if simulator is not None:
@@ -118,8 +124,18 @@ async def opened(
         extra = extra or {}
         app = Playground(its.scene, {**its.apps, **extra}, gateway, host, private=extra.keys())
         url = await stack.enter_async_context(serving(app, sock=sock))
+        stack.push_async_callback(ended, asyncio.create_task(_forget(its, records), name="forgetting"))
         stack.callback(its.scene.close)  # or pages that follow it would keep the server from ending
         yield url
+
+
+async def _forget(its: Simulators, records: Sequence[list[Any]]) -> None:
+    """Keep of all that simulators record no more than a page can show. A playground may be left open for days."""
+    platforms = [simulator for simulator in (its.line, its.slack, its.wechat) if simulator is not None]
+    while True:
+        await asyncio.sleep(_FORGETTING)
+        for kept in (*(sim.calls for sim in platforms), *(sim.deliveries for sim in platforms), *records):
+            del kept[:-KEPT]
 
 
 def bound(port: int | None, usual: int, host: str = "127.0.0.1") -> socket.socket:
