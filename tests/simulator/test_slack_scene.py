@@ -377,6 +377,18 @@ async def test_both_ways_of_the_wire_are_shown(world: World) -> None:
     assert json.loads(told["answer"])["error"] == "message_not_found"
 
 
+@pytest.mark.parametrize(
+    ("webhook", "error"), [("{}/nowhere", "dispatch_failed"), ("http://127.0.0.1:9/", "operation_timeout")]
+)
+async def test_a_command_that_the_app_does_not_take_is_told_to_who_used_it(
+    world: World, webhook: str, error: str
+) -> None:
+    world.sim.webhook = webhook.format(world.sim.url)
+    await world.sim.command("ann", "/ask", "why?", channel="general")
+    failed = facts(world, "bubble")[-1]
+    assert (failed["text"], failed["only"]) == (f'/ask failed with the error "{error}"', "ann")
+
+
 async def test_forms_are_shown_as_what_they_say(world: World) -> None:
     await world.sim.command("ann", "/ask", "漢字", channel="general")
     command = json.loads(facts(world, "exchange")[-1]["request"])

@@ -216,8 +216,15 @@ class SlackSimulator(State):
         url = self.new_response_url(room, user, command=bubble)
         more = {"trigger_id": trigger, "response_url": url}
         payload = people.command(name, text, user, who, room, self.enterprise, **more)
-        answer = (await self._courier.deliver(record(self, "slash_commands", payload))).answer
-        if isinstance(answer, dict) and (answer.get("text") or answer.get("blocks")):
+        delivery = await self._courier.deliver(record(self, "slash_commands", payload))
+        answer = delivery.answer
+        if not 200 <= delivery.status < 300:  # seen; no page tells when it is which of the two
+            error = "dispatch_failed" if delivery.status else "operation_timeout"
+            told = f'{name} failed with the error "{error}"'
+            self.scene.show(
+                Bubble("slack", room.id, f"{bubble.message}/failed", "", told, "notice", self.clock(), only=who)
+            )
+        elif isinstance(answer, dict) and (answer.get("text") or answer.get("blocks")):
             respond(self, Leave(room, user, now, command=bubble), answer)
         return answer
 
