@@ -177,9 +177,9 @@ async def test_after_a_crash_while_it_began_there_is_one_message(talk: World, go
     async with talk.process() as process:
         await process.accept(asks("e1"))
         await talk.until(talk.board.hanging.is_set)
+        await talk.asked()
     assert len(talk.screen) == got_through
     async with talk.process() as process:
-        await talk.asked()
         model = await talk.asked()
         await talk.shows(WORDS.answering)
         model.ends("Here.")
@@ -193,9 +193,9 @@ async def test_after_a_crash_nothing_is_shown_until_it_is_known_what_began(talk:
     async with talk.process() as process:
         await process.accept(asks("e1"))
         await talk.until(talk.board.hanging.is_set)
+        await talk.asked()
     talk.board.fails("find", TryLater("busy"), TryLater("busy"))
     async with talk.process() as process:
-        await talk.asked()
         (await talk.asked()).ends("Here.")
         await talk.ended(process)
     assert talk.screen == ["Here."]
