@@ -202,7 +202,7 @@ class LineSimulator(State):
         call = Call(request.method, path, body, dict(request.headers), self.clock())
         self.calls.append(call)
         exchange, start = self.scene.begin(begun(self, call)), time.monotonic()
-        fault = self._faults[path].popleft() if self._faults[path] else await self._struck(receive)
+        fault = self._faults[path].popleft() if self._faults[path] else _WEATHER[await self.weather.strike(receive)]
         if fault.gate:
             await fault.gate.wait()
         happens = fault.done or not (fault.status or fault.drop)
@@ -222,19 +222,6 @@ class LineSimulator(State):
 
     async def _answer(self, request: Request, body: bytes) -> Response:
         return await self._api.answer(request, body)
-
-    async def _struck(self, receive: Receive) -> Fault:
-        """What the weather does to a call. One that gets no answer waits until its caller is gone."""
-        trouble = self.weather.api
-        if trouble == "timeout":
-            waiting = [asyncio.create_task(_gone(receive)), asyncio.create_task(self.weather.strike())]
-            try:
-                await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for one in waiting:
-                    one.cancel()
-                await asyncio.gather(*waiting, return_exceptions=True)
-        return _WEATHER[trouble]
 
     # The same for other processes.
 
@@ -270,9 +257,3 @@ class LineSimulator(State):
         chats = {who: [vars(one) for one in chat] for who, chat in self.chats.items()}
         calls = [{"path": call.path, "status": call.status, "at": call.at} for call in self.calls]
         return {"chats": chats, "calls": calls, "used": self.used}
-
-
-async def _gone(receive: Receive) -> object:
-    while (told := await receive())["type"] != "http.disconnect":
-        pass
-    return told

@@ -91,5 +91,10 @@ def _is_news(record: logging.LogRecord) -> bool:
 async def hang_up(receive: Receive, send: Send) -> None:
     """Close the connection without a word. ASGI has no way to say that, so this goes through uvicorn's own cycle."""
     send.__self__.transport.abort()  # type: ignore[attr-defined]  # uvicorn's, which ASGI does not know
+    await gone(receive)
+
+
+async def gone(receive: Receive) -> None:
+    """Return when whoever calls has hung up. The body has been read."""
     while (await receive())["type"] != "http.disconnect":
         pass

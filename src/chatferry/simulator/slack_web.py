@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 import time
 from collections import defaultdict, deque
-from collections.abc import Awaitable
 from dataclasses import replace
 from urllib.parse import parse_qs, urlencode
 
@@ -144,10 +142,9 @@ class Web:
             if fault.delay:
                 await fault.delay.wait()
             return fault
-        if self._sim.weather.api == "timeout":
-            await _first(self._sim.weather.strike(), request.receive())  # until the app itself hangs up
-            return Fault(lose=True)
-        match self._sim.weather.api:
+        match await self._sim.weather.strike(request.receive):
+            case "timeout":
+                return Fault(lose=True)
             case "429":
                 return Fault(status=429, retry_after=LIMITED_SECONDS)
             case "500":
@@ -198,17 +195,6 @@ class Web:
         if "retry-after" in response.headers:
             exchange = replace(exchange, headers={**exchange.headers, "retry-after": response.headers["retry-after"]})
         scene.end(exchange, seconds, response.status_code, reason=reason, answer=bytes(response.body))
-
-
-async def _first(*waits: Awaitable[object]) -> None:
-    """Return when one of them is over; the others are given up."""
-    tasks = [asyncio.ensure_future(wait) for wait in waits]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _refuse(fault: Fault) -> None:

@@ -9,6 +9,9 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import msgspec
+from starlette.types import Receive
+
+from chatferry.simulator.serving import gone
 
 Trouble = Literal["", "429", "500", "timeout", "lost"]
 
@@ -56,12 +59,18 @@ class Weather(Changing):
         super().__post_init__()
         self._held: asyncio.Event | None = None
 
-    async def strike(self, patience: float = 60.0) -> Trouble:
-        """What becomes of a call that comes now. A call without an answer hangs, until the weather changes at the
-        latest."""
+    async def strike(self, receive: Receive, patience: float = 60.0) -> Trouble:
+        """What becomes of a call that comes now. One without an answer hangs until its caller hangs up, or the weather
+        changes."""
         struck = self.api
         if struck == "timeout":
-            await self.changed(patience)
+            waits = [asyncio.ensure_future(self._changed.wait()), asyncio.ensure_future(gone(receive))]
+            try:
+                await asyncio.wait(waits, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for wait in waits:
+                    wait.cancel()
+                await asyncio.gather(*waits, return_exceptions=True)
         return struck
 
     @contextlib.asynccontextmanager

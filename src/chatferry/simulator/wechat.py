@@ -272,7 +272,7 @@ class WeChatSimulator:
         call = Call(request.method, path, dict(request.query_params), body, self.clock.now())
         self.calls.append(call)
         exchange = self.scene.begin(api.exchange(request, body, call.at))
-        fault = self._faults[path].popleft() if self._faults[path] else await self._struck(receive)
+        fault = self._faults[path].popleft() if self._faults[path] else api.STRUCK[await self.weather.strike(receive)]
         if fault.gate:
             await fault.gate.wait()
         happens = fault.done or not (fault.errcode or fault.status or fault.drop)
@@ -296,23 +296,3 @@ class WeChatSimulator:
         except Refused as refusal:
             rid = "-".join(secrets.token_hex(4) for _ in range(3))
             return api.Refusal(refusal.errcode, f"{refusal} rid: {rid}")
-
-    async def _struck(self, receive: Receive) -> Fault:
-        """What the weather does to a call. Nobody waits longer for it than the one who calls."""
-        if not self.weather.api:
-            return Fault()
-        striking = asyncio.ensure_future(self.weather.strike())
-        leaving = asyncio.ensure_future(_left(receive))
-        try:
-            await asyncio.wait({striking, leaving}, return_when=asyncio.FIRST_COMPLETED)
-            return api.STRUCK[striking.result() if striking.done() else "timeout"]
-        finally:
-            striking.cancel()
-            leaving.cancel()
-            await asyncio.gather(striking, leaving, return_exceptions=True)
-
-
-async def _left(receive: Receive) -> None:
-    """Return when the one who calls has hung up."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
