@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope, Send
 from chatferry.simulator.serving import serving
 from chatferry.simulator.slack import BOT, SlackSimulator
 from tests.simulator.slack_world import World, actions, modal, opened
+from tests.watching import until
 
 
 @pytest.fixture
@@ -148,3 +149,12 @@ async def test_addresses_lead_through_a_prefix(world: World) -> None:
         assert url.startswith(sim.url.replace("http://", "ws://"))
         async with world.http.ws_connect(url) as socket:
             assert (await socket.receive_json())["type"] == "hello"
+
+
+async def test_what_fails_after_nobody_waits_any_more_is_told_by_the_scene(world: World) -> None:
+    await world.sim.say("Mei", "hi")
+    world.bot.answer = {"response_action": "update"}  # to what?
+    world.sim.open_view(world.sim.user("Mei"), modal())
+    assert await act(world, "submit", who="Mei", wait=False, answered=202) == {}
+    fault = await until(world.sim.scene, "fault", lambda _: True)
+    assert (fault["id"], fault["platform"], fault["why"]) == ("slack/submit", "slack", "'view'")

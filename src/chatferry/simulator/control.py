@@ -1,7 +1,7 @@
 """The control API of a simulator, `/_sim/...`: for a page, and for tests in other processes or languages.
 
 POST /_sim/<act>           what a person does, with JSON as arguments (bytes in Base64); `?wait=no`: 202 at once,
-                           unless it fails at once
+                           unless it fails at once. If it fails later, the scene has a `fault`
 GET  /_sim/state           what the simulator shows of itself
 GET  /_sim/scene           all facts of its scene
 GET  /_sim/file/<id>       what somebody sent
@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, is_dataclass
 from typing import Any, get_type_hints
@@ -74,13 +75,23 @@ class Control:
         if request.query_params.get("wait") == "no":
             await asyncio.sleep(0)
             if not task.done():
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+                watched = asyncio.create_task(self._watch(name, task))
+                self._tasks.add(watched)
+                watched.add_done_callback(self._tasks.discard)
                 return told({}, 202)
         try:
             return told(await task)
         except (ValueError, LookupError) as fault:
             return _fault(400, str(fault))
+
+    async def _watch(self, name: str, act: Awaitable[object]) -> None:
+        """Let the scene have what becomes of an act that nobody waits for, if it fails."""
+        try:
+            await act
+        except (ValueError, LookupError) as fault:
+            self._scene.put(
+                "fault", f"{self._platform}/{name}", platform=self._platform, why=str(fault), at=time.time()
+            )
 
     def put_weather(self) -> None:
         """Let the scene have what goes wrong now."""

@@ -1,10 +1,11 @@
 // The header: what answers here, whether the gateway lives, and how the page looks.
 import { fill, h, icon, s, tell } from "./dom.js";
-import { PLATFORMS, span } from "./facts.js";
+import { now, PLATFORMS, span } from "./facts.js";
 import { post, store } from "./store.js";
 import { t } from "./words.js";
 
 const DOWN = 2; // seconds that a killed gateway stays away
+const FRESH = 5; // seconds in which a fault is news
 const API = { line: "/line", wechat: "/wechat", slack: "/slack/api/" };
 const STATES = {
   starting: t("gateway_starting"),
@@ -28,8 +29,11 @@ export function mountHead() {
     lost.hidden = store.state !== "lost";
   });
   store.on("setup", drawSetup);
-  const gateway = mountGateway(document.getElementById("gateway"));
-  store.on("gateway", gateway);
+  store.on("fault", ({ why, at }) => now() - at < FRESH && tell(t("refused", { why }), "bad"));
+  store.on("gateway", mountGateway(document.getElementById("gateway")));
+  document.addEventListener("click", ({ target }) => {
+    for (const sheet of document.querySelectorAll(".addresses[open]")) if (!sheet.contains(target)) sheet.removeAttribute("open");
+  });
 }
 
 function mountTheme(button) {
@@ -96,7 +100,6 @@ function addresses(setup) {
   );
   const summary = h("summary", {}, icon("link", 16), t("addresses"));
   const all = h("details", { class: "addresses" }, summary, h("div", { class: "sheet" }, rows));
-  document.addEventListener("click", (event) => all.contains(event.target) || all.removeAttribute("open"));
   all.addEventListener("keydown", (event) => {
     if (event.key !== "Escape") return;
     all.removeAttribute("open");
