@@ -41,6 +41,9 @@ async def test_an_answer_that_wechat_does_not_wait_for_is_read_on_a_page(desk: D
     offer = await desk.wechat.reads("I'm still writing. Your answer appears here:", patience=20)
     slots = desk.wechat.row("My name is Ben").get_by_role("img", name="Call 3 of 3")
     await slots.wait_for()
+    wire = await desk.look("Wire")
+    for call in ("Call 1 of 3", "Call 2 of 3"):
+        await wire.get_by_role("listitem").filter(has_text=call).get_by_text("held open").wait_for()
     async with desk.page.expect_popup() as opening:
         await offer.get_by_role("link").click()
     answer = await opening.value

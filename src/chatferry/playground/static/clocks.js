@@ -1,5 +1,6 @@
 // Time that runs out, drawn beside messages: LINE's reply token, WeChat's three calls, Slack's three seconds.
 import { h, icon, s } from "./dom.js";
+import { held } from "./facts.js";
 import { t } from "./words.js";
 
 const PACE = 200; // ms between two looks at what runs; the style sheet moves evenly from one to the next
@@ -31,11 +32,12 @@ export function slots(clock) {
   for (let place = 0; place < clock.of; place += 1) {
     const call = clock.calls[place];
     const open = call && call.seconds === null;
+    const state = call && (held(clock, place) ? "held" : known(call));
     const slot = h(
       "span",
       {
-        class: `slot ${call ? known(call) : "free"} ${clock.done && `all-${clock.done}`}`,
-        title: call ? t(`call_${known(call)}`, { n: place + 1 }) : t("call_free", { n: place + 1 }),
+        class: `slot ${state ?? "free"}`,
+        title: call ? t(`call_${state}`, { n: place + 1 }) : t("call_free", { n: place + 1 }),
         dataset: open ? { began: call.at, until: call.at + clock.limit } : {},
       },
       h("i"),
@@ -49,7 +51,7 @@ export function slots(clock) {
 
 function known(call) {
   if (call.seconds === null) return "open";
-  return ["answered", "held", "timeout"].includes(call.outcome) ? call.outcome : "refused";
+  return ["answered", "timeout"].includes(call.outcome) ? call.outcome : "refused";
 }
 
 /** Slack: a tick when the event was answered in time, and how often it came. */

@@ -1,6 +1,6 @@
 // One exchange, opened: what was asked and what was answered, to the letter.
 import { h, icon } from "./dom.js";
-import { PLATFORMS, span } from "./facts.js";
+import { noted, PLATFORMS, span } from "./facts.js";
 import { copier } from "./head.js";
 import { coloured, pretty } from "./pretty.js";
 import { store } from "./store.js";
@@ -24,7 +24,7 @@ export function detail(fact) {
 function facts(fact) {
   const said = [
     [t("direction"), direction(fact)],
-    fact.note && [t("note"), fact.note],
+    fact.note && [t("note"), noted(fact)],
     fact.limit && [t("limit"), span(fact.limit)],
     fact.seconds !== null && fact.seconds !== undefined && [t("took"), span(fact.seconds)],
     fact.reason && [t("reason"), fact.reason],

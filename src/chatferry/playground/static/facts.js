@@ -13,6 +13,26 @@ export const PLATFORMS = {
   model: t("platform_model"),
 };
 
+// What simulators note, as far as it is language. Anything else, such as a model's name, stays as it is.
+const NOTES = [
+  ["calls_of", /^call (?<n>\d+) of (?<of>\d+)$/],
+  ["note_encrypted", /^encrypted$/],
+  ["note_twice", /^(?:duplicate|copy 2)$/],
+  ["note_late", /^(?<time>.+) s late$/],
+  ["note_redelivery", /^redelivery ?(?<n>\d*)$/],
+  ["note_retry", /^retry (?<n>\d+): (?<why>.*)$/],
+  ["note_check", /^check of the address$/],
+];
+
+/** The note of an exchange in the words of the page. */
+export function noted({ note }) {
+  const said = (part) => {
+    const [key, form] = NOTES.find(([, one]) => one.test(part)) ?? [];
+    return key ? t(key, form.exec(part).groups).trim() : part;
+  };
+  return note.split(", ").map(said).join(", ");
+}
+
 /** Seconds in the words of the page: 0.42 s, 12 s, 3 min. */
 export function span(seconds) {
   if (seconds < 0.001) return t("milliseconds", { number: "<1" });
@@ -49,9 +69,16 @@ export function chatName(platform, chat) {
   return fact.shape === "dm" ? fact.who : fact.shape === "channel" ? `#${fact.name}` : fact.name;
 }
 
-/** Whether an exchange came to a good end. */
+/** Whether WeChat's call number `place` ran out of time so that it calls again. If all came to nothing, none did. */
+export function held(clock, place) {
+  return clock.calls?.[place]?.outcome === "timeout" && place + 1 < clock.of && clock.done !== "failed";
+}
+
+/** How an exchange ended: "good", "bad", or "held", which is neither. */
 export function mood(exchange) {
   if (exchange.seconds === null) return "open";
+  const clock = exchange.reason === "timeout" && store.get("clock", `${exchange.platform}/${exchange.chat}/${exchange.message}`);
+  if (clock && held(clock, clock.calls?.findLastIndex((call) => call.at <= exchange.at))) return "held";
   if (exchange.status === 0) return "bad";
   return exchange.status < 400 && !exchange.reason ? "good" : "bad";
 }

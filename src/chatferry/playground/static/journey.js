@@ -1,5 +1,5 @@
 // The way of a message, put together from what the scene knows of it. Draws nothing.
-import { exchangesOf, mood, now, origin, PLATFORMS, short, span, turnOf } from "./facts.js";
+import { exchangesOf, mood, noted, now, origin, PLATFORMS, short, span, turnOf } from "./facts.js";
 import { store } from "./store.js";
 import { t } from "./words.js";
 
@@ -25,9 +25,9 @@ const VIAS = {
 };
 const ALIKE = 3; // calls of one kind that are told as one
 
-const lives = []; // when the gateway was killed and was back, as long as this page is open: the scene knows only the last
+const lives = new Map(); // when the gateway was killed or back, as long as this page is open: the scene knows only the last
 store.on("gateway", ({ state, since, starts }) => {
-  if (state === "killed" || (state === "up" && starts > 1)) lives.push({ at: since, state });
+  if (state === "killed" || (state === "up" && starts > 1)) lives.set(since, state);
 });
 
 /** Everything about the way of the message of this bubble. Times in `steps` are unix seconds. */
@@ -49,22 +49,20 @@ function verdict(turn, exchanges) {
 
 function hooks(exchanges) {
   const sent = exchanges.filter((one) => one.way === "hook");
-  return sent.map((one, at) => {
-    const held = one.platform === "wechat" && one.reason === "timeout" && at + 1 < sent.length; // so that it calls again
-    return {
-      at: one.at,
-      rank: 0,
-      kind: "hook",
-      mood: held ? "" : mood(one),
-      title: t("step_hook", { name: PLATFORMS[one.platform] ?? one.platform }),
-      about: [one.note, held ? `${t("try_held")} · ${span(one.seconds)}` : outcome(one)].filter(Boolean).join(" · "),
-      exchange: one,
-    };
-  });
+  return sent.map((one) => ({
+    at: one.at,
+    rank: 0,
+    kind: "hook",
+    mood: mood(one),
+    title: t("step_hook", { name: PLATFORMS[one.platform] ?? one.platform }),
+    about: [noted(one), outcome(one)].filter(Boolean).join(" · "),
+    exchange: one,
+  }));
 }
 
 function outcome(one) {
   if (one.seconds === null) return t("awaited");
+  if (mood(one) === "held") return `${t("try_held")} · ${span(one.seconds)}`;
   const said = one.status === 0 ? t("no_answer") : String(one.status);
   return [said, one.reason, span(one.seconds)].filter(Boolean).join(" · ");
 }
@@ -88,8 +86,8 @@ function milestones(turn) {
 /** The gateway's own ends and returns, while it had this message. */
 function deaths(turn) {
   if (!turn) return [];
-  const during = lives.filter(({ at }) => at >= turn.accepted_at && at <= (turn.finished_at ?? now()));
-  return during.map(({ at, state }) => {
+  const during = [...lives].filter(([at]) => at >= turn.accepted_at && at <= (turn.finished_at ?? now()));
+  return during.map(([at, state]) => {
     const killed = state === "killed";
     return { at, rank: 2, kind: "life", mood: killed ? "bad" : "good", title: killed ? t("gateway_killed") : t("gateway_up"), about: killed ? "SIGKILL" : "" };
   });
@@ -114,7 +112,7 @@ function call(one, run) {
     kind: one.platform === "model" ? "model" : "call",
     mood: mood(last),
     title: one.platform === "model" ? t("step_model") : short(one.path),
-    about: [many, one.note, outcome(last)].filter(Boolean).join(" · "),
+    about: [many, noted(one), outcome(last)].filter(Boolean).join(" · "),
     exchange: last,
     code: one.platform !== "model",
   };

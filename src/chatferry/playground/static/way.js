@@ -1,6 +1,6 @@
 // The whole way of one message: what happened to it, when, and what it took.
 import { fill, h, icon, s } from "./dom.js";
-import { chatName, clock, now, PLATFORMS, rest, span } from "./facts.js";
+import { chatName, clock, held, now, PLATFORMS, rest, span } from "./facts.js";
 import { journey } from "./journey.js";
 import { store } from "./store.js";
 import { t } from "./words.js";
@@ -43,9 +43,9 @@ function draw() {
   }
   const way = journey(bubble);
   const steps = () => [...panel.querySelectorAll("button.step")];
-  const held = steps().indexOf(document.activeElement);
+  const focused = steps().indexOf(document.activeElement);
   fill(panel, head(bubble, way), bar(way), clocks(way.from), line(way), numbers(way));
-  if (held >= 0) steps()[held]?.focus({ preventScroll: true });
+  if (focused >= 0) steps()[focused]?.focus({ preventScroll: true });
   const open = ["due", "doing"].includes(way.turn?.state) || way.exchanges.some((one) => one.seconds === null) || running(way.from);
   if (open) timer = setTimeout(draw, LIVE);
 }
@@ -99,7 +99,7 @@ function moment(step, zero) {
     h(
       "div",
       {},
-      open ? h("button", { type: "button", class: "step", onclick: open, title: t("see_exchange") }, title, icon("chevron", 14)) : h("span", { class: "step" }, title),
+      open ? h("button", { type: "button", class: "step", dataset: { exchange: step.exchange.id }, onclick: open, title: t("see_exchange") }, title, icon("chevron", 14)) : h("span", { class: "step" }, title),
       step.about && h("p", { class: "soft" }, step.about),
     ),
   ];
@@ -156,8 +156,7 @@ const OUTCOMES = {
 function attempt(fact, at, limit) {
   const one = (fact.calls ?? fact.tries)[at];
   const used = one ? one.seconds ?? Math.min(limit, now() - one.at) : 0;
-  // A call that WeChat makes again was left open for that: only the last one is lost.
-  const outcome = one?.outcome === "timeout" && at + 1 < fact.of ? "held" : one?.outcome;
+  const outcome = held(fact, at) ? "held" : one?.outcome;
   const said = one ? [span(used), OUTCOMES[outcome] ?? outcome].filter(Boolean).join(" · ") : fact.done ? t("not_needed") : "–";
   return h("li", { dataset: { outcome: one ? outcome || "open" : "none" } }, h("span", {}, `${at + 1}`), meter(used, limit), h("small", {}, said));
 }

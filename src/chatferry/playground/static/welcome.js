@@ -1,9 +1,11 @@
 // What an empty talk proposes.
 import { h } from "./dom.js";
+import { store } from "./store.js";
 import { t } from "./words.js";
 
-/** Questions that the demonstration knows an answer to; pressed, they are asked. */
-export function samples(phone, place, keys) {
+/** Questions that the demonstration knows an answer to, or a greeting for anybody's bot; pressed, they are asked. */
+export function samples(phone, place, questions) {
+  const keys = questions.length && store.get("setup", "setup").mode === "simulate" ? ["hello"] : questions;
   place.hidden = !keys.length;
   place.replaceChildren();
   if (!keys.length) return;

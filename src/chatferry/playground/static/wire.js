@@ -1,6 +1,6 @@
 // Everything that goes over the wire, as it goes: one row for each request, which opens.
 import { fill, h, icon } from "./dom.js";
-import { chatName, clock, exchangesOf, mood, now, PLATFORMS, short, span } from "./facts.js";
+import { chatName, clock, exchangesOf, mood, noted, now, PLATFORMS, short, span } from "./facts.js";
 import { detail } from "./exchange.js";
 import { store } from "./store.js";
 import { t } from "./words.js";
@@ -36,6 +36,10 @@ export function mountWire(panel) {
   store.on("setup", drawFilters);
   store.on("state", () => store.state === "live" && recount());
   store.on("chat", () => rows.forEach((row) => draw(row)));
+  store.on("clock", ({ name, chat, message }) => {
+    if (name !== "calls") return; // those tell which exchanges were held
+    for (const row of rows.values()) if (row.fact.chat === chat && row.fact.message === message) draw(row);
+  });
   store.after(settle);
   document.addEventListener("way", (event) => select(event.detail));
   document.addEventListener("wire", (event) => reveal(event.detail));
@@ -84,7 +88,8 @@ function draw(row) {
   const how = mood(fact);
   const inward = fact.way === "hook";
   const way = inward ? t("to_bot") : t("from_bot");
-  const about = [clock(fact.at), chatName(fact.platform, fact.chat), fact.note, fact.reason];
+  const why = how === "held" ? "" : fact.reason;
+  const about = [clock(fact.at), chatName(fact.platform, fact.chat), noted(fact), why];
   item.dataset.mood = how;
   item.title = `${fact.method} ${fact.path}`;
   fill(
@@ -92,9 +97,9 @@ function draw(row) {
     h("span", { class: "mark", dataset: { platform: fact.platform }, role: "img", "aria-label": PLATFORMS[fact.platform] ?? fact.platform }, (PLATFORMS[fact.platform] ?? "?")[0]),
     h("span", { class: inward ? "arrow in" : "arrow", role: "img", "aria-label": way, title: way }, inward ? "→" : "←"),
     h("span", { class: "what" }, h("small", {}, fact.method), short(fact.path)),
-    h("span", { class: `pill ${how}` }, how === "open" ? "…" : fact.status === 0 ? t("no_answer") : String(fact.status)),
+    h("span", { class: `pill ${how}` }, how === "open" ? "…" : how === "held" ? t("try_held") : fact.status === 0 ? t("no_answer") : String(fact.status)),
     h("span", { class: "took" }, how === "open" ? span(Math.max(0, now() - fact.at)) : span(fact.seconds)),
-    h("span", { class: "about" }, about.filter(Boolean).map((part, at) => h("span", { class: at === 3 || part === fact.reason ? "why" : null }, part))),
+    h("span", { class: "about" }, about.filter(Boolean).map((part) => h("span", { class: part === why ? "why" : null }, part))),
   );
   measure(row);
   bar.parentNode.classList.toggle("endless", how === "open" && !fact.limit);
@@ -107,7 +112,7 @@ function measure({ fact, bar }) {
   const used = fact.seconds ?? now() - fact.at;
   const part = fact.limit ? used / fact.limit : 0;
   bar.style.setProperty("transform", `scaleX(${Math.min(1, Math.max(0, part)).toFixed(4)})`);
-  bar.classList.toggle("late", part > 0.8);
+  bar.classList.toggle("late", part > 0.8 && mood(fact) !== "held");
 }
 
 function tick() {
