@@ -222,7 +222,6 @@ def _drawn(lang: Language) -> str:
     return environment.get_template("index.html").render(
         lang=lang,
         words=words,
-        languages=LANGUAGES,
         as_json=_json,
         file=lambda name: f"play/{name}?v={_files()[name][2]}",
     )

@@ -55,7 +55,7 @@ function sheet(phone, { view, errors }) {
       "header",
       {},
       h("button", { type: "button", class: "plain", "aria-label": t("cancel"), onclick: close }, icon("close", 20)),
-      h("h3", { id: "dialog-title" }, text(view.title) || botless(view)),
+      h("h3", { id: "dialog-title" }, text(view.title) || view.callback_id),
     ),
     h("div", { class: "blocks" }, (view.blocks ?? []).map(block)),
     h(
@@ -82,10 +82,6 @@ function sheet(phone, { view, errors }) {
   });
   complain(made, errors ?? {});
   return made;
-}
-
-function botless(view) {
-  return view.callback_id ?? "";
 }
 
 function block(one, at) {

@@ -53,17 +53,13 @@ const LINES = {
   close: "M6 6l12 12M18 6 6 18",
   cloud: "M7 18a4.5 4.5 0 0 1-.6-9A6 6 0 0 1 18 10.500a3.8 3.8 0 0 1 0 7.500z",
   copy: "M9 9h10v11H9zM15 9V4H5v11h4",
-  cross: "M6 6l12 12M18 6 6 18",
   edit: "M4 20l1-4L16.5 4.500l3 3L8 19zM14 7l3 3",
   eye: "M2 12s4-7 10-7 10 7 10 7-4 7-10 7S2 12 2 12zM12 9a3 3 0 1 0 0 6 3 3 0 0 0 0-6",
   ferry: "M3 14h18l-2.5 5.5h-13zM6 14V9h11l2 5M9 9V5h4v4M2 22c2 0 2-1 4-1s2 1 4 1 2-1 4-1 2 1 4 1 2-1 4-1",
   file: "M6 3h8l5 5v13H6zM14 3v5h5",
-  hash: "M9 4 7 20M17 4l-2 16M4 9h17M3 15h17",
   image: "M4 5h16v14H4zM4 16l5-5 4 4 3-3 4 4M15.5 9h.01",
-  keyboard: "M3 6h18v12H3zM7 10h.01M11 10h.01M15 10h.01M8 14h8",
   link: "M10 14a4 4 0 0 0 6 0l3-3a4 4 0 0 0-6-6l-1 1M14 10a4 4 0 0 0-6 0l-3 3a4 4 0 0 0 6 6l1-1",
   menu: "M4 7h16M4 12h16M4 17h16",
-  mic: "M12 3a3 3 0 0 0-3 3v6a3 3 0 0 0 6 0V6a3 3 0 0 0-3-3zM5 11a7 7 0 0 0 14 0M12 18v3",
   more: "M5 12h.01M12 12h.01M19 12h.01",
   moon: "M20 14a8 8 0 1 1-10-10 7 7 0 0 0 10 10z",
   person: "M12 4a4 4 0 1 0 0 8 4 4 0 0 0 0-8zM4 21c1-5 4-7 8-7s7 2 8 7",
@@ -71,7 +67,6 @@ const LINES = {
   play: "M7 4l13 8-13 8z",
   plus: "M12 5v14M5 12h14",
   refresh: "M20 5v5h-5M4 19v-5h5M19 10a8 8 0 0 0-14-3M5 14a8 8 0 0 0 14 3",
-  reply: "M4 5h16v11H9l-5 4z",
   send: "M4 4l17 8-17 8 3-8zM7 12h14",
   skull: "M6 17v-3a7 7 0 1 1 12 0v3h-3v3H9v-3zM9.5 11h.01M14.5 11h.01",
   smile: "M12 3a9 9 0 1 0 0 18 9 9 0 0 0 0-18zM8 14c1 2 2.5 3 4 3s3-1 4-3M9 9.500h.01M15 9.500h.01",
@@ -116,6 +111,6 @@ export function hour(at) {
   return new Intl.DateTimeFormat(document.documentElement.lang || "en", {
     hour: "2-digit",
     minute: "2-digit",
-    hour12: false,
+    hourCycle: "h23",
   }).format(new Date(at * 1000));
 }

@@ -261,6 +261,7 @@ export class Phone {
       bubble,
       this.clock(bubble),
       before?.id,
+      before?.deleted,
       this.who,
       this.thread,
       ...(this.kit.depends?.(this, bubble, all) ?? []),

@@ -28,7 +28,8 @@ export function mountPhones(root) {
       phones.delete(name);
     }
     for (const name of wanted) {
-      if (!phones.has(name)) phones.set(name, new Phone(KITS[name]));
+      if (phones.has(name)) continue; // moved, it would lose where one is in it
+      phones.set(name, new Phone(KITS[name]));
       row.append(phones.get(name).element);
     }
     root.dataset.count = String(wanted.length);
