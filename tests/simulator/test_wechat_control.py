@@ -50,7 +50,9 @@ async def test_the_account_is_steered_by_the_control_api(world: World) -> None:
     token = await world.token()
     await world.post("/_sim/fail", {"path": SEND, "errcode": -1, "times": 2})
     assert [await world.send("x", token) for _ in range(3)] == [-1, -1, 0]
+    assert [one["verified"] for one in facts(world, "account")] == [True]
     await world.post("/_sim/verified", {"on": False})
+    assert [one["verified"] for one in facts(world, "account")] == [False]
     assert await world.send("x", token) == 48001
     await world.post("/_sim/revoke", {})
     assert await world.send("x", token) == 40001

@@ -10,6 +10,7 @@ whoever has all facts has everything, and whoever follows needs no history. The 
     gauge      name, used, limit (None: without), chat, until: a budget
     dialog     who, view: a dialog that is open
     weather    what goes wrong now (`Weather`)
+    account    verified: whether a WeChat account may send by itself
     fault      why, at: what somebody did came to nothing (`Control`)
 
 Times are unix seconds. An id begins with the platform's name and a slash.

@@ -97,6 +97,7 @@ class WeChatSimulator:
         self._api = api.Api(self)
         self._control = control(self)
         self._control.put_weather()
+        self.screens.account(self.verified)
         self._allowances: dict[str, Allowance] = defaultdict(Allowance)
         self._acted: dict[str, float] = {}
         self._typing: dict[str, float] = {}
@@ -252,6 +253,7 @@ class WeChatSimulator:
     def verify(self, on: bool) -> None:
         """Let the account become verified, or be so no longer."""
         self.verified = on
+        self.screens.account(on)
         for openid in self._allowances:
             self.screens.unknown(openid)
             self._count(openid)

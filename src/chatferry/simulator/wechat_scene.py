@@ -104,6 +104,10 @@ class Screens:
             parts=parts,
         )
 
+    def account(self, verified: bool) -> None:
+        """What the account may do."""
+        self._scene.put("account", PLATFORM, platform=PLATFORM, verified=verified)
+
     def unknown(self, openid: str) -> None:
         """The account may send no such messages."""
         self._scene.drop("gauge", f"{PLATFORM}/messages_left/{openid}")

@@ -10,7 +10,6 @@ const GAUGES = { push_quota: t("gauge_push"), messages_left: t("gauge_left") };
 
 const parts = new Map(); // "platform/name" -> how to show a value
 const gauges = new Map(); // platform -> the place of its gauges
-let verified = false; // whether the WeChat account may send: no fact tells it
 let places;
 let sky;
 
@@ -24,22 +23,9 @@ export function mountWeather(panel) {
     show();
   });
   store.on("gauge", () => show());
-  store.on("setup", learn);
+  store.on("account", () => show());
   store.on("chat", () => show());
-  document.addEventListener("looked", (event) => event.detail === "weather" && learn());
   setInterval(() => panel.hidden || drawGauges(), 1000);
-  show();
-}
-
-/** Asks the one thing that no fact tells. */
-async function learn() {
-  if (!store.get("weather", "wechat")) return;
-  try {
-    const answer = await fetch("/wechat/_sim/state");
-    verified = Boolean((await answer.json()).verified);
-  } catch {
-    return; // the banner says that the server is away
-  }
   show();
 }
 
@@ -115,16 +101,13 @@ async function set(platform, one, value) {
     const limit = store.get("gauge", "line/push_quota")?.limit ?? 0;
     return post("/line/_sim/quota", { used: value ? limit : 0 });
   }
-  if (one.act === "verified") {
-    await post("/wechat/_sim/verified", { on: value });
-    return learn();
-  }
+  if (one.act === "verified") return post("/wechat/_sim/verified", { on: value });
   const wanted = one.on === undefined ? value : value ? one.on : one.off;
   return post(`/${platform}/_sim/weather`, { [one.name]: wanted });
 }
 
 function valueOf(platform, one) {
-  if (one.act === "verified") return verified;
+  if (one.act === "verified") return store.get("account", "wechat")?.verified;
   if (one.act === "quota") {
     const gauge = store.get("gauge", "line/push_quota");
     return Boolean(gauge) && gauge.limit !== null && gauge.used >= gauge.limit;
