@@ -24,7 +24,7 @@ structlog.configure(
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--kills", type=int, default=50, help="How often the crash test kills the gateway.")
+    parser.addoption("--kills", type=int, default=40, help="How often the crash test kills the gateway.")
     parser.addoption("--seed", type=int, help="Repeats the random choices of a crash test that printed this.")
 
 

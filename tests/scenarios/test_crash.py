@@ -38,7 +38,7 @@ async def test_what_no_reply_may_answer_is_pushed_once_and_in_order(
     tmp_path: Path, kills: int, seed: int, judge: Judge
 ) -> None:
     async with ordeal(tmp_path, seed, tokens=False) as trial:
-        account = await trial.endure(kills // 5)
+        account = await trial.endure(kills // 4)
     assert account.figures["replies"] == 0
     judge(account)
 
@@ -49,7 +49,7 @@ async def test_what_is_delivered_again_after_an_outage_is_answered_though_its_re
     # What LINE delivers again is more than a minute old, and no reply token lives that long.
     monkeypatch.setattr(line_rules, "REPLY_TOKEN_SECONDS", -1)
     async with ordeal(tmp_path, seed, age=61.0) as trial:
-        account = await trial.endure(kills // 5)
+        account = await trial.endure(kills // 4)
     assert account.figures["replies"] == 0
     judge(account)
 
@@ -61,7 +61,7 @@ async def test_faults_of_line_and_of_the_model_between_the_kills_change_nothing(
         for path in ("/v2/bot/message/reply", "/v2/bot/message/push"):
             trial.line.fail(path, *trial.chance.choices((Fault(), *_LINE_FAULTS), (20, 1, 1, 1, 1, 1), k=_MANY))
         trial.model.plans.extend(trial.chance.choices((Odd(), *_MODEL_FAULTS), (45, 1, 1, 1, 1, 1), k=_MANY))
-        judge(await trial.endure(kills // 5))
+        judge(await trial.endure(kills // 4))
 
 
 async def test_to_be_killed_is_not_held_against_a_turn(tmp_path: Path, seed: int, judge: Judge) -> None:

@@ -21,7 +21,7 @@ async def test_a_gateway_that_is_killed_all_the_time_answers_every_question_once
     tmp_path: Path, kills: int, seed: int, judge: Judge, *, native: bool
 ) -> None:
     async with ordeal(tmp_path, seed, native=native) as trial:
-        judge(await trial.endure(kills // 25))
+        judge(await trial.endure(kills // 20))
 
 
 @MODES
