@@ -134,7 +134,7 @@ async def test_a_hundred_people_with_twenty_messages_each_get_their_answers_in_o
         line = stack.line
         await asyncio.gather(*map(talk, people))
         for name in people:
-            await line.seen(name, 20)
+            await line.seen(name, 20, patience=60)
         for name in people:
             assert screen(line, name) == [f"echo: {name} {n}" for n in range(20)]
         assert len(stack.model.requests) == 2000

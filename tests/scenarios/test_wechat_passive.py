@@ -131,18 +131,18 @@ async def test_several_answers_that_nobody_read_come_in_their_order(tmp_path: Pa
 
 
 async def test_seconds_of_the_machine_do_as_well(tmp_path: Path) -> None:
-    """All of it on a real clock: a second stands for five, and people write all at once."""
-    wechat = WeChatSimulator(verified=False, limit=1.0, gap=1.0)
+    """All of it on a real clock: two seconds stand for five, and people write all at once."""
+    wechat = WeChatSimulator(verified=False, limit=2.0, gap=2.0)
     words = {"ann": 3, "bob": 13, "cyd": 23, "dan": 42}
-    async with wechat_world(tmp_path, wechat=wechat, channel={"hold": 0.7, "limit": 1.0}) as world:
+    async with wechat_world(tmp_path, wechat=wechat, channel={"hold": 1.4, "limit": 2.0}) as world:
         wechat.clock = clock = SystemClock()
-        world.model.rate = 10.0  # words each second
+        world.model.rate = 5.0  # words each second
         world.model.reply = lambda asked: " ".join([asked] * words[asked])
         async with gateway_on(world.settings, clock) as (gateway, url, _):
             wechat.webhook = f"{url}/hooks/wechat"
             start = time.monotonic()
             await asyncio.gather(*(wechat.say(name, name) for name in words))
-            assert time.monotonic() - start < 4.0, "nobody waits for the slowest answer"
+            assert time.monotonic() - start < 8.0, "nobody waits for the slowest answer"
             for call, name in enumerate(("ann", "bob", "cyd"), 1):
                 [seen] = world.seen(name)
                 assert (seen.via, seen.call, seen.text) == ("passive", call, world.model.reply(name))

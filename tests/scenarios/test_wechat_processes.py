@@ -31,8 +31,8 @@ class Two:
 
 @contextlib.asynccontextmanager
 async def two_processes(postgres: str) -> AsyncIterator[Two]:
-    """Two gateways that share nothing but the database. A second stands for WeChat's five, and 0.8 s for our 4.5."""
-    wechat, model = WeChatSimulator(verified=False, limit=1.0, gap=1.0), ModelSimulator()
+    """Two gateways that share nothing but the database. 1.5 s stand for WeChat's five, and 0.9 s for our 4.5."""
+    wechat, model = WeChatSimulator(verified=False, limit=1.5, gap=1.5), ModelSimulator()
     async with wechat, serving(wechat) as wechat_url, serving(model.app) as model_url:
         settings = Settings(
             server=ServerSettings(host="127.0.0.1", port=0, database=postgres, drain=5.0),
@@ -40,7 +40,7 @@ async def two_processes(postgres: str) -> AsyncIterator[Two]:
             assistants={"default": AssistantSettings(language="zh-CN")},
             channels={
                 "wechat": WeChatSettings(
-                    token=SecretStr(wechat.token), mode="passive", hold=0.8, limit=1.0, api_base=wechat_url
+                    token=SecretStr(wechat.token), mode="passive", hold=0.9, limit=1.5, api_base=wechat_url
                 )
             },
             source="test",
