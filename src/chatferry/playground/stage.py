@@ -99,11 +99,10 @@ def simulators(given: Mapping[str, Mapping[str, Any]], scene: Scene) -> Simulato
 def script(messages: Sequence[Mapping[str, Any]]) -> str:
     """What the demonstration says to a talk in OpenAI's form."""
     from chatferry.engines.demo import answer
-    from chatferry.model import Message, Text
+    from chatferry.model import Message, Role, Text
 
-    roles = {"user": "user", "assistant": "assistant"}
-    said = [Message(roles[one["role"]], (Text(one["content"]),)) for one in messages if one["role"] in roles]  # type: ignore[arg-type]
-    return answer(said)
+    roles: dict[str, Role] = {"user": "user", "assistant": "assistant"}
+    return answer([Message(roles[one["role"]], (Text(one["content"]),)) for one in messages if one["role"] in roles])
 
 
 @contextlib.asynccontextmanager
