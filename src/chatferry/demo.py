@@ -15,7 +15,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chatferry import __version__
 from chatferry.playground.ending import ended, heed_signals
 from chatferry.playground.plan import SCRIPT, Composed, Plan, compose, spoken
 from chatferry.playground.process import GatewayProcess
@@ -133,7 +132,7 @@ async def _watch(gateway: GatewayProcess, plan: Plan, scene: Scene, composed: Co
 def _settled(its: Any, base: str, plan: Plan, composed: Composed) -> str:
     """Say to the scene who is there; returns the name of what answers."""
     from chatferry.channels.slack_manifest import manifest
-    from chatferry.playground.stage import BOT, PEOPLE
+    from chatferry.playground.stage import BOT
 
     settings = composed.settings
     gateway = f"http://127.0.0.1:{plan.port}"
@@ -153,21 +152,7 @@ def _settled(its: Any, base: str, plan: Plan, composed: Composed) -> str:
     models = [settings.models[name] for name in sorted(asked)]
     label = ", ".join(sorted({model.model or model.provider for model in models}))
     engine = SCRIPT if any(model.model == SCRIPT for model in models) else models[0].provider
-    its.scene.put(
-        "setup",
-        "setup",
-        mode="demo",
-        platforms=list(its.apps),
-        people=list(PEOPLE),
-        bot=BOT,
-        model=label,
-        engine=engine,
-        gateway=gateway,
-        bots=bots,
-        shortcuts=shortcuts,
-        command=command,
-        version=__version__,
-    )
+    its.introduce("demo", bots, model=label, engine=engine, gateway=gateway, shortcuts=shortcuts, command=command)
     return "a script, no AI" if engine == SCRIPT else label
 
 

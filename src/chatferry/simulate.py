@@ -11,10 +11,9 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from chatferry import __version__
 from chatferry.playground.bots import Bot
 from chatferry.playground.ending import heed_signals
-from chatferry.playground.stage import BOT, PEOPLE, bound, opened, simulators
+from chatferry.playground.stage import bound, opened, simulators
 from chatferry.serve import loop_factory
 from chatferry.simulator.scene import Scene
 
@@ -85,21 +84,8 @@ async def playing(
     async with opened(its, sock, host) as url:
         its.lead(url, {platform: bot.url for platform, bot in bots.items()})
         its.settle()
-        scene.put(
-            "setup",
-            "setup",
-            mode="simulate",
-            platforms=list(its.apps),
-            people=list(PEOPLE),
-            bot=BOT,
-            model="",
-            engine="",
-            gateway=None,
-            bots={platform: bot.url for platform, bot in bots.items()},
-            shortcuts=[{"name": name, "callback_id": id} for name, id in (shortcuts or {}).items()],
-            command="",
-            version=__version__,
-        )
+        named = [{"name": name, "callback_id": id} for name, id in (shortcuts or {}).items()]
+        its.introduce("simulate", {platform: bot.url for platform, bot in bots.items()}, shortcuts=named)
         yield Playing(url, scene, list(_lines(url, bots, given)))
 
 

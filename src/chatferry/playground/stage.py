@@ -7,10 +7,11 @@ import contextlib
 import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from starlette.types import ASGIApp
 
+from chatferry import __version__
 from chatferry.errors import ConfigError
 from chatferry.playground.app import Gateway, Playground
 from chatferry.playground.ending import ended
@@ -72,6 +73,34 @@ class Simulators:
             self.line.members[address("C", LUNCH)] = len(PEOPLE)
         if self.slack is not None:
             self._chat("slack", self.slack.channel(GENERAL), GENERAL, "channel")
+
+    def introduce(
+        self,
+        mode: Literal["demo", "simulate"],
+        bots: Mapping[str, str],
+        *,
+        model: str = "",
+        engine: str = "",
+        gateway: str | None = None,
+        shortcuts: Sequence[Mapping[str, str]] = (),
+        command: str = "",
+    ) -> None:
+        """Say to the scene who plays here. `bots`: platform to webhook."""
+        self.scene.put(
+            "setup",
+            "setup",
+            mode=mode,
+            platforms=list(self.apps),
+            people=list(PEOPLE),
+            bot=BOT,
+            model=model,
+            engine=engine,
+            gateway=gateway,
+            bots=dict(bots),
+            shortcuts=list(shortcuts),
+            command=command,
+            version=__version__,
+        )
 
     def _chat(self, platform: str, chat: str, name: str, shape: str, who: str = "") -> None:
         self.scene.put("chat", f"{platform}/{chat}", platform=platform, chat=chat, name=name, shape=shape, who=who)
