@@ -1,0 +1,90 @@
+"""The image: built and run by the commands of its Dockerfile, as another user."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from tests.commandline import Served
+from tests.deploy.dockerfile import REPOSITORY, Image, pythons, steps
+
+TEXT = (REPOSITORY / "Dockerfile").read_text("utf-8")
+USER = int(next(step for step in steps(TEXT) if step.word == "USER").rest.split(":")[0])
+NOWHERE = "http://127.0.0.1:9"
+BOT = {
+    "LINE_CHANNEL_SECRET": "channel-secret",
+    "LINE_CHANNEL_ACCESS_TOKEN": "channel-token",
+    "LINE_API_BASE": NOWHERE,
+    "LINE_DATA_API_BASE": NOWHERE,
+    "OPENAI_API_KEY": "key",
+    "OPENAI_BASE_URL": f"{NOWHERE}/v1",
+}
+
+
+@pytest.fixture(scope="module")
+def image() -> Iterator[Image]:
+    python = next(pythons(USER), None)
+    if python is None:
+        pytest.skip("this machine has no Python 3.11 that every user may run")
+    # Not pytest's own folder: only its owner may enter that.
+    folder = Path(tempfile.mkdtemp(prefix="chatferry-image-"))
+    folder.chmod(0o755)
+    try:
+        yield Image(folder / "root").build(TEXT, python)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        number: int = free.getsockname()[1]
+        return number
+
+
+@asynccontextmanager
+async def serving(image: Image, command: list[str], **variables: str) -> AsyncIterator[Served]:
+    served = Served(await image.start(command, **BOT, **variables))
+    try:
+        await served.event("serving")
+        yield served
+    finally:
+        await served.stop(image.signal)
+
+
+async def test_the_image_answers_as_another_user_and_ends_when_told(image: Image, port: int) -> None:
+    before = image.files()
+    async with serving(image, image.command, PORT=str(port)) as served:
+        async with aiohttp.ClientSession() as http, http.get(f"http://127.0.0.1:{port}/healthz") as answer:
+            assert answer.status == 200
+        assert await healthy(image, port)
+        owner = Path(f"/proc/{served.process.pid}").stat().st_uid
+        assert await served.stop(image.signal) == 0
+    assert owner == (USER if os.geteuid() == 0 else os.geteuid())
+    assert owner != 0
+    after = image.files()
+    written = {path for path in after if before.get(path) != after[path]} | (before.keys() - after.keys())
+    data = image.root / "data"
+    assert data / "chatferry.db" in written
+    assert {path for path in written if data not in (path, *path.parents)} == set()
+
+
+async def test_the_health_check_fails_where_nothing_answers(image: Image, port: int) -> None:
+    assert not await healthy(image, port)
+
+
+async def healthy(image: Image, port: int) -> bool:
+    """What the engine makes of the HEALTHCHECK in a container whose PORT is this one."""
+    check = await image.start(image.health, PORT=str(port))
+    said, _ = await check.communicate()
+    assert check.returncode in (0, 1), "the two that an engine knows"
+    assert said == (b"ok\n" if check.returncode == 0 else b"")
+    return check.returncode == 0
