@@ -23,7 +23,7 @@ def short_path() -> Iterator[Path]:
         yield Path(folder)
 
 
-async def test_the_address_of_a_socket_is_taken_as_the_cloud_run_page_writes_it(postgres: str, short_path: Path) -> None:
+async def test_a_socket_is_found_by_the_address_on_the_cloud_run_page(postgres: str, short_path: Path) -> None:
     server = await asyncpg.connect(postgres)
     sockets = await server.fetchval("SHOW unix_socket_directories")
     await server.close()
