@@ -20,7 +20,7 @@ from typing import cast, get_args
 from chatferry.serve import loop_factory
 from tests.chaos.run import PEOPLE, run
 from tests.chaos.schedule import Kind, schedule
-from tests.postgres import programs, server
+from tests.postgres import Cluster, programs
 
 
 def main() -> int:
@@ -47,7 +47,7 @@ def main() -> int:
     def tell(words: str) -> None:
         say(f"{time.monotonic() - began:6.1f}  {words}")
 
-    with server(durable=True) as database, asyncio.Runner(loop_factory=loop_factory()) as runner:
+    with Cluster(durable=True) as database, asyncio.Runner(loop_factory=loop_factory()) as runner:
         verdict = runner.run(run(folder, database, seed, faults, given.minutes * 60.0, given.people, tell))
     say(str(verdict))
     for aside in verdict.asides:

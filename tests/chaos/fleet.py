@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import inspect
 import json
 import signal
 import sys
@@ -15,14 +14,12 @@ from typing import Any
 import aiohttp
 import asyncpg  # type: ignore[import-untyped]  # it brings no types
 
-from chatferry.cli import serve
 from tests.chaos.proxy import Proxy
 from tests.chaos.schedule import PROCESSES, WEBS
-from tests.postgres import Server
+from tests.postgres import Cluster
 from tests.scenarios.crash import free_port, with_outbox
 
 ROOT = Path(__file__).parents[2]
-ROLES = "role" in inspect.signature(serve).parameters
 AGAIN = 0.5
 """Seconds after which a process that ended by itself is started again, as every supervisor does."""
 
@@ -46,7 +43,7 @@ class Process:
     async def start(self, skew: str = "") -> None:
         """skew: seconds by which its clock is wrong."""
         command = ["-m", "tests.chaos.skewed", skew] if skew else ["-m", "chatferry"]
-        command += ["serve", *(("--role", self.name.rstrip("0123456789")) if ROLES else ())]
+        command += ["serve", "--role", self.name.rstrip("0123456789")]
         environ = {
             "PYTHONPATH": str(ROOT),
             "PORT": str(self.port),
@@ -102,7 +99,7 @@ class Process:
 class Fleet:
     """All of them, as one gateway behind one address."""
 
-    def __init__(self, processes: Sequence[Process], front: Proxy, server: Server) -> None:
+    def __init__(self, processes: Sequence[Process], front: Proxy, server: Cluster) -> None:
         self.processes = {process.name: process for process in processes}
         self.server = server
         self.url = f"http://127.0.0.1:{front.port}"
@@ -180,7 +177,7 @@ class Part:
 
 
 @contextlib.asynccontextmanager
-async def fleet(folder: Path, server: Server) -> AsyncIterator[Fleet]:
+async def fleet(folder: Path, server: Cluster) -> AsyncIterator[Fleet]:
     """All in place, and nothing started yet: its address is known, for the configuration that goes into the folder."""
     async with contextlib.AsyncExitStack() as stack:
         ways = [await stack.enter_async_context(Proxy(server.port)) for _ in PROCESSES]

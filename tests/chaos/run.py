@@ -12,7 +12,7 @@ from tests.chaos.account import Verdict, judged
 from tests.chaos.schedule import Fault
 from tests.chaos.trouble import Troubles
 from tests.chaos.world import World, world
-from tests.postgres import Server
+from tests.postgres import Cluster
 
 PEOPLE = 6
 """How many write on each channel: as many as two cores bear along with all that serves them."""
@@ -23,7 +23,7 @@ Tell = Callable[[str], None]
 
 
 async def run(
-    folder: Path, server: Server, seed: int, faults: list[Fault], seconds: float, people: int, tell: Tell
+    folder: Path, server: Cluster, seed: int, faults: list[Fault], seconds: float, people: int, tell: Tell
 ) -> Verdict:
     """So many seconds of load, with these faults; then everything may finish, and is counted."""
     async with world(folder, server, seed, people) as one:

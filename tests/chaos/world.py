@@ -12,7 +12,7 @@ from chatferry.simulator.model import ModelSimulator
 from chatferry.simulator.serving import serving
 from tests.chaos import load_api
 from tests.chaos.fleet import Fleet, fleet
-from tests.postgres import Server
+from tests.postgres import Cluster
 from tests.scenarios import line_crash, slack_crash, wechat_crash
 from tests.scenarios.crash import Trial
 
@@ -36,7 +36,7 @@ class World:
 
 
 @contextlib.asynccontextmanager
-async def world(folder: Path, server: Server, seed: int, people: int) -> AsyncIterator[World]:
+async def world(folder: Path, server: Cluster, seed: int, people: int) -> AsyncIterator[World]:
     """Everything in place, and no process started yet. people: how many write on each channel."""
 
     def chance(name: str) -> random.Random:
