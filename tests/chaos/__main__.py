@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import random
 import shutil
 import sys
@@ -43,6 +44,8 @@ def main() -> int:
     folder = given.keep or Path(tempfile.mkdtemp(prefix="chatferry-chaos-"))
     folder.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
+
+    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # the simulators', who hang up on purpose
 
     def tell(words: str) -> None:
         say(f"{time.monotonic() - began:6.1f}  {words}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -30,7 +29,7 @@ async def run(
         await one.fleet.start()
         await one.fleet.ready()
         tell("all processes are ready; people begin to write")
-        troubles = Troubles(one, random.Random(seed), faults)  # noqa: S311 - to be repeated, not for secrets
+        troubles = Troubles(one, faults)
         async with asyncio.TaskGroup() as group:
             telling = group.create_task(_progress(one, troubles, tell))
             async with asyncio.TaskGroup() as writing:
@@ -51,6 +50,7 @@ async def run(
         tell("told to end")
         code = await one.fleet.end(signal.SIGTERM)
         await one.fleet.look()
+        one.wechat.killed = troubles.moments()
         verdict = judged(one, troubles)
         if code:
             verdict.accounts["processes"].bugs.append(f"ended with {code}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import signal
 import time
 from collections import Counter
@@ -11,17 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, cast
 
-from chatferry.simulator.model import Break, Odd, Plan, Refuse
 from chatferry.simulator.weather import Trouble as Weather
 from tests.chaos.schedule import PROCESSES, WORKERS, Fault
 from tests.chaos.world import World
 
-_BAD: tuple[Plan, ...] = (Break("cut", 2), Break("end", 1), Break("error"), Refuse(429), Refuse(500))
-_MANY = 5000
-"""More requests than a spell sees."""
-SOME = 0.2
-"""How many of them go wrong in a spell that is not for all."""
-_TICK = 0.25
 _PATIENCE = 90.0
 """Seconds for which a turn's next holder is waited for."""
 
@@ -42,40 +34,31 @@ class Troubles:
     """The faults of one run."""
 
     world: World
-    chance: random.Random
     faults: Sequence[Fault]
     counts: Counter[str] = field(default_factory=Counter)
     takeovers: list[Takeover] = field(default_factory=list)
+    spans: list[tuple[float, float]] = field(default_factory=list)
+    """When something was wrong, from and to: unix seconds."""
     codes: list[str] = field(default_factory=list)
     """Who did not end well when told to."""
 
     async def run(self) -> None:
         """From now on; returns when all is well again."""
-        self._began, self._active = asyncio.get_running_loop().time(), 0
+        self._began = asyncio.get_running_loop().time()
         async with asyncio.TaskGroup() as group:
-            ticking = group.create_task(self._tick())
-            async with asyncio.TaskGroup() as happening:
-                for fault in self.faults:
-                    happening.create_task(self._when(fault), name=str(fault))
-            ticking.cancel()
+            for fault in self.faults:
+                group.create_task(self._when(fault), name=str(fault))
 
     async def _when(self, fault: Fault) -> None:
         await asyncio.sleep(self._began + fault.at - asyncio.get_running_loop().time())
         self.counts[fault.kind] += 1
-        self._active += 1
-        self.world.wechat.killed.append(time.time())
-        try:
-            await self._happens(fault)
-        finally:
-            self.world.wechat.killed.append(time.time())
-            self._active -= 1
+        began = time.time()
+        await self._happens(fault)
+        self.spans.append((began, time.time()))
 
-    async def _tick(self) -> None:
-        """Note when something was wrong, for those who judge what was asked twice."""
-        while True:
-            if self._active:
-                self.world.wechat.killed.append(time.time())
-            await asyncio.sleep(_TICK)
+    def moments(self) -> list[float]:
+        """All the time that something was wrong, a hundred moments a second: unix seconds."""
+        return sorted(begin + n / 100 for begin, end in self.spans for n in range(round((end - begin) * 100) + 1))
 
     async def _happens(self, fault: Fault) -> None:
         match fault.kind:
@@ -100,12 +83,10 @@ class Troubles:
                 await asyncio.sleep(fault.seconds)
                 await asyncio.to_thread(server.start)
             case "model":
-                plans = self.world.trials[fault.whom].model.plans
-                share = 1.0 if fault.how == "all" else SOME
-                weights = (1.0 - share, *(share / len(_BAD) for _ in _BAD))
-                plans.extend(self.chance.choices((Odd(), *_BAD), weights, k=_MANY))
+                model = self.world.models[fault.whom]
+                model.spell = fault.how
                 await asyncio.sleep(fault.seconds)
-                plans.clear()
+                model.spell = ""
             case "platform":
                 weather = (self.world.line.line if fault.whom == "line" else self.world.slack.slack).weather
                 weather.change(api=cast("Weather", fault.how))

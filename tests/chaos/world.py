@@ -8,14 +8,16 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from chatferry.simulator.model import ModelSimulator
 from chatferry.simulator.serving import serving
 from tests.chaos import load_api
 from tests.chaos.fleet import Fleet, fleet
+from tests.chaos.moody import Moody
 from tests.postgres import Cluster
 from tests.scenarios import line_crash, slack_crash, wechat_crash
 from tests.scenarios.crash import Trial
 
+HOLD, LIMIT = 1.4, 2.0
+"""WeChat's five seconds, in a world that is in a hurry, and on a machine that has much to do."""
 PAUSE = 0.8
 """Seconds between two messages of a person, more or less."""
 
@@ -25,6 +27,8 @@ class World:
     """Everything there is."""
 
     fleet: Fleet
+    models: Mapping[str, Moody]
+    """Each channel's own."""
     line: line_crash.Ordeal
     slack: slack_crash.Ordeal
     wechat: wechat_crash.Ordeal
@@ -44,15 +48,15 @@ async def world(folder: Path, server: Cluster, seed: int, people: int) -> AsyncI
 
     line = line_crash.FarLine(quota=None)
     slack = slack_crash.FarSlack(limits=False, streams=False, sessions=False)
-    wechat = wechat_crash.FarWeChat(limit=wechat_crash.LIMIT, gap=wechat_crash.LIMIT, verified=False)
+    wechat = wechat_crash.FarWeChat(limit=LIMIT, gap=LIMIT, verified=False)
     line.chance, slack.chance, wechat.chance = chance("line"), chance("slack"), chance("wechat")
     slack.pauses = tuple(slack.chance.uniform(0.02, 0.2) for _ in range(1000))
     rambling = chance("model")
     models = {
-        "line": ModelSimulator(reply=lambda words: f"{words}:{' la' * rambling.randrange(15)}", rate=50.0),
-        "slack": ModelSimulator(reply=slack_crash.reply(rambling), rate=100.0),
-        "wechat": ModelSimulator(rate=wechat_crash.RATE),
-        "api": ModelSimulator(reply=load_api.reply(rambling), rate=100.0),
+        "line": Moody(rambling, reply=lambda words: f"{words}:{' la' * rambling.randrange(15)}", rate=50.0),
+        "slack": Moody(rambling, reply=slack_crash.reply(rambling), rate=100.0),
+        "wechat": Moody(rambling, rate=wechat_crash.RATE),
+        "api": Moody(rambling, reply=load_api.reply(rambling), rate=100.0),
     }
     async with contextlib.AsyncExitStack() as stack:
         for sim in (line, slack, wechat):
@@ -98,8 +102,8 @@ async def world(folder: Path, server: Cluster, seed: int, people: int) -> AsyncI
             token = "{wechat.token}"
             assistant = "wechat"
             mode = "passive"
-            hold = {wechat_crash.HOLD}
-            limit = {wechat_crash.LIMIT}
+            hold = {HOLD}
+            limit = {LIMIT}
             api_base = "{wechat_url}"
             {assistants}
         """)
@@ -108,6 +112,7 @@ async def world(folder: Path, server: Cluster, seed: int, people: int) -> AsyncI
         ]
         yield World(
             one,
+            models,
             line_crash.Ordeal(models["line"], one.of("line"), chance("p1"), line, people=people, pause=PAUSE),
             slack_crash.Ordeal(models["slack"], one.of("slack"), chance("p2"), slack, people=people, pause=PAUSE),
             wechat_crash.Ordeal(models["wechat"], one.of("wechat"), chance("p3"), wechat, people=people, pause=PAUSE),
