@@ -52,6 +52,7 @@ def main() -> int:
 
     with Cluster(durable=True) as database, asyncio.Runner(loop_factory=loop_factory()) as runner:
         verdict = runner.run(run(folder, database, seed, faults, given.minutes * 60.0, given.people, tell))
+    verdict.keep(folder)
     say(str(verdict))
     for aside in verdict.asides:
         say(f"aside: {aside}")

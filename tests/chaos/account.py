@@ -6,6 +6,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from tests.chaos.trouble import Takeover, Troubles
@@ -26,6 +27,13 @@ class Verdict:
     asides: list[str] = field(default_factory=list)
     """What was cut off between the platform's 200 and our record, each with its story."""
 
+    rows: Mapping[str, list[dict[str, Any]]] = field(default_factory=dict, repr=False)
+
+    def keep(self, folder: Path) -> None:
+        """Write the ledger's tables down, a row a line."""
+        for table, rows in self.rows.items():
+            (folder / f"{table}.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+
     @property
     def wrong(self) -> list[str]:
         return [f"{name}: {fault}" for name, account in self.accounts.items() for fault in account.faults]
@@ -38,6 +46,7 @@ class Verdict:
         if every:
             undisturbed = f", where nothing else was wrong {max(calm):.1f} s at most of {len(calm)}" if calm else ""
             lines.append(f"takeovers after a SIGKILL: {len(every)}, {max(every):.1f} s at most{undisturbed}")
+            lines += [f"  {one}" for one in self.takeovers if one.seconds > TAKEOVER]
         lines.append(f"cut off between the platform's 200 and our record: {len(self.asides)}")
         return "\n".join(lines)
 
@@ -52,8 +61,22 @@ def judged(world: World, troubles: Troubles) -> Verdict:
     accounts["processes"] = _processes(world, troubles)
     late = [f"{one}" for one in troubles.takeovers if one.calm and one.seconds > TAKEOVER]
     accounts["processes"].lost += late
-    asides = [json.dumps(entry) for entry in world.fleet.logged() if entry.get("event") == "sent twice, perhaps"]
-    return Verdict(accounts, troubles.counts, troubles.takeovers, asides)
+    return Verdict(accounts, troubles.counts, troubles.takeovers, _asides(world), world.fleet.rows)
+
+
+def _asides(world: World) -> list[str]:
+    """What a platform carried out and we could not note, or noted late, or sent again in doubt, each with its story."""
+    log, turns = world.fleet.logged(), {row["id"]: row for row in world.fleet.rows["turns"]}
+    asides = [
+        f"LINE carried out what we had no answer to: {piece} of {_short(turns[piece['turn']])}"
+        for piece in world.fleet.rows["outbox"]
+        if piece["sent_at"] and not piece["receipt"] and turns[piece["turn"]]["channel"] == "line"
+    ]
+    for entry in log:
+        if entry.get("event") in ("sent twice, perhaps", "not known whether a message began"):
+            about = [one for one in log if one.get("turn") == entry.get("turn")]
+            asides.append(f"{entry}: {about}")
+    return asides
 
 
 def _ledger(world: World) -> Account:
@@ -93,9 +116,6 @@ def _seen(world: World, account: Account, turns: Mapping[int, Mapping[str, Any]]
         shown = {"line": on_line, "slack": on_slack}.get(channel)
         if shown is not None and piece["receipt"] and piece["receipt"] not in shown:
             account.lost.append(f"nobody saw {piece}")
-        account.figures["pieces without a receipt"] = account.figures.get("pieces without a receipt", 0) + (
-            channel == "line" and not piece["receipt"]
-        )
     account.figures["seen on LINE and not noted"] = len(on_line - noted["line"])
 
 

@@ -21,7 +21,10 @@ QUIET = 4.0
 """Seconds without a fault at the beginning."""
 BIRTH = 5.0
 """Seconds that a process takes to start, with some to spare."""
-LONG = 120.0
+MINUTE = 60.0
+BEFORE, AFTER = 8.0, 10.0
+"""Once a minute a worker is killed and nobody else is hit for so many seconds: others then go on in time."""
+LONG = 180.0
 """Seconds from which on a run sees the database away for half a minute, once, and a rolling restart."""
 
 _WEIGHTS: Mapping[Kind, int] = {
@@ -81,16 +84,25 @@ def schedule(seed: int, seconds: float, kinds: Iterable[Kind] | None = None) -> 
     chance = random.Random(seed)  # noqa: S311 - to be repeated, not for secrets
     weights = {kind: weight for kind, weight in _WEIGHTS.items() if kinds is None or kind in set(kinds)}
     faults: list[Fault] = []
+    lone = [QUIET + n * MINUTE for n in range(int((seconds - QUIET - AFTER) // MINUTE) + 1)]
+    if "kill" in weights:
+        faults += [Fault(at, "kill", chance.choice(WORKERS), _span(chance, 0.2, 3.0)) for at in lone]
     if seconds >= LONG and "postgres" in weights:
-        faults.append(Fault(round(seconds * 0.4, 1), "postgres", "postgres", 30.0, "fast"))
+        faults.append(Fault(_within(seconds * 0.3), "postgres", "postgres", 30.0, "fast"))
     if seconds >= LONG and "stop" in weights:
-        faults += _rolling(seconds * 0.7)
+        faults += _rolling(_within(seconds * 0.7))
     at = QUIET
     while (at := at + chance.uniform(0.4, 3.0)) < seconds:
         fault = _fault(chance, round(at, 1), weights)
-        if fault.until < seconds and _bearable(fault, faults):
+        alone = all(fault.until < at - BEFORE or at + AFTER < fault.at for at in lone)
+        if fault.until < seconds and (alone or fault.whom in (*MODELS, "all")) and _bearable(fault, faults):
             faults.append(fault)
     return sorted(faults, key=lambda fault: fault.at)
+
+
+def _within(at: float) -> float:
+    """A moment in the same minute, after who was killed alone."""
+    return at // MINUTE * MINUTE + QUIET + AFTER + 2.0
 
 
 def _rolling(at: float) -> list[Fault]:

@@ -22,11 +22,14 @@ _PATIENCE = 90.0
 class Takeover:
     """A turn whose worker was killed, and how many seconds later another one had it."""
 
+    fault: Fault
     turn: int
-    worker: str
     seconds: float
     calm: bool
     """Nothing else was wrong then."""
+
+    def __str__(self) -> str:
+        return f"{self.fault} turn {self.turn} was taken over after {self.seconds:.1f} s"
 
 
 @dataclass
@@ -127,9 +130,9 @@ class Troubles:
             rows = await self.world.fleet.ask(f"SELECT id, lease, state FROM turns WHERE id IN ({ids})")  # noqa: S608
             for row in rows:
                 if row["lease"] > held[row["id"]]:
-                    self.takeovers.append(Takeover(row["id"], fault.whom, time.monotonic() - died, calm))
+                    self.takeovers.append(Takeover(fault, row["id"], time.monotonic() - died, calm))
                 if row["lease"] > held[row["id"]] or row["state"] != "doing":
                     del held[row["id"]]
             await asyncio.sleep(0.1)
         for turn in held:
-            self.takeovers.append(Takeover(turn, fault.whom, _PATIENCE, calm))
+            self.takeovers.append(Takeover(fault, turn, _PATIENCE, calm))
