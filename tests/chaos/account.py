@@ -46,7 +46,6 @@ class Verdict:
         if every:
             undisturbed = f", where nothing else was wrong {max(calm):.1f} s at most of {len(calm)}" if calm else ""
             lines.append(f"takeovers after a SIGKILL: {len(every)}, {max(every):.1f} s at most{undisturbed}")
-            lines += [f"  {one}" for one in self.takeovers if one.seconds > TAKEOVER]
         lines.append(f"cut off between the platform's 200 and our record: {len(self.asides)}")
         return "\n".join(lines)
 
@@ -150,7 +149,7 @@ def _processes(world: World, troubles: Troubles) -> Account:
         for line in process.log.read_text(errors="replace").splitlines():
             if "Traceback" in line or '"event": "bug"' in line or '"event":"bug"' in line:
                 account.bugs.append(f"{process.name}: {line[:2000]}")
-    account.figures["started without a database"] = born
+    account.figures |= {"started without a database": born, "killed at last": troubles.stubborn}
     return account
 
 

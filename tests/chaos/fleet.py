@@ -35,13 +35,22 @@ class Process:
         self.url = f"http://127.0.0.1:{self.port}"
         self.deaths: list[str] = []
         """How it ended by itself."""
+        self._born = 0
+        """Where in its log its present life begins."""
         self.log = folder / f"{name}.log"
         self._folder = folder
         self._process: asyncio.subprocess.Process | None = None
-        self._watch: asyncio.Task[None] | None = None
+        self._wanted = False
+        self._changing = asyncio.Lock()
+        self._watches: set[asyncio.Task[None]] = set()
 
     async def start(self, skew: str = "") -> None:
         """skew: seconds by which its clock is wrong."""
+        self._wanted = True
+        async with self._changing:
+            await self._spawn(skew)
+
+    async def _spawn(self, skew: str) -> None:
         command = ["-m", "tests.chaos.skewed", skew] if skew else ["-m", "chatferry"]
         command += ["serve", "--role", self.name.rstrip("0123456789")]
         environ = {
@@ -50,18 +59,25 @@ class Process:
             "CHATFERRY_DATABASE": f"postgresql://chatferry@127.0.0.1:{self.database.port}/postgres",
         }
         with self.log.open("ab") as log:
+            self._born = log.tell()
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable, *command, env=environ, cwd=self._folder, stderr=log
             )
-        self._watch = asyncio.create_task(self._keep(self._process, skew), name=f"watch {self.name}")
+        watch = asyncio.create_task(self._keep(self._process, skew), name=f"watch {self.name}")
+        self._watches.add(watch)
+        watch.add_done_callback(self._watches.discard)
 
     async def _keep(self, process: asyncio.subprocess.Process, skew: str) -> None:
         """Start it again if it ends by itself."""
         code = await process.wait()
+        if not self._wanted:
+            return
         words = self.log.read_text(errors="replace").splitlines()[-3:]
         self.deaths.append(f"{self.name} ended by itself with {code}: {' / '.join(words)[-600:]}")
         await asyncio.sleep(AGAIN)
-        await self.start(skew)
+        async with self._changing:
+            if self._wanted and process is self._process:
+                await self._spawn(skew)
 
     async def ready(self) -> dict[str, Any]:
         """What `/readyz` says, once it says it."""
@@ -81,19 +97,24 @@ class Process:
 
     async def end(self, how: signal.Signals, patience: float = 60.0) -> int:
         """Send a signal and wait for the end; returns the exit code. It stays dead."""
-        if self._watch is not None:
-            self._watch.cancel()
-            await asyncio.gather(self._watch, return_exceptions=True)
-        if self._process is None:
+        self._wanted = False
+        async with self._changing:
+            process = self._process
+        if process is None:
             return 0
-        if self._process.returncode is None:
-            self._process.send_signal(how)
+        if process.returncode is None:
+            process.send_signal(how)
             try:
-                await asyncio.wait_for(self._process.wait(), patience)
+                await asyncio.wait_for(process.wait(), patience)
             except TimeoutError:
-                self.deaths.append(f"{self.name} did not end by {how.name} within {patience:g} s")
-                self._process.kill()
-        return await self._process.wait()
+                process.kill()
+        code = await process.wait()
+        # Before it had begun, it may go as it likes.
+        return 0 if code == -how and not self._begun() else code
+
+    def _begun(self) -> bool:
+        said = self.log.read_bytes()[self._born :]
+        return b'"serving"' in said or b'"answering"' in said
 
 
 class Fleet:

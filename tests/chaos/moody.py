@@ -10,7 +10,9 @@ from starlette.types import Receive, Scope, Send
 
 from chatferry.simulator.model import Break, ModelSimulator, Plan, Refuse, Talk, Wire
 
-_BAD: tuple[Plan, ...] = (Break("cut", 2), Break("end", 1), Break("error"), Refuse(429), Refuse(500))
+_PASSING: tuple[Plan, ...] = (Break("cut", 2), Break("end", 1), Refuse(429), Refuse(500))
+"""What is worth asking again after."""
+_BAD: tuple[Plan, ...] = (*_PASSING, Break("error"))
 SOME = 0.25
 """How many requests fail in a spell that is not for all."""
 
@@ -33,5 +35,5 @@ class Moody(ModelSimulator):
         some = self.spell == "some" and not self.failed[words] and self._chance.random() < SOME
         if some or self.spell == "all":
             self.failed[words] += 1
-            self.plans.append(self._chance.choice(_BAD))
+            self.plans.append(self._chance.choice(_PASSING if some else _BAD))
         await super()._answer(wire, talk, stream, scope, receive, send)

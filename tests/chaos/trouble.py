@@ -14,6 +14,8 @@ from chatferry.simulator.weather import Trouble as Weather
 from tests.chaos.schedule import PROCESSES, WORKERS, Fault
 from tests.chaos.world import World
 
+_GRACE = 15.0
+"""Seconds that a process has to end in when it is told to; then it is killed, as orchestrators do."""
 _PATIENCE = 90.0
 """Seconds for which a turn's next holder is waited for."""
 
@@ -42,6 +44,8 @@ class Troubles:
     takeovers: list[Takeover] = field(default_factory=list)
     spans: list[tuple[float, float]] = field(default_factory=list)
     """When something was wrong, from and to: unix seconds."""
+    stubborn: int = 0
+    """How many were told to end and did not in time, as while the database is away."""
     codes: list[str] = field(default_factory=list)
     """Who did not end well when told to."""
 
@@ -106,7 +110,10 @@ class Troubles:
     async def _dies(self, fault: Fault) -> None:
         process = self.world.fleet.processes[fault.whom]
         if fault.kind == "stop":
-            if code := await process.end(signal.SIGTERM, patience=15.0):
+            code = await process.end(signal.SIGTERM, patience=_GRACE)
+            if code == -signal.SIGKILL:
+                self.stubborn += 1
+            elif code:
                 self.codes.append(f"{fault}: ended with {code}")
             await asyncio.sleep(fault.seconds)
             await process.start()

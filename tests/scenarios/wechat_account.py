@@ -124,7 +124,7 @@ class Judge:
         for words in seen:
             if words not in order:
                 self.account.twice.append(f"{name} saw an answer to {words!r}, which is not theirs")
-        self._commands(name, commands, Counter(one.what for one in sightings if one.what.startswith("/")))
+        self._commands(name, commands, [one for one in sightings if one.what.startswith("/")])
         self._order(name, order, [one for one in sightings if one.what in order])
 
     # ── the screen ───────────────────────────────────────────────────────────────────────────────────────────
@@ -208,7 +208,8 @@ class Judge:
         else:
             self.account.twice.append(f"{name} got it at {earlier.at} and again: {text[:80]!r}")
 
-    def _commands(self, name: str, owed: Counter[str], seen: Counter[str]) -> None:
+    def _commands(self, name: str, owed: Counter[str], sightings: list[Sighting]) -> None:
+        seen = Counter(one.what for one in sightings)
         for command in owed | seen:
             missing = owed[command] - seen[command]
             if missing > 0:
@@ -219,8 +220,10 @@ class Judge:
                     self.account.lost.append(f"{name}: {missing} answers to {command}, {unheard} of them unheard")
             elif missing < 0:
                 doubles = sum(map(self._cut_off, self._sent(name, command)))
+                late = sum(one.what == command and self._late(one.seen) for one in sightings)
                 self.figures["sent twice"] += min(-missing, doubles)
-                if -missing > doubles:
+                self.figures["heard though late"] += min(-missing, late)
+                if -missing > doubles + late:
                     self.account.twice.append(f"{name}: {-missing} answers to {command} too many")
 
     def _followed(self, name: str, command: str) -> int:
