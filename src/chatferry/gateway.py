@@ -113,7 +113,7 @@ class Gateway:
         )
         self.intake = Intake(self.ledger, self.dispatcher, self.metrics, self.desk, end=self.worker.stop)
         self.holding = Holding(self.ledger, self.feed, links, clock)
-        self.relay = Relay(self.ledger, self.feed, clock, ours=self.worker.holds)
+        self.relay = Relay(self.ledger, self.feed, clock, ours=lambda turn: alone or self.worker.holds(turn))
         self.metrics.running.set_function(lambda: self.worker.running)
 
     def _make_dispatcher(self) -> Dispatcher:

@@ -161,7 +161,7 @@ class PgQueuer:
         """What PgQueuer notes of every job is of no use to us."""
         names = _settings().qualified
         while True:
-            await jobs.driver.execute(  # which lets one statement after the other on the connection
+            await jobs.driver.execute(
                 f"DELETE FROM {names.queue_table_log} WHERE created < now() - interval '{_TIDY} seconds'"  # noqa: S608
             )
             await asyncio.sleep(_TIDY)
