@@ -12,6 +12,7 @@ import asyncio
 import logging
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -50,6 +51,7 @@ def main() -> int:
     def tell(words: str) -> None:
         say(f"{time.monotonic() - began:6.1f}  {words}")
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C does: nothing is left running
     with Cluster(durable=True) as database, asyncio.Runner(loop_factory=loop_factory()) as runner:
         verdict = runner.run(run(folder, database, seed, faults, given.minutes * 60.0, given.people, tell))
     verdict.keep(folder)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from chatferry.simulator.model import Asked
 from tests.chaos.trouble import Takeover, Troubles
 from tests.chaos.world import World
 from tests.scenarios.crash import Account
 
+_QUESTION = re.compile(r"p\d+ \d+")
 TAKEOVER = 10.0
 """Seconds within which others go on with what a dead worker did, where nothing else is wrong."""
 
@@ -97,8 +100,7 @@ def _ledger(world: World) -> Account:
     account.figures |= {"pieces": len(pieces), "pieces that wait": len(waiting)}
     _seen(world, account, by_id)
     account.twice += list(_history(world.fleet.rows["messages"]))
-    asked = Counter(len(one) for one in _asked(world).values())
-    account.figures |= {f"messages of which the model was asked {n} times": asked[n] for n in sorted(asked)}
+    _models(world, account)
     return account
 
 
@@ -124,14 +126,34 @@ def _history(messages: list[dict[str, Any]]) -> Iterator[str]:
     yield from (f"remembered {count} times: {key}" for key, count in said.items() if count > 1)
 
 
-def _asked(world: World) -> Mapping[str, list[str]]:
-    """What the models were asked last, by channel and question."""
-    asked = defaultdict[str, list[str]](list)
-    for name, trial in world.trials.items():
-        for request in trial.model.requests:
-            said = [one["content"] for one in request.body["messages"] if one["role"] == "user"]
-            asked[f"{name} {said[-1]}"].append(name)
-    return asked
+def _models(world: World, account: Account) -> None:
+    """Under one lease a model is asked once, and once more for each time that it failed."""
+    often = Counter[int]()
+    for name, model in world.models.items():
+        asked, failed = (_questions(texts) for texts in (map(_last, model.requests), model.failed.elements()))
+        often.update(asked.values())
+        rows = [row for row in world.fleet.rows["turns"] if row["channel"] == name]
+        turns = {found[-1]: row for row in rows if (found := _QUESTION.findall(_said(row)))}
+        for words, count in asked.items():
+            row = turns.get(words)
+            if row is None or count > row["lease"] + failed[words]:
+                told = f"the {name} model was asked {words!r} {count} times and failed {failed[words]} times"
+                account.twice.append(f"{told}: {row and _short(row)}")
+    account.figures |= {f"messages of which the model was asked {n} times": often[n] for n in sorted(often)}
+
+
+def _questions(texts: Iterable[str]) -> Counter[str]:
+    return Counter(found[-1] for text in texts if (found := _QUESTION.findall(text)))
+
+
+def _last(request: Asked) -> str:
+    return str(request.body["messages"][-1]["content"])
+
+
+def _said(row: Mapping[str, Any]) -> str:
+    """The words of a turn's message."""
+    message = json.loads(row["inbound"]).get("message") or {}
+    return " ".join(part.get("text", "") for part in message.get("parts", ()))
 
 
 def _processes(world: World, troubles: Troubles) -> Account:
