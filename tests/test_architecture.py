@@ -20,6 +20,7 @@ ROOT = {"model", "errors", "clock", "text", "likeness", "plain", "markdown", "wo
 CORE = {
     "accepting",
     "assistant",
+    "census",
     "commands",
     "commit",
     "composing",
@@ -38,6 +39,7 @@ CORE = {
     "outcomes",
     "prompt",
     "replies",
+    "retention",
     "rows",
     "sessions",
     "signals",

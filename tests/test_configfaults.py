@@ -95,7 +95,7 @@ secret = "s"
         "chatferry.toml:4  server.database: names no database we know",
         "    mend: sqlite:///chatferry.db or postgresql://user:password@host/name",
         "chatferry.toml:5  server.source: is not a setting",
-        "    mend: one of `body_limit`, `concurrency`, `database`, `drain`, `host`, `log`, `port`, `public_url`, `secret`",  # noqa: E501
+        "    mend: one of `body_limit`, `concurrency`, `database`, `drain`, `host`, `keep`, `log`, `port`, `public_url`, `secret`",  # noqa: E501
         "chatferry.toml:8  models.plain: must be a table",
         "chatferry.toml:10  models.one.api_key: is required",
         "    mend: api_key = ... in [models.one]",

@@ -14,9 +14,11 @@ import sqlalchemy as sa
 
 from chatferry.ledger import Ledger
 from chatferry.model import Attempt, Grant, Inbound, Kind, Receipt, says
+from chatferry.retention import Place
 from chatferry.sessions import Gate
 from chatferry.testing import ManualClock
 
+DAY = 86_400.0
 SMALL = ("turns_open", "turns_due", "turns_leased", "turns_one_doing", "turns_retracted", "outbox_open")
 """Indexes of what is open now: to read one of them whole is to read what has to be done."""
 
@@ -115,10 +117,18 @@ async def talks(ledger: Ledger, clock: ManualClock) -> None:
     assert [message async for message in ledger.history("quiet:room", opened)]
 
 
+async def past(ledger: Ledger, clock: ManualClock) -> None:
+    """What is old is removed, and what there is is counted, once."""
+    clock.advance(DAY)
+    assert (await ledger.prune(clock.now() - DAY / 2, Place())).removed["turns"]
+    await ledger.census()
+
+
 async def test_every_statement_finds_its_rows_by_an_index(ledger: Ledger, clock: ManualClock, tmp_path: Path) -> None:
     with executed() as statements:
         await everything(ledger)
         await talks(ledger, clock)
+        await past(ledger, clock)
     assert len(statements) > 50
     wide = {}
     with contextlib.closing(sqlite3.connect(tmp_path / "ledger.db")) as database:

@@ -32,6 +32,7 @@ from chatferry.ledger import Ledger
 from chatferry.links import Links, signing_key
 from chatferry.metrics import Metrics
 from chatferry.replies import Replies, prepare
+from chatferry.retention import retain
 from chatferry.retry import Circuit
 from chatferry.vault import Vault
 from chatferry.worker import Worker
@@ -71,7 +72,7 @@ class Gateway:
         self.ledger = Ledger(database, clock)
         self.engines = {name: make_engine(name, model, http, clock) for name, model in settings.models.items()}
         assigned = {name: channel.assistant for name, channel in settings.channels.items()} | {"api": "default"}
-        self.staff = Staff(_assistants(settings, self.engines, clock), assigned)
+        self.staff = Staff(_assistants(settings, self.engines, clock, self.metrics), assigned)
         self.links = links
         self.desk = Desk(Commands(settings.commands), Replies(settings.replies), self.staff, links, clock)
         self.channels = make_channels(settings, http, clock, database)
@@ -98,6 +99,9 @@ class Gateway:
             keeping = [group.create_task(self.worker.keep_leases(), name="leases")]
             if not self._alone:
                 keeping.append(group.create_task(self.worker.heed(), name="stops"))
+            if self.settings.server.keep is not None:
+                retaining = retain(self.settings.server.keep, self.ledger.prune, self.metrics.pruned, self.clock)
+                keeping.append(group.create_task(retaining, name="retention"))
             ears = [
                 group.create_task(channel.listen(partial(self.intake.accept, channel)), name=f"ears of {channel.name}")
                 for channel in self.channels.values()
@@ -172,12 +176,14 @@ def make_channels(
     return channels
 
 
-def _assistants(settings: Settings, engines: Mapping[str, Engine], clock: Clock) -> dict[str, Assistant]:
+def _assistants(
+    settings: Settings, engines: Mapping[str, Engine], clock: Clock, metrics: Metrics
+) -> dict[str, Assistant]:
     circuits = {name: Circuit(clock) for name in engines}
 
     def route(model: str) -> Route:
         order = (model, *settings.models[model].fallback)
-        return Route([(engines[name], circuits[name]) for name in order], clock, random.random)
+        return Route([(engines[name], circuits[name]) for name in order], clock, random.random, metrics)
 
     return {
         name: Assistant(name, assistant, route(assistant.model), assistant.words)

@@ -82,6 +82,7 @@ class Worker:
             return False
         if turn is None:
             return False
+        self._metrics.claimed(turn, self._clock.now())
         async with asyncio.TaskGroup() as group:
             group.create_task(self._guard(turn, nudged), name=f"turn {turn.id}")
         return True
@@ -136,6 +137,7 @@ class Worker:
             raise
         except LeaseLost:
             log.warning("turn taken over or withdrawn", turn=turn.id)
+            self._metrics.leases_lost.inc()
         except Unavailable as fault:
             # Its lease runs out, and the sweep finds it again.
             log.error("ledger unavailable", turn=turn.id, error=str(fault))
@@ -337,6 +339,7 @@ class Worker:
         log.error("turn failed", turn=turn.id, error=error)
         try:
             await self._ledger.finish(turn, state="failed", error=error)
+            self._metrics.closed(turn, "failed", self._clock.now())
         except (LeaseLost, Unavailable) as fault:
             log.error("turn not closed", turn=turn.id, error=str(fault))
         self._feed.tail(turn.id).end(Outcome(None, APOLOGY, error=error))
@@ -349,6 +352,7 @@ class Worker:
                 # The answer is kept: it comes with the person's next message.
                 said = said_of(turn, Outcome(turn.answer, turn.finish))
                 await self._ledger.finish(turn, said, state="parked", error=str(fault))
+                self._metrics.closed(turn, "parked", self._clock.now())
                 self._feed.tail(turn.id).end(Outcome(turn.answer, turn.finish))
             elif wait is None:
                 await self._give_up(turn, str(fault))
@@ -363,4 +367,5 @@ class Worker:
         try:
             await self._ledger.release(turn)
         except (LeaseLost, Unavailable) as fault:
+            self._metrics.leases_lost.inc(isinstance(fault, LeaseLost))
             log.warning("turn not released", turn=turn.id, error=str(fault))
