@@ -49,6 +49,14 @@ async def postgres(postgres_server: str) -> AsyncIterator[str]:
         await admin.close()
 
 
+@pytest.fixture(params=["sqlite", "postgres"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of an empty database, of either kind."""
+    return (
+        str(request.getfixturevalue("postgres")) if request.param == "postgres" else f"sqlite:///{tmp_path}/ledger.db"
+    )
+
+
 @pytest.fixture
 def clock() -> ManualClock:
     return ManualClock()

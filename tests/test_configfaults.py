@@ -148,6 +148,8 @@ def test_what_is_no_toml_is_told_with_its_line(text: str, told: str) -> None:
         ("api = {keys = ['a', '']}", "api.keys.1: must not be empty"),
         ("api = {}", "api.keys: is required"),
         ("server.drain = inf", "server.drain: must be a finite number"),
+        ("server.keep = '23h'", "server.keep: must be a day at least: for so long platforms deliver again"),
+        ("server.keep = 90", "server.keep: must be a day at least: for so long platforms deliver again"),
         ("models.a = {provider = 'demo', max_tokens = -1}", "models.a.max_tokens: must be greater than or equal to 1"),
         ("models.a = {provider = 'demo', base_url = 'https://a/?b=c'}", "models.a.base_url: must be an address"),
         ("assistants.a = {instructions = 3}", "assistants.a.instructions: must be text in quotes"),

@@ -27,18 +27,9 @@ KEEP = 90 * DAY
 LOCK = 0x6B656570
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def url(request: pytest.FixtureRequest) -> str:
-    """Both databases."""
-    if request.param == "postgres":
-        postgres: str = request.getfixturevalue("postgres")
-        return postgres
-    return f"sqlite:///{request.getfixturevalue('tmp_path')}/ledger.db"
-
-
 @pytest.fixture
-async def database(url: str) -> AsyncIterator[Database]:
-    async with opened(url) as database:
+async def database(database_url: str) -> AsyncIterator[Database]:
+    async with opened(database_url) as database:
         await migrate(database)
         yield database
 

@@ -96,7 +96,7 @@ def _duration(value: object) -> object:
 
 def _a_day(value: float) -> float:
     if value < _UNITS["d"]:
-        raise _wrong("must be a day at least: for so long platforms deliver what they have delivered before")
+        raise _wrong("must be a day at least: for so long platforms deliver again")
     return value
 
 

@@ -80,6 +80,27 @@ class TestRoute(EngineContract):
         )
 
 
+class Broken(Player):
+    """An engine with a bug."""
+
+    async def run(self, prompt: Prompt, *, pace: float = 0.0) -> AsyncGenerator[Event, None]:
+        yield Delta("w")
+        raise ZeroDivisionError
+
+
+async def test_a_bug_of_ours_is_counted_as_one_and_whoever_leaves_after_the_end_has_the_answer() -> None:
+    tally, clock = Metrics(), HastyClock()
+    with pytest.raises(ZeroDivisionError):
+        await gather([], Route([(Broken("a"), Circuit(clock))], clock, lambda: 1.0, tally).run(asking("hello")))
+    asked = Route([(Player("b", answers("x")), Circuit(clock))], clock, lambda: 1.0, tally).run(asking("hello"))
+    async for event in asked:
+        if isinstance(event, Done):
+            break
+    await asked.aclose()
+    for model, outcome in (("a", "error"), ("b", "ok")):
+        assert tally.registry.get_sample_value("chatferry_model_calls_total", {"model": model, "outcome": outcome}) == 1
+
+
 async def test_the_first_model_answers_if_it_can() -> None:
     first, second = Player("a", answers("one")), Player("b")
     assert await played(route(first, second)) == (answers("one"), None)
