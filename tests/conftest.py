@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,8 @@ import structlog
 from chatferry.database import Database, migrate, open_database
 from chatferry.ledger import Ledger
 from chatferry.testing import ManualClock
-from tests.postgres import cluster
+from tests.postgres import cluster, create, database_on, named
+from tests.stack import apart
 
 # Plain tracebacks: the pretty ones print local variables, and a failing test should not flood the screen.
 structlog.configure(
@@ -26,6 +29,7 @@ structlog.configure(
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kills", type=int, default=40, help="How often the crash test kills the gateway.")
     parser.addoption("--seed", type=int, help="Repeats the random choices of a crash test that printed this.")
+    parser.addoption("--deploy", action="store_true", help="Build the image's file system: it takes most of a minute.")
 
 
 @pytest.fixture(scope="session")
@@ -37,24 +41,24 @@ def postgres_server() -> Iterator[str]:
 @pytest.fixture
 async def postgres(postgres_server: str) -> AsyncIterator[str]:
     """The address of an empty PostgreSQL database."""
-    import asyncpg  # type: ignore[import-untyped]  # it brings no types
+    async with database_on(postgres_server) as url:
+        yield url
 
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_server: str) -> str:
+    """The name of a database with the schema in it, to be copied: that is quicker than to make it anew."""
     name = f"t{uuid.uuid4().hex}"
-    admin = await asyncpg.connect(postgres_server)
-    try:
-        await admin.execute(f"CREATE DATABASE {name}")
-        yield postgres_server.removesuffix("postgres") + name
-        await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    finally:
-        await admin.close()
 
+    async def make() -> None:
+        await create(postgres_server, name)
+        database = open_database(named(postgres_server, name))
+        await migrate(database)
+        await database.aclose()
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The address of an empty database, of either kind."""
-    return (
-        str(request.getfixturevalue("postgres")) if request.param == "postgres" else f"sqlite:///{tmp_path}/ledger.db"
-    )
+    with ThreadPoolExecutor(1) as elsewhere:  # a loop may be running here
+        elsewhere.submit(asyncio.run, make()).result()
+    return name
 
 
 @pytest.fixture
@@ -62,11 +66,32 @@ def clock() -> ManualClock:
     return ManualClock()
 
 
+@pytest.fixture(params=["one process", "web and worker"])
+def layout(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Everything that `gateway_on` starts is one process on SQLite, or two on PostgreSQL."""
+    token = apart.set(None if request.param == "one process" else request.getfixturevalue("postgres"))
+    yield
+    apart.reset(token)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[str]:
+    """The address of a database of either kind, with the schema in it."""
+    if request.param == "sqlite":
+        database = open_database(f"sqlite:///{tmp_path}/ledger.db")
+        await migrate(database)
+        await database.aclose()
+        yield f"sqlite:///{tmp_path}/ledger.db"
+    else:
+        server, template = (request.getfixturevalue(f"postgres_{name}") for name in ("server", "template"))
+        async with database_on(server, template=template) as url:
+            yield url
+
+
 @pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    """A real file with the schema in it."""
-    database = open_database(f"sqlite:///{tmp_path}/ledger.db")
-    await migrate(database)
+async def database(database_url: str) -> AsyncIterator[Database]:
+    """The same, opened."""
+    database = open_database(database_url)
     yield database
     await database.aclose()
 

@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
-import pytest
 import sqlalchemy as sa
 
 from chatferry.database import Database, migrate, open_database
@@ -25,13 +24,6 @@ from tests.talking import LANE, ROOM, answers, asks, begins, claimed, gate, inbo
 DAY = 86_400.0
 KEEP = 90 * DAY
 LOCK = 0x6B656570
-
-
-@pytest.fixture
-async def database(database_url: str) -> AsyncIterator[Database]:
-    async with opened(database_url) as database:
-        await migrate(database)
-        yield database
 
 
 @contextlib.asynccontextmanager

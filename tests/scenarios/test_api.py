@@ -18,6 +18,8 @@ from chatferry.testing import ManualClock
 from tests.scenarios.asking import HEADERS, ask, client, client_at, ending, is_error, prompt, stream, streamed, text
 from tests.stack import KEY, Stack, gateway_on, running, settings_for
 
+pytestmark = pytest.mark.usefixtures("layout")
+
 
 @pytest.fixture
 async def stack(tmp_path: Path) -> AsyncIterator[Stack]:

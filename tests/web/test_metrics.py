@@ -14,11 +14,12 @@ from openai import APIStatusError
 from prometheus_client.parser import text_string_to_metric_families
 
 from chatferry.clock import SystemClock
-from chatferry.database import migrate, open_database
+from chatferry.database import Database, migrate, open_database
 from chatferry.gateway import Gateway
 from chatferry.ledger import Ledger
 from chatferry.model import Inbound, says
 from chatferry.simulator.model import Break, Refuse
+from chatferry.testing import ManualClock
 from tests.scenarios.asking import ask, client, ending, text
 from tests.scenarios.support import ended, until, world
 from tests.stack import Stack, running
@@ -116,31 +117,25 @@ async def looked(gateway: Gateway) -> Counted:
     return samples(gateway.metrics.shown(await gateway.ledger.census()).decode())
 
 
-async def test_what_is_put_off_is_told_apart_and_what_is_big_is_estimated(database_url: str) -> None:
-    database = open_database(database_url)
-    try:
-        await migrate(database)
-        async with Ledger(database, SystemClock()).open() as ledger:
-            empty = await ledger.census()
-            assert (empty.waiting, empty.later, empty.oldest, empty.running) == (0, 0, 0.0, 0)
-            asked = [Inbound(f"e{n}", f"room {n % 3}", message=says("user", "hi")) for n in range(5)]
-            await ledger.accept("api", asked)
-            turn = await ledger.claim("api:room 0")
-            later = await ledger.claim("api:room 1")
-            assert turn is not None
-            assert later is not None
-            await ledger.retry(later, 3600.0, "busy")
-            census = await ledger.census()
-            assert (census.waiting, census.later, census.running) == (3, 1, 1)
-            assert 0.0 < census.oldest < 60.0
-            assert census.bytes > 10_000
-            if database_url.startswith("postgresql"):
-                assert census.rows == {}, "it has not looked yet"
-                await database.write(lambda connection: connection.execute(sa.text("ANALYZE")))
-                census = await ledger.census()
-            assert census.rows == {"turns": 5, "outbox": 0, "messages": 0, "sessions": 0}
-    finally:
-        await database.aclose()
+async def test_what_is_put_off_is_told_apart_and_what_is_big_is_estimated(
+    ledger: Ledger, clock: ManualClock, database: Database, database_url: str
+) -> None:
+    empty = await ledger.census()
+    assert (empty.waiting, empty.later, empty.oldest, empty.running) == (0, 0, 0.0, 0)
+    await ledger.accept("api", [Inbound(f"e{n}", f"room {n % 3}", message=says("user", "hi")) for n in range(5)])
+    assert await ledger.claim("api:room 0") is not None
+    later = await ledger.claim("api:room 1")
+    assert later is not None
+    await ledger.retry(later, 3600.0, "busy")
+    clock.advance(40.0)
+    census = await ledger.census()
+    assert (census.waiting, census.later, census.oldest, census.running) == (3, 1, 40.0, 1)
+    assert census.bytes > 10_000
+    if database_url.startswith("postgresql"):
+        assert census.rows == {}, "it has not looked yet"
+        await database.write(lambda connection: connection.execute(sa.text("ANALYZE")))
+        census = await ledger.census()
+    assert census.rows == {"turns": 5, "outbox": 0, "messages": 0, "sessions": 0}
 
 
 # ── faults ───────────────────────────────────────────────────────────────────────────────────────────────────────
