@@ -152,9 +152,11 @@ async def test_a_turn_that_was_cut_off_is_counted_as_taken_over(tmp_path: Path) 
             assert not turn.taken_over
             await ledger.release(turn)
         assert await ledger.claim("api:room 0") is not None
+        await ledger.accept("former", [Inbound("e", "room", message=says("user", "hi"))])
     await database.aclose()
     async with running(tmp_path) as stack:
-        found = await becoming(stack.url, (("chatferry_turns_total", "api", "done"), 3.0))
+        wanted = (("chatferry_turns_total", "api", "done"), 3.0), (("chatferry_turns_total", "former", "failed"), 1.0)
+        found = await becoming(stack.url, *wanted)
     assert found["chatferry_takeovers_total",] == 1
     assert found["chatferry_start_seconds_count", "api"] == 1, "the others had started before"
     assert found["chatferry_leases_lost_total",] == 0
