@@ -20,6 +20,7 @@ ROOT = {"model", "errors", "clock", "news", "text", "likeness", "plain", "markdo
 CORE = {
     "accepting",
     "assistant",
+    "census",
     "commands",
     "commit",
     "composing",
@@ -42,6 +43,7 @@ CORE = {
     "prompt",
     "relay",
     "replies",
+    "retention",
     "rows",
     "sessions",
     "signals",

@@ -15,9 +15,11 @@ import sqlalchemy as sa
 
 from chatferry.ledger import Ledger
 from chatferry.model import Attempt, Grant, Inbound, Kind, Receipt, says
+from chatferry.retention import Place
 from chatferry.sessions import Gate
 from chatferry.testing import ManualClock
 
+DAY = 86_400.0
 SMALL = ("turns_open", "turns_due", "turns_leased", "turns_one_doing", "turns_retracted", "outbox_open")
 """Indexes of what is open now: to read one of them whole is to read what has to be done."""
 
@@ -118,6 +120,13 @@ async def talks(ledger: Ledger, clock: ManualClock) -> None:
     assert [message async for message in ledger.history("quiet:room", opened)]
 
 
+async def past(ledger: Ledger, clock: ManualClock) -> None:
+    """What is old is removed, and what there is is counted, once."""
+    clock.advance(DAY)
+    assert (await ledger.prune(clock.now() - DAY / 2, Place())).removed["turns"]
+    await ledger.census()
+
+
 HISTORY = """
     INSERT INTO turns (channel, event, conversation, kind, state, due_at, inbound, ref, lease, leased_until, attempts,
                        accepted_at, finish, model, prompt_tokens, completion_tokens, error)
@@ -190,6 +199,7 @@ async def test_every_statement_finds_its_rows_by_an_index(
     with executed() as statements:
         await everything(ledger)
         await talks(ledger, clock)
+        await past(ledger, clock)
     assert len(statements) > 50
     if database_url.startswith("sqlite"):
         assert wide_on_sqlite(tmp_path / "ledger.db", statements) == {}
