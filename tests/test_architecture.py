@@ -29,6 +29,7 @@ CORE = {
     "desk",
     "feed",
     "fetching",
+    "grouplook",
     "growth",
     "held",
     "holding",

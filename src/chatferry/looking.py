@@ -9,14 +9,13 @@ from typing import Any, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.exc import SQLAlchemyError
 
 from chatferry import rows
 from chatferry.census import Census, take
 from chatferry.clock import Clock
-from chatferry.commit import unavailable
-from chatferry.database import Database, T, Work
+from chatferry.database import Database
 from chatferry.errors import Unavailable
+from chatferry.grouplook import GroupLook
 from chatferry.model import Inbound, Message, Piece, Turn, Usage, conversation_key, express_key
 from chatferry.tables import OPEN, OPEN_STATES, OUT, messages, outbox, sessions, state_is, turns
 
@@ -134,6 +133,7 @@ class Looking:
     def __init__(self, database: Database, clock: Clock, lease: float = 60.0) -> None:
         self._database = database
         self._clock = clock
+        self._look = GroupLook(database).look
         self.lease = lease
         self._wary = 0.0
         """Until then (unix seconds) no turn is taken over."""
@@ -240,7 +240,7 @@ class Looking:
         while self._wanted:
             wanted = {turn: self._wanted.pop(turn) for turn in list(self._wanted)[:_AT_ONCE]}
             try:
-                found = await self._rows(sa.select(*fields).where(turns.c.id.in_(wanted)))
+                found = await self._rows(sa.select(*fields).where(turns.c.id.in_(rows.padded(wanted))))
             except Unavailable as fault:
                 for looked in wanted.values():
                     looked.set_exception(fault)
@@ -259,7 +259,7 @@ class Looking:
         fields = (turns.c.id, turns.c.state, turns.c.partial, turns.c.answer, turns.c.finish, turns.c.model,
                   turns.c.prompt_tokens, turns.c.completion_tokens, turns.c.error)  # fmt: skip
         for first in range(0, len(among), _AT_ONCE):
-            query = sa.select(*fields).where(turns.c.id.in_(among[first : first + _AT_ONCE]))
+            query = sa.select(*fields).where(turns.c.id.in_(rows.padded(among[first : first + _AT_ONCE])))
             for row in await self._rows(query):
                 open_ = row.state in ("due", "doing")
                 answer = rows.MESSAGE.decode(row.answer) if row.answer and not open_ else None
@@ -387,13 +387,6 @@ class Looking:
 
     async def _rows(self, query: sa.Select[Any]) -> Sequence[sa.Row[Any]]:
         return await self._look(lambda connection: connection.execute(query).all())
-
-    async def _look(self, work: Work[T]) -> T:
-        """What is found. A database that fails is Unavailable, as it is for writes."""
-        try:
-            return await self._database.read(work)
-        except (SQLAlchemyError, OSError) as fault:
-            raise unavailable(fault) from fault
 
 
 def _began(conversation: str, turn: int) -> sa.ScalarSelect[int]:

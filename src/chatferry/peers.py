@@ -11,6 +11,7 @@ from chatferry import fetching, news
 from chatferry.accepting import Accept
 from chatferry.model import lane_key
 from chatferry.operations import Change, Renew, Reopen, Watch
+from chatferry.rows import padded
 from chatferry.tables import outbox, state_is, turns
 
 
@@ -21,6 +22,8 @@ def lock(connection: sa.Connection, operations: Sequence[Any]) -> None:
     after a second in which neither writes anything.
     """
     ids: set[int] = set()
+    alone = {op.turn.id for op in operations if isinstance(op, Change)}
+    """Where there are no others, the one statement that looks at their leases locks them in the same order."""
     pieces: set[int] = set()
     events: set[tuple[str, str]] = set()
     for op in operations:
@@ -38,12 +41,13 @@ def lock(connection: sa.Connection, operations: Sequence[Any]) -> None:
             case fetching.Unreply() | fetching.Opened() | fetching.Halt() | Reopen():
                 ids.add(op.turn)
     if events:
-        known = sa.select(turns.c.id).where(sa.tuple_(turns.c.channel, turns.c.event).in_(events))
+        known = sa.select(turns.c.id).where(sa.tuple_(turns.c.channel, turns.c.event).in_(padded(events)))
         ids.update(connection.execute(known).scalars())
     if pieces:
         ids.update(connection.execute(sa.select(outbox.c.turn).where(outbox.c.id.in_(pieces))).scalars())
-    if len(ids) > 1:
-        connection.execute(sa.select(turns.c.id).where(turns.c.id.in_(ids)).order_by(turns.c.id).with_for_update())
+    if len(ids) > 1 and ids != alone:
+        rows = sa.select(turns.c.id).where(turns.c.id.in_(padded(ids))).order_by(turns.c.id)
+        connection.execute(rows.with_for_update())
 
 
 _SEEN = {"state", "partial"}
@@ -73,6 +77,6 @@ def tell(connection: sa.Connection, operations: Sequence[Any], results: Sequence
                 watch.update(op.turns)
     nudge: set[int] = set()
     if lanes:
-        running = sa.select(turns.c.id).where(turns.c.conversation.in_(lanes), state_is("doing"))
+        running = sa.select(turns.c.id).where(turns.c.conversation.in_(padded(lanes)), state_is("doing"))
         nudge.update(connection.execute(running).scalars())
     news.tell(connection, {"changed": changed, "stop": stop, "nudge": nudge, "watch": watch})

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Collection, Sequence
+from typing import Any, TypeVar
 
 import msgspec
 import sqlalchemy as sa
@@ -11,6 +11,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from chatferry.model import APOLOGY, Attempt, Grant, Inbound, Message, Turn
 from chatferry.tables import turns
+
+T = TypeVar("T")
 
 BEFORE = "before"
 """The role of a row that holds all that was said before we came."""
@@ -48,6 +50,16 @@ def turn_of(row: Any, *, taken_over: bool = False) -> Turn:
         stopped=row.stopped,
         taken_over=taken_over,
     )
+
+
+def padded(values: Collection[T]) -> list[T]:
+    """The same, the last one repeated until there are 1, 2, 4, 8 ...: for `IN`, where it changes nothing.
+
+    PostgreSQL plans each length of a list anew.
+    """
+    found = list(values)
+    wanted = 1 << (len(found) - 1).bit_length()
+    return found + found[-1:] * (wanted - len(found))
 
 
 def insert(connection: sa.Connection, table: sa.Table) -> Any:

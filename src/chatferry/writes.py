@@ -16,7 +16,7 @@ from chatferry.errors import LeaseLost
 from chatferry.fetching import complete
 from chatferry.model import APOLOGY, Turn
 from chatferry.operations import Adopt, Change, Claim, Renew, Renewed, Reopen, Watch
-from chatferry.rows import BEFORE, INBOUND, TURN, dump, insert, turn_of
+from chatferry.rows import BEFORE, INBOUND, TURN, dump, insert, padded, turn_of
 from chatferry.sessions import heard
 from chatferry.tables import OPEN, messages, outbox, state_is, turns
 
@@ -50,7 +50,7 @@ def _claim(connection: sa.Connection, operations: Sequence[Claim]) -> list[Turn 
     running = sa.func.min(sa.case((state_is("doing"), turns.c.id)))
     oldest = (
         sa.select(sa.func.coalesce(running, sa.func.min(turns.c.id)))
-        .where(turns.c.conversation.in_({op.conversation for op in operations}), OPEN)
+        .where(turns.c.conversation.in_(padded({op.conversation for op in operations})), OPEN)
         .group_by(turns.c.conversation)
     )
     ready = sa.or_(
@@ -80,7 +80,7 @@ def _claim(connection: sa.Connection, operations: Sequence[Claim]) -> list[Turn 
 
 def _held(connection: sa.Connection, ids: set[int]) -> dict[int, int]:
     """The leases under which these turns are running, locked in the order of their ids."""
-    query = sa.select(turns.c.id, turns.c.lease).where(turns.c.id.in_(ids), state_is("doing"))
+    query = sa.select(turns.c.id, turns.c.lease).where(turns.c.id.in_(padded(ids)), state_is("doing"))
     found = connection.execute(query.order_by(turns.c.id).with_for_update())
     return {row.id: row.lease for row in found}
 
