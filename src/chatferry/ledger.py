@@ -19,6 +19,7 @@ from chatferry.database import Database
 from chatferry.errors import Closed, LeaseLost, Unavailable
 from chatferry.looking import Looking
 from chatferry.model import APOLOGY, Attempt, Grant, Inbound, Message, Piece, Receipt, Turn, Usage, says
+from chatferry.pacing import Pace
 from chatferry.sessions import Gate
 from chatferry.text import clean
 from chatferry.writes import Change
@@ -44,15 +45,20 @@ class Ledger(Looking):
     # ── accepting ────────────────────────────────────────────────────────────────────────────────────────────
 
     async def accept(
-        self, channel: str, events: Sequence[Inbound], gates: Sequence[Gate | None] = ()
+        self,
+        channel: str,
+        events: Sequence[Inbound],
+        gates: Sequence[Gate | None] = (),
+        paces: Sequence[Pace | None] = (),
     ) -> list[Accepted]:
         """Keep events; when this returns they are on the disk. One result for each: the turn, and whether it is new.
 
         An event that is there already gives its turn again. `retract` gives the turn that it withdrew, or turn 0,
-        and so does a message that its gate does not let in.
+        and so does a message that its gate does not let in, or that is one too many.
         Raises Unavailable, and then nothing was kept.
         """
-        operation = Accept(channel, tuple(events), self._clock.now(), tuple(gates) or (None,) * len(events))
+        none = (None,) * len(events)
+        operation = Accept(channel, tuple(events), self._clock.now(), tuple(gates) or none, tuple(paces) or none)
         accepted: list[Accepted] = await self._commit.submit(operation)
         return accepted
 

@@ -23,6 +23,9 @@ class Metrics:
         self.rejected = Counter(
             "chatferry_rejected", "Requests refused.", ["channel", "status"], registry=self.registry
         )
+        self.limited = Counter(
+            "chatferry_limited", "Messages beyond a limit.", ["channel"], registry=self.registry
+        )  # fmt: skip
         self.turns = Counter("chatferry_turns", "Turns closed.", ["channel", "state"], registry=self.registry)
         self.seconds = Histogram(
             "chatferry_turn_seconds", "From accepted to closed.", ["channel"], buckets=_SECONDS, registry=self.registry

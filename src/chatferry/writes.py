@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from chatferry import fetching
+from chatferry import fetching, pacing
 from chatferry.accepting import Accept, accept
 from chatferry.errors import LeaseLost
 from chatferry.fetching import complete
@@ -90,6 +90,7 @@ def _lock(connection: sa.Connection, operations: Sequence[Any]) -> None:
     Else two processes that write about the same people wait for each other until the database ends one of the two,
     after a second in which neither writes anything.
     """
+    pacing.lock(connection, [pace for op in operations if isinstance(op, Accept) for pace in op.paces])
     ids: set[int] = set()
     pieces: set[int] = set()
     events: set[tuple[str, str]] = set()
