@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -252,19 +254,8 @@ async def test_a_clock_that_is_set_back_locks_nobody_out(database: Database) -> 
 # ── several processes ────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def deadlocks(postgres: str) -> int:
-    import asyncpg  # type: ignore[import-untyped]
-
-    admin = await asyncpg.connect(postgres)
-    try:
-        circles = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
-        return int(await admin.fetchval(circles))
-    finally:
-        await admin.close()
-
-
-@pytest.fixture
-async def two(postgres: str) -> AsyncIterator[tuple[Ledger, Ledger]]:
+@contextlib.asynccontextmanager
+async def processes(postgres: str) -> AsyncIterator[tuple[Ledger, Ledger]]:
     """Two processes' ledgers on one database."""
     databases = open_database(postgres), open_database(postgres)
     await migrate(databases[0])
@@ -275,13 +266,37 @@ async def two(postgres: str) -> AsyncIterator[tuple[Ledger, Ledger]]:
         await database.aclose()
 
 
+@contextlib.asynccontextmanager
+async def admin(postgres: str) -> AsyncIterator[Any]:
+    import asyncpg  # type: ignore[import-untyped]
+
+    connection = await asyncpg.connect(postgres)
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+async def deadlocks(postgres: str) -> int:
+    """How many there were; told when the connections that saw them are closed."""
+    async with admin(postgres) as connection:
+        query = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+        return int(await connection.fetchval(query))
+
+
+@pytest.fixture
+async def two(postgres: str) -> AsyncIterator[tuple[Ledger, Ledger]]:
+    async with processes(postgres) as both:
+        yield both
+
+
 HOURLY = Pace((("user board:ann", Rate(20, 3600.0)),), "first")
 
 
 async def test_two_processes_let_in_exactly_as_many_as_one(two: tuple[Ledger, Ledger]) -> None:
     accepted: list[Accepted] = []
     for n in range(25):  # at once, again and again
-        calls = [process.accept("board", [asks(f"{name}{n}")], (), [HOURLY]) for name, process in zip("ab", two)]
+        calls = [process.accept("board", [asks(f"{n}-{i}")], (), [HOURLY]) for i, process in enumerate(two)]
         accepted += [one for [one] in await asyncio.gather(*calls)]
     assert sorted(await kinds(two[0], accepted)) == [""] * 29 + ["message"] * 20 + ["slow"]
 
@@ -301,23 +316,47 @@ async def test_an_event_that_reaches_two_processes_at_once_counts_once(two: tupl
     assert sum(one.new for one in accepted) == 20
 
 
-async def test_processes_that_count_the_same_people_never_wait_for_each_other_in_a_circle(
-    two: tuple[Ledger, Ledger], postgres: str
-) -> None:
-    """One writes about turns that the other's commands are to stop, and both count the same people."""
-    rooms = [f"room{n}" for n in range(10)]
-    owed = [(await two[0].accept("board", [asks(f"q {room}", room=room)]))[0].turn for room in rooms]
-    people = [Pace(((f"user board:p{n}", Rate(100, 3600.0)),), "first") for n in range(10)]
+def person(name: str) -> Pace:
+    return Pace(((f"user board:{name}", Rate(100, 3600.0)),), "first")
 
-    def speak(process: Ledger, name: str, order: Sequence[Pace]) -> list[asyncio.Future[list[Accepted]]]:
-        events = [(asks(f"{name} {its.rates[0][0]}", room="hall"), its) for its in order]
-        return [asyncio.ensure_future(process.accept("board", [event], (), [its])) for event, its in events]
 
-    for round_ in range(10):
-        halts = [asyncio.ensure_future(two[0].halt(turn)) for turn in owed]
-        said = [*speak(two[0], f"a{round_}", people), *speak(two[1], f"b{round_}", people[::-1])]
-        stops = [orders(f"stop {round_} {room}", "stop", room=room) for room in rooms]
-        await asyncio.gather(*halts, *said, *[two[1].accept("board", [stop]) for stop in stops])
+async def test_processes_that_count_the_same_people_never_wait_for_each_other_in_a_circle(postgres: str) -> None:
+    people = ["ann", "bob", "cyd"]
+
+    def speak(process: Ledger, name: str, order: Sequence[str]) -> Awaitable[list[Accepted]]:
+        events = [asks(f"{name} {who}", sender=who) for who in order]
+        return process.accept("board", events, (), [person(who) for who in order])
+
+    async with processes(postgres) as two:
+        await speak(two[0], "first", people)
+        async with admin(postgres) as third:
+            # The one in the middle is held until both wait, each with what it locked before.
+            held = third.transaction()
+            await held.start()
+            await third.execute("SELECT key FROM pace WHERE key = 'user board:bob' FOR UPDATE")
+            both = asyncio.gather(speak(two[0], "one", people), speak(two[1], "other", people[::-1]))
+            waiting = "SELECT count(DISTINCT pid) FROM pg_locks WHERE NOT granted"
+            async with asyncio.timeout(20):
+                while await third.fetchval(waiting) < 2:  # noqa: ASYNC110 - nobody tells
+                    await asyncio.sleep(0.001)
+            await held.commit()
+        assert all(one.new for accepted in await both for one in accepted)
     assert await deadlocks(postgres) == 0
-    hall = [turn for turn in await two[0].entries(limit=1000) if turn.conversation == "board:hall"]
-    assert len(hall) == 200
+
+
+async def test_commands_and_what_is_counted_never_wait_for_each_other_in_a_circle(postgres: str) -> None:
+    """One writes about turns that the other's commands are to stop, and both count the same people."""
+    rooms, people = [f"room{n}" for n in range(10)], [f"p{n}" for n in range(10)]
+
+    def speak(process: Ledger, name: str) -> list[Awaitable[list[Accepted]]]:
+        events = [(asks(f"{name} {who}", room="hall"), person(who)) for who in people]
+        return [process.accept("board", [event], (), [its]) for event, its in events]
+
+    async with processes(postgres) as two:
+        owed = [(await two[0].accept("board", [asks(f"q {room}", room=room)]))[0].turn for room in rooms]
+        for n in range(10):
+            stops = [orders(f"stop {n} {room}", "stop", room=room) for room in rooms]
+            one = [*[two[0].halt(turn) for turn in owed], *speak(two[0], f"one{n}")]
+            other = [*speak(two[1], f"other{n}"), *[two[1].accept("board", [stop]) for stop in stops]]
+            await asyncio.gather(*one, *other)
+    assert await deadlocks(postgres) == 0

@@ -14,6 +14,8 @@ import sqlalchemy as sa
 
 from chatferry.ledger import Ledger
 from chatferry.model import Attempt, Grant, Inbound, Kind, Receipt, says
+from chatferry.pacing import Pace
+from chatferry.rate import Rate
 from chatferry.sessions import Gate
 from chatferry.testing import ManualClock
 
@@ -74,6 +76,10 @@ async def everything(ledger: Ledger) -> None:
     await ledger.entries()
     await ledger.delivered([1, 2])
     await ledger.adopt()
+    pace = Pace((("user board:ann", Rate(1, 60.0)), ("talk board:room", Rate(9, 60.0))), "first")
+    for ref in ("m10", "m11", "m11"):
+        await ledger.accept("board", [about("message", ref)], (), [pace])
+    await ledger.accept("board", [about("message", "m12", joined=True)], (), [pace])
 
 
 async def talks(ledger: Ledger, clock: ManualClock) -> None:
@@ -134,3 +140,4 @@ async def test_every_statement_finds_its_rows_by_an_index(ledger: Ledger, clock:
             if bad := [step for step in scans if not any(name in step for name in SMALL)] + sorts:
                 wide[statement] = bad
     assert wide == {}
+    assert [statement for statement in statements if statement.startswith("DELETE FROM pace")]
