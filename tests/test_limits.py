@@ -65,9 +65,7 @@ def test_who_has_no_name_counts_for_the_conversation_alone(tmp_path: Path) -> No
     assert counted(settings(tmp_path, USUAL), nameless) == Pace((("talk board:room", SIXTY),), "first")
 
 
-@pytest.mark.parametrize(
-    "kind", ["command", "heard", "greeting", "collect", "push", "erase", "retract", "change", "stop"]
-)
+@pytest.mark.parametrize("kind", [kind for kind in get_args(Kind) if kind != "message"])
 def test_only_what_asks_the_assistant_counts(tmp_path: Path, kind: str) -> None:
     assert counted(settings(tmp_path, USUAL), msgspec.structs.replace(ASKS, kind=kind)) is None
 

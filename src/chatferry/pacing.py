@@ -85,7 +85,9 @@ class Paces:
         if rows:
             upsert = insert(self._connection, table)
             counts = {"free_at": upsert.excluded.free_at, "pause_until": upsert.excluded.pause_until}
-            self._connection.execute(upsert.on_conflict_do_update(index_elements=[table.c.key], set_=counts), rows)
+            there = upsert.on_conflict_do_update(index_elements=[table.c.key], set_=counts)
+            # To return something lets SQLAlchemy write many rows by one statement.
+            self._connection.execute(there.returning(table.c.key), rows)
         if self._new:
             self._connection.execute(_CLEAR, {"past": self._now - _PAST, "most": 2 * self._new})
 
@@ -96,7 +98,7 @@ def lock(connection: sa.Connection, paces: Iterable[Pace | None]) -> None:
     if rows:
         upsert = insert(connection, table)
         there = upsert.on_conflict_do_update(index_elements=[table.c.key], set_={"key": upsert.excluded.key})
-        connection.execute(there, rows)
+        connection.execute(there.returning(table.c.key), rows)
 
 
 def _keys(paces: Iterable[Pace | None]) -> list[str]:
