@@ -8,11 +8,13 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+import uuid
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
+import sqlalchemy as sa
 
 _ACCOUNT = "postgres"
 """PostgreSQL refuses to run as root; its package brings this account along."""
@@ -27,29 +29,92 @@ def programs() -> Path | None:
 
 @contextlib.contextmanager
 def cluster() -> Iterator[str]:
-    """A server on loopback while the context is open: the address of its first database. Skips where there is none."""
-    bin_ = programs()
-    if bin_ is None:
-        pytest.skip("PostgreSQL is not installed")
-    folder = Path(tempfile.mkdtemp(prefix="chatferry-pg-"))
-    other: dict[str, Any] = {}
-    if os.geteuid() == 0:
-        shutil.chown(folder, _ACCOUNT)
-        other = {"user": _ACCOUNT, "group": _ACCOUNT, "extra_groups": ()}
+    """A server while the context is open: the address of its first database. Skips where there is none.
 
-    def run(program: str, *options: str) -> None:
-        subprocess.run([str(bin_ / program), *options], check=True, capture_output=True, cwd="/", **other)  # noqa: S603
+    The one that `TEST_DATABASE_URL` names, or else one of our own on loopback.
+    """
+    if given := os.environ.get("TEST_DATABASE_URL"):
+        yield given
+        return
+    with Cluster() as own:
+        yield own.url
 
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    data = str(folder / "data")
-    # Nothing here outlives the tests, so nothing has to reach the disk.
-    options = f"-c listen_addresses=127.0.0.1 -p {port} -k {folder} -c fsync=off -c synchronous_commit=off"
-    try:
-        run("initdb", "-D", data, "-U", "chatferry", "--auth=trust", "-E", "UTF8", "--locale=C", "--no-sync")
-        run("pg_ctl", "-D", data, "-w", "-l", str(folder / "log"), "-o", options, "start")
-        yield f"postgresql://chatferry@127.0.0.1:{port}/postgres"
-    finally:
+
+class Cluster:
+    """A server of the tests' own, which can be stopped and started again.
+
+    durable: what is committed is on the disk, as where it counts; it costs time.
+    """
+
+    def __init__(self, *, durable: bool = False) -> None:
+        bin_ = programs()
+        if bin_ is None:
+            pytest.skip("PostgreSQL is not installed, and TEST_DATABASE_URL names no server")
+        self._bin = bin_
+        self._folder = Path(tempfile.mkdtemp(prefix="chatferry-pg-"))
+        self._other: dict[str, Any] = {}
+        if os.geteuid() == 0:
+            shutil.chown(self._folder, _ACCOUNT)
+            self._other = {"user": _ACCOUNT, "group": _ACCOUNT, "extra_groups": ()}
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            self.port: int = probe.getsockname()[1]
+        self._data = str(self._folder / "data")
+        # Nothing here outlives the tests, so nothing has to reach the disk.
+        quick = "" if durable else "-c fsync=off -c synchronous_commit=off"
+        self._options = f"-c listen_addresses=127.0.0.1 -c max_connections=200 -p {self.port} -k {self._folder} {quick}"
+        self.url = f"postgresql://chatferry@127.0.0.1:{self.port}/postgres"
+
+    def __enter__(self) -> Cluster:
+        try:
+            self._run("initdb", "-U", "chatferry", "--auth=trust", "-E", "UTF8", "--locale=C", "--no-sync")
+            self.start()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
         with contextlib.suppress(subprocess.CalledProcessError):  # it did not start
-            run("pg_ctl", "-D", data, "-m", "immediate", "-w", "stop")
-        shutil.rmtree(folder, ignore_errors=True)
+            self.stop("immediate")
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def start(self) -> None:
+        self._run("pg_ctl", "-w", "-l", str(self._folder / "log"), "-o", self._options, "start")
+
+    def stop(self, how: Literal["smart", "fast", "immediate"] = "fast") -> None:
+        self._run("pg_ctl", "-m", how, "-w", "stop")
+
+    def _run(self, program: str, *options: str) -> None:
+        command = [str(self._bin / program), "-D", self._data, *options]
+        subprocess.run(command, check=True, capture_output=True, cwd="/", **self._other)  # noqa: S603
+
+
+@contextlib.asynccontextmanager
+async def database_on(server: str, *, template: str = "template1") -> AsyncIterator[str]:
+    """A database of a test's own while the context is open: its address."""
+    name = f"t{uuid.uuid4().hex}"
+    await create(server, name, template)
+    try:
+        yield named(server, name)
+    finally:
+        await _administer(server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+async def create(server: str, name: str, template: str = "template1") -> None:
+    """A database, as a copy of another one."""
+    await _administer(server, f"CREATE DATABASE {name} TEMPLATE {template}")
+
+
+def named(server: str, name: str) -> str:
+    """The address of another database on the same server."""
+    return sa.make_url(server).set(database=name).render_as_string(hide_password=False)
+
+
+async def _administer(server: str, statement: str) -> None:
+    import asyncpg  # type: ignore[import-untyped]  # it brings no types
+
+    admin = await asyncpg.connect(server)
+    try:
+        await admin.execute(statement)
+    finally:
+        await admin.close()

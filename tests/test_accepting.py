@@ -146,7 +146,7 @@ async def test_a_question_that_is_changed_while_it_is_asked_is_asked_anew(ledger
     asked = await takes(ledger, asks("e1", "Rom?"))
     old = await claimed(ledger)
     assert (await takes(ledger, about("change", "m-e1", "Rome?"))).ends == asked.turn
-    assert await ledger.due() == ["board:room"]
+    assert await ledger.due() == [("board:room", False)]
     with pytest.raises(LeaseLost):
         await answers(ledger, old)
     with pytest.raises(LeaseLost):

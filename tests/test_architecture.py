@@ -15,7 +15,7 @@ from chatferry.gateway import CHANNELS, ENGINES
 
 SRC = Path(chatferry.__file__).parent
 FILES = {".".join(path.relative_to(SRC).with_suffix("").parts): path for path in sorted(SRC.rglob("*.py"))}
-ROOT = {"model", "errors", "clock", "text", "likeness", "plain", "markdown", "rate", "words.__init__"}
+ROOT = {"model", "errors", "clock", "news", "text", "likeness", "plain", "markdown", "rate", "words.__init__"}
 """Values and pure functions: everybody may use them."""
 CORE = {
     "accepting",
@@ -36,9 +36,13 @@ CORE = {
     "limits",
     "links",
     "looking",
+    "operations",
     "outcomes",
     "pacing",
+    "peers",
+    "postgres",
     "prompt",
+    "relay",
     "replies",
     "rows",
     "sessions",
@@ -55,11 +59,13 @@ TOP = {"gateway", "serve", "cli", "__main__", "check", "operate", "demo", "simul
 FAMILIES = {place.split(":")[0].removeprefix("chatferry.") for place in (*CHANNELS.values(), *ENGINES.values())} | {
     "channels.api",
     "dispatch.inprocess",
+    "dispatch.pgqueuer",
 }
 """What has siblings: a channel, an engine, a dispatcher. `channels.line_api` is of the family `channels.line`."""
 ALLOWED = {
     ("web.api", "channels.api"),  # the API's routes hand its channel what no webhook has: the parsed call
     ("web.shapes", "channels.api"),
+    ("migrations.versions.0004_dispatch_by_pgqueuer", "dispatch.pgqueuer"),  # whose tables it makes
     ("playground.stage", "engines.demo"),  # the script, here in the place of a model that is called
     ("demo", "channels.slack_manifest"),  # which shortcuts the app has
     ("setup_slack", "channels.slack_manifest"),  # before there is anything to be configured, so without the gateway

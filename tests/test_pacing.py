@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Sequence
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -26,21 +25,6 @@ from tests.test_plans import executed
 
 MINUTE = Rate(3, 60.0)
 BY_ANN = Pace((("user board:ann", MINUTE),), "first")
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/ledger.db"
-    return str(request.getfixturevalue("postgres"))
-
-
-@pytest.fixture
-async def database(url: str) -> AsyncIterator[Database]:
-    database = open_database(url)
-    await migrate(database)
-    yield database
-    await database.aclose()
 
 
 def asks(event: str, *, room: str = "room", sender: str = "ann", joined: bool = False) -> Inbound:

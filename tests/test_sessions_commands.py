@@ -206,7 +206,7 @@ async def test_a_command_is_done_while_an_answer_is_made_and_commands_in_their_o
     await takes(ledger, asks("e1"), None)
     await claimed(ledger)
     await ledger.accept("board", [orders("h", "help"), orders("y", "history")], [None, None])
-    assert await ledger.due() == [LANE]
+    assert await ledger.due() == [(LANE, False)]
     first = await claimed(ledger, LANE)
     assert first.inbound.command == "help"
     assert first.conversation == LANE

@@ -6,7 +6,7 @@ import io
 import logging
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -26,6 +26,9 @@ turns_app = typer.Typer(invoke_without_command=True, help="The latest turns; `tu
 app.add_typer(turns_app, name="turns")
 slack_app = typer.Typer(no_args_is_help=True, help="Slack: `slack manifest` makes the app.")
 app.add_typer(slack_app, name="slack")
+
+Role = Literal["all", "web", "worker"]
+"""As in `gateway`, which is imported when it runs."""
 
 ConfigOption = Annotated[
     Path | None,
@@ -51,8 +54,11 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Where to listen.")] = None,
     port: Annotated[int | None, typer.Option(help="Where to listen; else PORT, else 8080.")] = None,
     drain: Annotated[float | None, typer.Option(help="Seconds that running answers have when told to stop.")] = None,
+    role: Annotated[
+        Role, typer.Option(help="With PostgreSQL: `web` takes messages in and serves pages, `worker` answers.")
+    ] = "all",
 ) -> None:
-    """Run the gateway."""
+    """Run the gateway. With PostgreSQL any number of processes may run, in any role."""
     from chatferry import logs
     from chatferry.config import load
     from chatferry.serve import run
@@ -63,17 +69,29 @@ def serve(
     settings = settings.model_copy(update={"server": server})
     logs.configure(server.log, hide=settings.secrets())
     if logs.for_people(server.log):
-        sys.stderr.write(welcome(settings))
-    run(settings)
+        sys.stderr.write(welcome(settings, role))
+    run(settings, role=role)
 
 
-def welcome(settings: Settings) -> str:
+@app.command()
+def migrate(config: ConfigOption = None) -> None:
+    """Create or upgrade the database's tables. Every start does that by itself; a deploy may do it before."""
+    from chatferry.config import load_server
+    from chatferry.operate import upgrade
+
+    sys.stdout.write(upgrade(load_server(config)))
+
+
+def welcome(settings: Settings, role: Role = "all") -> str:
     """What a person wants to know first: what answers, and what to put into the platforms' consoles."""
     public = settings.server.public_url
-    lines = [f"Chatferry {__version__}, configured by {settings.source}"]
+    part = "" if role == "all" else f", {role}"
+    lines = [f"Chatferry {__version__}{part}, configured by {settings.source}"]
     for name, assistant in settings.assistants.items():
         model = settings.models[assistant.model]
         lines.append(f"  assistant {name}: {model.model or model.provider} ({model.provider})")
+    if role == "worker":
+        return "\n".join([*lines, f"  answers on: {', '.join(settings.channels) or 'the API'}"]) + "\n"
     address = public or "https://YOUR-ADDRESS"
     for name, channel in settings.channels.items():
         token = "?token=..." if channel.url_token else ""

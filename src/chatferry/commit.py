@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import sqlalchemy as sa
 import structlog
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from chatferry.database import Database
-from chatferry.errors import Closed, Unavailable
+from chatferry.errors import Closed, Unavailable, Unsure
 
 log = structlog.get_logger(__name__)
 
@@ -51,7 +51,7 @@ class GroupCommit:
     async def submit(self, operation: Any) -> Any:
         """The operation's result, once it is on the disk.
 
-        Raises Unavailable when the database cannot be written, Closed when the context is.
+        Raises Unavailable when nothing can be written, Unsure where it may have been, Closed when the context is.
         A caller that is cancelled has written all the same.
         """
         if not self._open:
@@ -75,6 +75,9 @@ class GroupCommit:
             results = await self._database.write(lambda connection: self._apply(connection, operations))
         except (OperationalError, InterfaceError, OSError) as fault:
             self._tell(batch, [unavailable(fault)] * len(batch))
+        except Unsure as fault:
+            outcomes = cast("Sequence[Any]", fault.result)
+            self._tell(batch, [Unsure(str(fault), fault.transaction, outcome) for outcome in outcomes])
         except Exception as fault:  # noqa: BLE001 - the top of the task: the writer outlives a bad operation
             if len(batch) > 1:
                 # What the database refuses must not fail its neighbours.
@@ -100,5 +103,8 @@ class GroupCommit:
 def unavailable(fault: Exception) -> Unavailable:
     """The driver's fault as ours."""
     # Only the driver's own words: the message of others would print the parameters, which are people's messages.
-    said = str(fault.orig) if isinstance(fault, DBAPIError) else type(fault).__name__
+    said = str(fault.orig) if isinstance(fault, DBAPIError) else ""
+    if isinstance(fault, OSError):
+        said = str(fault)
+    said = said or type(fault).__name__
     return Unavailable(f"the database does not answer: {said}")

@@ -251,6 +251,8 @@ class LineSettings(Table):
     """loading: LINE's dots; message: spend the free reply on "please wait"."""
     late: Literal["push", "button", "auto"] = "auto"
     """An answer that misses the free reply is pushed (quota) or fetched by a button; auto: push while quota lasts."""
+    concurrency: int | None = Field(default=None, ge=1)
+    """Conversations of this channel that are answered at once, in a process. None: as many as there is room for."""
     api_base: Url = "https://api.line.me"
     data_api_base: Url = "https://api-data.line.me"
     path: Annotated[str, AfterValidator(_path)] | None = None
@@ -295,6 +297,8 @@ class SlackSettings(Table):
     """The slash command."""
     replies: Literal["ephemeral", "public"] = "ephemeral"
     """Who sees the answer to the slash command."""
+    concurrency: int | None = Field(default=None, ge=1)
+    """Conversations of this channel that are answered at once, in a process. None: as many as there is room for."""
     api_base: Url = "https://slack.com/api"
     path: Annotated[str, AfterValidator(_path)] | None = None
     """Where events, commands and clicks come in. `load` puts `/hooks/NAME` where nothing is said."""
@@ -323,6 +327,8 @@ class WeChatSettings(Table):
     """Seconds that a call stays open for its answer."""
     menu: dict[str, str] = {}
     """What a tap on the account's menu says, by its key: a command or a question."""
+    concurrency: int | None = Field(default=None, ge=1)
+    """Conversations of this channel that are answered at once, in a process. None: as many as there is room for."""
     api_base: Url = "https://api.weixin.qq.com"
     path: Annotated[str, AfterValidator(_path)] | None = None
     """Where WeChat's calls come in. `load` puts `/hooks/NAME` where nothing is said."""
@@ -374,6 +380,8 @@ class ApiSettings(Table):
     """Each of them opens the API."""
     rate: int | None = Field(default=None, ge=1)
     """Requests per minute and key. None: what [limits] says of a user."""
+    concurrency: int | None = Field(default=None, ge=1)
+    """Conversations of the API that are answered at once, in a process. None: as many as there is room for."""
 
 
 class Settings(Table):

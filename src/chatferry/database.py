@@ -16,18 +16,29 @@ from typing import Any, Protocol, TypeVar
 
 import sqlalchemy as sa
 
+from chatferry.clock import Clock, SystemClock
 from chatferry.errors import ConfigError, InUse
 from chatferry.migrations import HEAD
 
 T = TypeVar("T")
 Work = Callable[[sa.Connection], T]
 
+_MIGRATING = 3600.0
+"""Seconds that a migration may take, another process's before it included."""
+
 
 class Database(Protocol):
     """Where the ledger lives. What goes wrong inside is raised as it comes: SQLAlchemyError or OSError."""
 
-    async def write(self, work: Work[T]) -> T:
-        """Do this in one transaction; when it returns, it is on the disk."""
+    async def write(self, work: Work[T], *, patience: float = 10.0) -> T:
+        """Do this in one transaction; when it returns, it is on the disk.
+
+        patience: seconds that it may take. Raises Unsure where it may have been committed all the same.
+        """
+        ...
+
+    async def committed(self, transaction: str) -> bool | None:
+        """Was the transaction of an Unsure committed? None: that is not known yet."""
         ...
 
     async def read(self, work: Work[T]) -> T:
@@ -41,6 +52,14 @@ class Database(Protocol):
         """
         ...
 
+    async def clock(self) -> Clock:
+        """The time by which all processes on this database go."""
+        ...
+
+    async def listen(self, hear: Callable[[str | None], None]) -> None:
+        """Tell what other processes say (`news`), until cancelled; None: something may have been missed."""
+        ...
+
     async def aclose(self) -> None: ...
 
 
@@ -51,19 +70,24 @@ def open_database(url: str) -> Database:
         case "sqlite":
             return Sqlite(Path(parsed.database or ""))
         case "postgresql":
+            from chatferry.postgres import Postgres
+
             return Postgres(parsed)
     raise ConfigError("server.database: use sqlite:///FILE or postgresql://...")
 
 
 async def migrate(database: Database) -> None:
-    """Create or upgrade the schema. Costs one look when it is up to date."""
+    """Create or upgrade the schema. Costs one look when it is up to date; only one process at a time does it.
+
+    A schema that is newer than this version is left alone: newer ones only add.
+    """
     try:
         if await database.read(_version) == HEAD:
             return
         # Alembic takes a quarter of a second to import: only a start that needs it pays.
         from chatferry.migrations.upgrade import upgrade
 
-        await database.write(upgrade)
+        await database.write(upgrade, patience=_MIGRATING)
     except (sa.exc.DBAPIError, OSError) as fault:
         raise _unusable(fault) from None
 
@@ -97,7 +121,7 @@ class Sqlite:
         self._writing = ThreadPoolExecutor(1, "ledger-write")
         self._reading = ThreadPoolExecutor(2, "ledger-read")
 
-    async def write(self, work: Work[T]) -> T:
+    async def write(self, work: Work[T], *, patience: float = 10.0) -> T:
         def transaction() -> T:
             with self._writer.begin() as connection:
                 return work(connection)
@@ -110,6 +134,15 @@ class Sqlite:
                 return work(connection)
 
         return await asyncio.get_running_loop().run_in_executor(self._reading, look)
+
+    async def committed(self, transaction: str) -> bool | None:
+        return False  # a file is never unsure
+
+    async def clock(self) -> Clock:
+        return SystemClock()
+
+    async def listen(self, hear: Callable[[str | None], None]) -> None:
+        await asyncio.Event().wait()  # there is nobody else
 
     @contextlib.asynccontextmanager
     async def exclusive(self, patience: float = 0.0) -> AsyncIterator[bool]:
@@ -151,32 +184,3 @@ def _engine(path: Path, connections: int, *pragmas: str) -> sa.Engine:
 
 def _begin_immediate(connection: sa.Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-
-class Postgres:
-    """A server, for as many processes as there are."""
-
-    def __init__(self, url: sa.URL) -> None:
-        try:
-            from sqlalchemy.ext.asyncio import create_async_engine
-
-            self._engine = create_async_engine(url.set(drivername="postgresql+asyncpg"), pool_pre_ping=True)
-        except ImportError:  # asyncpg, or the greenlet that SQLAlchemy needs for it
-            raise ConfigError(
-                "server.database: what PostgreSQL needs is not installed\n  mend: pip install 'chatferry[postgres]'"
-            ) from None
-
-    async def write(self, work: Work[T]) -> T:
-        async with self._engine.begin() as connection:
-            return await connection.run_sync(work)
-
-    async def read(self, work: Work[T]) -> T:
-        async with self._engine.connect() as connection:
-            return await connection.run_sync(work)
-
-    @contextlib.asynccontextmanager
-    async def exclusive(self, patience: float = 0.0) -> AsyncIterator[bool]:
-        yield False
-
-    async def aclose(self) -> None:
-        await self._engine.dispose()

@@ -202,8 +202,10 @@ class Delivery:
             try:
                 if not piece.message.parts:
                     if piece.receipt:
+                        await held.secure(self._ledger, self._clock)
                         await channel.remove(inbound, receipt)
                 elif held.final.get(piece.receipt) != piece.message.text:
+                    await held.secure(self._ledger, self._clock)
                     await channel.edit(inbound, receipt, piece.message, last=True)
             except Vanished as fault:
                 # Whoever removed it does not want to read it, nor how it goes on.
@@ -239,6 +241,7 @@ class Delivery:
             held.note = "refused: only whoever asked, or an admin, may have an answer removed"
             return
         for receipt in receipts:
+            await held.secure(self._ledger, self._clock)
             await channel.remove(inbound, Receipt(receipt))
         if answered:
             await self._ledger.erased(turn, answered)
@@ -300,6 +303,7 @@ class Delivery:
 
     async def _push(self, held: Held, pieces: Sequence[Piece], key: str) -> list[tuple[Piece, Receipt]]:
         messages = [piece.message for piece in pieces]
+        await held.secure(self._ledger, self._clock)
         try:
             receipts = await held.channel.send(held.turn.inbound.conversation, messages, key=key, grant=None)
         except NoLeave as fault:
@@ -313,6 +317,7 @@ class Delivery:
         messages = [piece.message for piece in pieces]
         unsure = False
         for pause in (*_ASK_AGAIN, None):
+            await held.secure(self._ledger, self._clock)
             try:
                 return await held.channel.send(held.turn.inbound.conversation, messages, key="", grant=grant)
             except Ambiguous:

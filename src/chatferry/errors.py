@@ -5,6 +5,7 @@ ChatferryError
 │   └── InUse            another process answers from this database
 ├── Rejected             the caller gets this status and this sentence, and nothing is kept
 ├── Unavailable          the ledger cannot take it now: 503, the platform delivers again
+│   ├── Unsure           or has it, and could not tell: the same write must not simply be made again
 │   └── Closed           nor later: this process ends
 ├── LeaseLost            another worker has this turn: stop, write nothing more
 └── Fault                a call to a platform or a provider failed
@@ -44,6 +45,16 @@ class Rejected(ChatferryError):
 
 class Unavailable(ChatferryError):
     """Nothing can be kept just now, so nothing may be accepted."""
+
+
+class Unsure(Unavailable):
+    """The connection broke while a transaction was committed. `Database.committed` tells, later, whether it was."""
+
+    def __init__(self, reason: str, transaction: str, result: object) -> None:
+        """result: what the write has come to if it was committed; an exception is to be raised then."""
+        super().__init__(reason)
+        self.transaction = transaction
+        self.result = result
 
 
 class Closed(Unavailable):

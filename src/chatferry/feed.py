@@ -7,8 +7,9 @@ the answer itself is in the ledger.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import weakref
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable, Iterator
 
 import msgspec
 
@@ -32,7 +33,10 @@ class Outcome(msgspec.Struct, frozen=True):
 class Tail:
     """One answer in the making."""
 
-    def __init__(self) -> None:
+    def __init__(self, reading: asyncio.Event | None = None) -> None:
+        """reading: set when somebody begins to read the words as they come."""
+        self._reading = reading or asyncio.Event()
+        self._readers = 0
         self._parts: list[str] = []
         self._round = 0
         self._end: Outcome | None = None
@@ -56,10 +60,26 @@ class Tail:
             self._round += 1
             self._ring()
 
+    def reads(self, text: str) -> None:
+        """The answer so far, as another process tells it. One that it has begun anew counts when it is beyond ours."""
+        said = self.text
+        if text.startswith(said):
+            if len(text) > len(said):
+                self.add(text[len(said) :])
+        elif not said.startswith(text):
+            self.restart()
+            self.add(text)
+
+    @property
+    def read(self) -> bool:
+        """Somebody reads the words as they come."""
+        return self._readers > 0
+
     async def grown(self, beyond: str) -> None:
         """Return once the answer so far is another than `beyond`."""
-        while self.text == beyond:
-            await self._changed.wait()
+        with self._reader():
+            while self.text == beyond:
+                await self._changed.wait()
 
     def end(self, outcome: Outcome) -> None:
         """The turn is closed and in the ledger."""
@@ -80,22 +100,40 @@ class Tail:
         self._changed.set()
         self._changed.clear()
 
-    async def follow(self) -> AsyncGenerator[Delta | Restart | Outcome, None]:
-        """From the first word on, however late one comes; the outcome is last. A slow reader gets larger deltas."""
-        read, round_ = 0, self._round
-        while True:
-            if round_ != self._round:
-                read, round_ = 0, self._round
-                yield Restart()
-            elif read < len(self._parts):
-                text = "".join(self._parts[read:])
-                read = len(self._parts)
-                yield Delta(text)
-            elif self._end is not None:
+    @contextlib.contextmanager
+    def _reader(self) -> Iterator[None]:
+        self._readers += 1
+        self._reading.set()
+        try:
+            yield
+        finally:
+            self._readers -= 1
+
+    async def follow(self, *, words: bool = True) -> AsyncGenerator[Delta | Restart | Outcome, None]:
+        """From the first word on, however late one comes; the outcome is last. A slow reader gets larger deltas.
+
+        words: or else the outcome alone.
+        """
+        if not words:
+            await self.over()
+            if self._end is not None:
                 yield self._end
-                return
-            else:
-                await self._changed.wait()
+            return
+        read, round_ = 0, self._round
+        with self._reader():
+            while True:
+                if round_ != self._round:
+                    read, round_ = 0, self._round
+                    yield Restart()
+                elif read < len(self._parts):
+                    text = "".join(self._parts[read:])
+                    read = len(self._parts)
+                    yield Delta(text)
+                elif self._end is not None:
+                    yield self._end
+                    return
+                else:
+                    await self._changed.wait()
 
 
 class Feed:
@@ -104,15 +142,25 @@ class Feed:
     def __init__(self) -> None:
         self._tails: weakref.WeakValueDictionary[int, Tail] = weakref.WeakValueDictionary()
         self._closed = False
+        self.reading = asyncio.Event()
+        """Set when somebody begins to read an answer as it grows."""
 
     def tail(self, turn: int) -> Tail:
         """The turn's tail. Hold on to it: it goes with its last holder. A turn that is done again gets a new one."""
         tail = self._tails.get(turn)
         if tail is None or tail.ended:
-            tail = self._tails[turn] = Tail()
+            tail = self._tails[turn] = Tail(self.reading)
             if self._closed:
                 tail.end(Outcome(None, CUT))
         return tail
+
+    def held(self, turns: Iterable[int]) -> set[int]:
+        """Those of these turns whose tails somebody holds."""
+        return {turn for turn in turns if turn in self._tails}
+
+    def open(self) -> dict[int, Tail]:
+        """The tails that somebody holds and that have not ended."""
+        return {turn: tail for turn, tail in list(self._tails.items()) if not tail.ended}
 
     def close(self) -> None:
         """This process adds nothing more: whoever still watches is told so."""

@@ -1,4 +1,7 @@
-"""The composition root: the one file that names concrete classes. It imports what the configuration asks for."""
+"""The composition root: the one file that names concrete classes. It imports what the configuration asks for.
+
+A process has a role: `web` takes in what comes and serves pages, `worker` answers, `all` does both.
+"""
 
 from __future__ import annotations
 
@@ -6,24 +9,27 @@ import asyncio
 import contextlib
 import importlib
 import random
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import aiohttp
 import structlog
 
+from chatferry import news
 from chatferry.assistant import Assistant, Staff
 from chatferry.channels.base import Channel, Surroundings, listening
-from chatferry.clock import Clock, SystemClock
+from chatferry.clock import Clock, SharedClock
 from chatferry.commands import Commands
 from chatferry.config import ChannelSettings, ModelSettings, Settings
 from chatferry.database import Database, migrate, open_database
 from chatferry.delivery import Delivery
 from chatferry.desk import Desk
+from chatferry.dispatch.base import Dispatcher
 from chatferry.dispatch.inprocess import InProcess
 from chatferry.engines.base import Engine
 from chatferry.engines.route import Route
+from chatferry.errors import ConfigError
 from chatferry.feed import Feed
 from chatferry.growth import Growth
 from chatferry.holding import Holding
@@ -32,12 +38,26 @@ from chatferry.ledger import Ledger
 from chatferry.limits import Limits
 from chatferry.links import Links, signing_key
 from chatferry.metrics import Metrics
+from chatferry.relay import Relay
 from chatferry.replies import Replies, prepare
 from chatferry.retry import Circuit
 from chatferry.vault import Vault
 from chatferry.worker import Worker
 
+if TYPE_CHECKING:
+    from chatferry.postgres import Postgres
+
 log = structlog.get_logger(__name__)
+
+Role = Literal["all", "web", "worker"]
+
+_ALONE = 60.0
+_AMONG_OTHERS = 7.0
+"""Seconds of a lease: a process that dies is noticed, at the latest, that much and one sweep later."""
+_HEARSAY = 1.0
+"""Seconds for which new work is left to the job that tells of it."""
+_LOOK = 0.1
+"""Seconds between two looks whether readers have left, at the end."""
 
 CHANNELS = {
     "line": "chatferry.channels.line:Line",
@@ -63,20 +83,23 @@ class Gateway:
         links: Links,
         *,
         alone: bool,
+        role: Role = "all",
     ) -> None:
         self.settings = settings
+        self.role = role
         self._alone = alone
+        self._database = database
         self.clock = clock
         self.metrics = Metrics()
         self.feed = Feed()
-        self.ledger = Ledger(database, clock)
+        self.ledger = Ledger(database, clock, lease=_ALONE if alone else _AMONG_OTHERS)
         self.engines = {name: make_engine(name, model, http, clock) for name, model in settings.models.items()}
         assigned = {name: channel.assistant for name, channel in settings.channels.items()} | {"api": "default"}
         self.staff = Staff(_assistants(settings, self.engines, clock), assigned)
         self.links = links
         self.desk = Desk(Commands(settings.commands), Replies(settings.replies), self.staff, links, clock)
         self.channels = make_channels(settings, http, clock, database)
-        self.dispatcher = InProcess(self.ledger.due, clock, concurrency=settings.server.concurrency)
+        self.dispatcher = self._make_dispatcher()
         self.worker = Worker(
             self.ledger,
             Delivery(self.ledger, links, clock),
@@ -92,18 +115,34 @@ class Gateway:
         limits = Limits(settings)
         self.intake = Intake(self.ledger, self.dispatcher, self.metrics, self.desk, limits, end=self.worker.stop)
         self.holding = Holding(self.ledger, self.feed, links, clock)
+        self.relay = Relay(self.ledger, self.feed, clock, ours=self.worker.holds)
         self.metrics.running.set_function(lambda: self.worker.running)
 
+    def _make_dispatcher(self) -> Dispatcher:
+        server, channels = self.settings.server, self.settings.channels.items()
+        most = {name: its.concurrency for name, its in channels if its.concurrency}
+        if self.settings.api is not None and self.settings.api.concurrency:
+            most["api"] = self.settings.api.concurrency
+        due = partial(self.ledger.due, late=0.0 if self._alone else _HEARSAY)
+        local = InProcess(due, self.clock, concurrency=server.concurrency, channels=most)
+        if self._alone:
+            return local
+        from chatferry.dispatch.pgqueuer import PgQueuer
+
+        connect = cast("Postgres", self._database).connect
+        return PgQueuer(connect, self.clock, local=local if self.role != "web" else None)
+
     async def work(self, stop: asyncio.Event) -> None:
-        """Answer until `stop`; then what runs has `server.drain` seconds to end, and the rest is for the next start."""
+        """Do what the role asks until `stop`; then what runs has `server.drain` seconds to end.
+
+        The rest is for the next start, or for other processes.
+        """
         async with asyncio.TaskGroup() as group:
-            keeping = [group.create_task(self.worker.keep_leases(), name="leases")]
-            if not self._alone:
-                keeping.append(group.create_task(self.worker.heed(), name="stops"))
+            keeping = [group.create_task(work, name=name) for name, work in self._kept().items()]
             ears = [
                 group.create_task(channel.listen(partial(self.intake.accept, channel)), name=f"ears of {channel.name}")
                 for channel in self.channels.values()
-                if listening(channel)
+                if listening(channel) and self.role != "worker"
             ]
             answering = group.create_task(self.dispatcher.run(self.worker.handle), name="dispatch")
             await _either(stop, answering)
@@ -112,34 +151,72 @@ class Gateway:
                 ear.cancel()
             self.dispatcher.stop()
             log.info("stopping", running=self.worker.running, drain=self.settings.server.drain)
+            end = asyncio.get_running_loop().time() + self.settings.server.drain
             await asyncio.wait([answering], timeout=self.settings.server.drain)
             if not answering.done():
                 log.warning("cut off; the next start goes on", running=self.worker.running)
                 answering.cancel()
                 await asyncio.wait([answering])
+            # What is read here may be made elsewhere; the last reader of an answer tells nobody that he leaves.
+            while not self._alone and self.feed.open() and asyncio.get_running_loop().time() < end:  # noqa: ASYNC110
+                await asyncio.sleep(_LOOK)
             self.feed.close()
             for task in keeping:
                 task.cancel()
 
+    def _kept(self) -> dict[str, Coroutine[Any, Any, None]]:
+        """What goes on for as long as we work."""
+        kept: dict[str, Coroutine[Any, Any, None]] = {}
+        if self.role != "web":
+            kept["leases"] = self.worker.keep_leases()
+        if not self._alone:
+            kept |= {"news": self._database.listen(self._hear), "relay": self.relay.run()}
+        if isinstance(self.clock, SharedClock):
+            kept["clock"] = self.clock.keep()
+        return kept
+
+    def _hear(self, payload: str | None) -> None:
+        """What another process, or this one, tells of a turn."""
+        told = news.read(payload) if payload is not None else None
+        if payload is None:
+            self.worker.missed()
+            self.relay.missed()
+        elif told is not None:
+            kind, turns = told
+            if kind == "changed":
+                self.relay.ring(turns)
+            else:
+                tell = {"stop": self.worker.stop, "nudge": self.worker.nudge, "watch": self.worker.watched}[kind]
+                for turn in turns:
+                    tell(turn)
+
 
 @contextlib.asynccontextmanager
 async def open_gateway(
-    settings: Settings, clock: Clock | None = None, *, patience: float = 0.0
+    settings: Settings, clock: Clock | None = None, *, patience: float = 0.0, role: Role = "all"
 ) -> AsyncIterator[Gateway]:
     """A gateway on a migrated database, alone on it where it is SQLite; turns cut off by a crash are due again.
 
     patience: seconds to wait for another process to leave the database, before InUse is raised.
-    Raises ConfigError where a function that is to reply is not there.
+    Raises ConfigError where a function that is to reply is not there, or the role needs others beside it.
     """
     prepare(settings)
+    if role != "all" and settings.server.file is not None:
+        raise ConfigError(
+            f"server.database: a file is for one process that does everything, not for --role {role}\n"
+            "  mend: CHATFERRY_DATABASE=postgresql://user:password@host/name, or leave --role out"
+        )
     database = open_database(settings.server.database)
     try:
         async with database.exclusive(patience) as alone:
             await migrate(database)
             async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
                 links = Links(await signing_key(database), settings.pages.ttl, settings.server.public_url)
-                gateway = Gateway(settings, clock or SystemClock(), database, http, links, alone=alone)
+                clock = clock or await database.clock()
+                gateway = Gateway(settings, clock, database, http, links, alone=alone, role=role)
                 async with gateway.ledger.open():
+                    if not alone:
+                        gateway.ledger.beware()
                     if alone and (freed := await gateway.ledger.adopt()):
                         log.info("going on with turns that were cut off", turns=freed)
                     yield gateway

@@ -81,6 +81,7 @@ class Growth:
                 continue
             if full or draft.message != message:
                 held.final.pop(draft.receipt, None)
+                await held.secure(self._ledger, self._clock)
                 try:
                     shown = await channel.edit(held.turn.inbound, Receipt(draft.receipt), message, last=full)
                 except (Vanished, Gone):
@@ -103,6 +104,7 @@ class Growth:
             await self._ledger.sending(held.turn, held.drafts[place : place + 1], attempt)
         else:
             held.drafts.append(await self._ledger.draft(held.turn, message, attempt))
+        await held.secure(self._ledger, self._clock)
         try:
             receipt = await channel.begin(held.turn.inbound, message, key=attempt.key)
         except TryLater:

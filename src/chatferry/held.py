@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import math
 
 from chatferry import text
 from chatferry.assistant import Assistant
 from chatferry.channels.base import Capabilities, Channel
+from chatferry.clock import Clock
+from chatferry.errors import LeaseLost
+from chatferry.ledger import Ledger
 from chatferry.model import Grant, Message, Piece, Turn, says
 from chatferry.plain import plain
 
@@ -14,8 +18,17 @@ from chatferry.plain import plain
 class Held:
     """`turn` is replaced as the ledger moves on."""
 
-    def __init__(self, turn: Turn, channel: Channel, assistant: Assistant, nudged: asyncio.Event) -> None:
+    def __init__(
+        self,
+        turn: Turn,
+        channel: Channel,
+        assistant: Assistant,
+        nudged: asyncio.Event,
+        until: float = math.inf,
+    ) -> None:
         self.turn = turn
+        self.until = until
+        """Unix seconds until which nobody else may have the turn."""
         self.channel = channel
         self.assistant = assistant
         self.nudged = nudged
@@ -37,6 +50,32 @@ class Held:
         self.note = ""
         """What happened on the platform that people who look at the turn should know."""
         self._task = asyncio.current_task()
+        self._read_until = 0.0
+        self._watched = asyncio.Event()
+
+    async def secure(self, ledger: Ledger, clock: Clock) -> None:
+        """Return when nobody else may have the turn now: to be awaited right before a platform is called.
+
+        A process that was frozen, or cut off, finds here that another one has taken its place.
+        Raises LeaseLost, Unavailable.
+        """
+        now = clock.now()
+        if now < self.until:
+            return
+        if (await ledger.renew([self.turn])).lost:
+            raise LeaseLost(f"turn {self.turn.id} was taken over")
+        self.until = now + ledger.lease
+
+    def watch(self, until: float) -> None:
+        """Somebody reads the answer along in another process, until then at least."""
+        self._read_until = until
+        self._watched.set()
+
+    async def reading(self, clock: Clock) -> None:
+        """Return while somebody reads along in another process."""
+        while self._read_until <= clock.now():
+            self._watched.clear()
+            await self._watched.wait()
 
     def interrupt(self) -> None:
         """Stop the model, or do not even ask it; what it had said stands."""

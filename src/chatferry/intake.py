@@ -81,7 +81,8 @@ class Intake:
             if event.kind not in EFFECTS:
                 (self._metrics.accepted if owed.new else self._metrics.repeated).labels(channel.name).inc()
             if event.kind != "heard":
-                await self._dispatcher.wake(owed.lane or conversation_key(channel.name, event.conversation))
+                lane = owed.lane or conversation_key(channel.name, event.conversation)
+                await self._dispatcher.wake(lane, bulk=event.kind == "push")
         if taken.aside is not None:
             task = asyncio.create_task(self._oblige(channel, taken.aside), name=f"aside of {channel.name}")
             self._asides.add(task)

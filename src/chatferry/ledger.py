@@ -10,30 +10,35 @@ import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 
 import msgspec
+from sqlalchemy.exc import SQLAlchemyError
 
-from chatferry import fetching, rows, writes
+from chatferry import fetching, operations, rows, writes
 from chatferry.accepting import Accept, Accepted
 from chatferry.clock import Clock
-from chatferry.commit import GroupCommit
+from chatferry.commit import GroupCommit, unavailable
 from chatferry.database import Database
-from chatferry.errors import Closed, LeaseLost, Unavailable
+from chatferry.errors import Closed, LeaseLost, Unavailable, Unsure
 from chatferry.looking import Looking
 from chatferry.model import APOLOGY, Attempt, Grant, Inbound, Message, Piece, Receipt, Turn, Usage, says
+from chatferry.operations import Change, Renewed
 from chatferry.pacing import Pace
 from chatferry.sessions import Gate
 from chatferry.text import clean
-from chatferry.writes import Change
 
 _AGAIN = 0.5
 """Seconds between two tries to write about a turn that we hold."""
+_PATIENCE = 120.0
+"""Seconds for which such a write is tried, while the database is away."""
 
 
 class Ledger(Looking):
-    """The store of turns, pieces and messages."""
+    """The store of turns, pieces and messages.
+
+    lease: seconds for which a claimed turn is ours without a word from us.
+    """
 
     def __init__(self, database: Database, clock: Clock, *, lease: float = 60.0) -> None:
-        super().__init__(database, clock)
-        self._lease = lease
+        super().__init__(database, clock, lease)
         self._commit = GroupCommit(database, writes.apply)
 
     @contextlib.asynccontextmanager
@@ -101,14 +106,19 @@ class Ledger(Looking):
         A turn whose holder let its lease run out is taken over, under the next lease number.
         """
         now = self._clock.now()
-        turn: Turn | None = await self._commit.submit(writes.Claim(conversation, now, now + self._lease))
+        claim = operations.Claim(conversation, now, now + self.lease, self._expired(now))
+        turn: Turn | None = await self._commit.submit(claim)
         return turn
 
-    async def renew(self, held: Sequence[Turn]) -> list[Turn]:
-        """Hold these turns for another lease; returns those that are no longer ours."""
-        until = self._clock.now() + self._lease
-        lost: list[Turn] = await self._commit.submit(writes.Renew(tuple(held), until))
-        return lost
+    async def renew(self, held: Sequence[Turn]) -> Renewed:
+        """Hold these turns for another lease; tells those that are no longer ours, and those that are to stop."""
+        until = self._clock.now() + self.lease
+        renewed: Renewed = await self._commit.submit(operations.Renew(tuple(held), until))
+        return renewed
+
+    async def watch(self, turns: Sequence[int]) -> None:
+        """Somebody reads the answers of these turns along, here: whoever makes them shall tell how far they are."""
+        await self._commit.submit(operations.Watch(tuple(turns)))
 
     async def answered(
         self,
@@ -274,23 +284,43 @@ class Ledger(Looking):
             unsay, absorb, attempts, abandon, gather,
         )  # fmt: skip
         # What was answered or sent is not forgotten because the database is away for a moment.
-        patience = self._clock.now() + self._lease
+        patience = self._clock.now() + _PATIENCE
+        unsure: Unsure | None = None
         while True:
             try:
-                await self._commit.submit(change)
-                return
+                if unsure is None:
+                    await self._commit.submit(change)
+                    return
+                if await self._committed(unsure):
+                    return
+                unsure = None
+                continue
             except Closed:
                 raise
+            except Unsure as fault:
+                unsure = fault
             except Unavailable:
                 if self._clock.now() >= patience:
                     raise
-                await self._clock.sleep(_AGAIN)
+            await self._clock.sleep(_AGAIN)
+
+    async def _committed(self, unsure: Unsure) -> bool:
+        """Was the write done after all? Raises what it came to, and Unavailable while that cannot be known."""
+        try:
+            done = await self._database.committed(unsure.transaction)
+        except (SQLAlchemyError, OSError) as fault:
+            raise unavailable(fault) from fault
+        if done is None:
+            raise unsure
+        if done and isinstance(unsure.result, Exception):
+            raise unsure.result
+        return done
 
     # ── by hand ──────────────────────────────────────────────────────────────────────────────────────────────
 
     async def adopt(self) -> int:
         """End all leases, for a process that knows itself alone: whoever held them is dead. Returns how many."""
-        released: int = await self._commit.submit(writes.Adopt())
+        released: int = await self._commit.submit(operations.Adopt())
         return released
 
     async def reopen(self, turn: int) -> bool:
@@ -298,7 +328,7 @@ class Ledger(Looking):
 
         The model is asked again only where it had not answered.
         """
-        reopened: bool = await self._commit.submit(writes.Reopen(turn, self._clock.now()))
+        reopened: bool = await self._commit.submit(operations.Reopen(turn, self._clock.now()))
         return reopened
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Collection, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
@@ -16,7 +16,7 @@ from chatferry.clock import Clock
 from chatferry.commit import unavailable
 from chatferry.database import Database
 from chatferry.errors import Unavailable
-from chatferry.model import Inbound, Message, Piece, Turn, conversation_key, express_key
+from chatferry.model import Inbound, Message, Piece, Turn, Usage, conversation_key, express_key
 from chatferry.tables import OPEN, OPEN_STATES, OUT, messages, outbox, sessions, state_is, turns
 
 _PAGE = 50
@@ -62,6 +62,21 @@ class Standing(msgspec.Struct, frozen=True):
     """What an earlier request of the same event was answered with."""
 
 
+class Progress(msgspec.Struct, frozen=True):
+    """How far a turn is, for those who follow it from another process than the one that works on it."""
+
+    id: int
+    open: bool
+    """It is not closed; a turn that another one answers for is."""
+    partial: str
+    """What has been said of an answer that is not kept yet, where that is told."""
+    answer: Message | None
+    finish: str
+    usage: Usage
+    model: str
+    error: str
+
+
 class Shown(msgspec.Struct, frozen=True):
     """A turn as its page shows it."""
 
@@ -97,6 +112,14 @@ class Section(msgspec.Struct, frozen=True):
     began_at: float
 
 
+class Due(NamedTuple):
+    """A conversation that has something to do."""
+
+    conversation: str
+    bulk: bool
+    """Nobody waits for it: it is a push."""
+
+
 class Delivered(msgspec.Struct, frozen=True):
     """A message that is on the platform."""
 
@@ -107,9 +130,12 @@ class Delivered(msgspec.Struct, frozen=True):
 class Looking:
     """The reading half of the ledger."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, clock: Clock, lease: float = 60.0) -> None:
         self._database = database
         self._clock = clock
+        self.lease = lease
+        self._wary = 0.0
+        """Until then (unix seconds) no turn is taken over."""
         self._wanted: dict[int, asyncio.Future[sa.Row[Any]]] = {}
         """Turns that somebody asks about, until the next look takes them all."""
         self._watching: asyncio.Task[None] | None = None
@@ -190,11 +216,6 @@ class Looking:
             return None
         return found[0].id, rows.INBOUND.decode(found[0].inbound), [row.receipt for row in found]
 
-    async def stopped(self, among: Collection[int]) -> list[int]:
-        """Those of these turns that somebody told us to stop."""
-        query = sa.select(turns.c.id).where(turns.c.id.in_(among), turns.c.stopped)
-        return [row.id for row in await self._rows(query)]
-
     # ── for requests that wait, and for pages ────────────────────────────────────────────────────────────────
 
     async def standing(self, turn: int) -> Standing:
@@ -227,6 +248,22 @@ class Looking:
             finally:
                 for looked in wanted.values():
                     looked.cancel()  # those who got nothing, if the look was cut off
+
+    async def progress(self, among: Sequence[int]) -> list[Progress]:
+        """How far these turns are."""
+        found: list[Progress] = []
+        fields = (turns.c.id, turns.c.state, turns.c.partial, turns.c.answer, turns.c.finish, turns.c.model,
+                  turns.c.prompt_tokens, turns.c.completion_tokens, turns.c.error)  # fmt: skip
+        for first in range(0, len(among), _AT_ONCE):
+            query = sa.select(*fields).where(turns.c.id.in_(among[first : first + _AT_ONCE]))
+            for row in await self._rows(query):
+                open_ = row.state in ("due", "doing")
+                answer = rows.MESSAGE.decode(row.answer) if row.answer and not open_ else None
+                usage = Usage(row.prompt_tokens, row.completion_tokens)
+                found.append(
+                    Progress(row.id, open_, row.partial or "", answer, row.finish, usage, row.model, row.error)
+                )
+        return found
 
     async def parked(self, conversation: str) -> list[Piece]:
         """What was answered in a conversation, to its commands too, could not be sent, and is not just being sent."""
@@ -272,8 +309,19 @@ class Looking:
         )
         return [Section(row.turn, row.open, row.began_at) for row in await self._rows(query)]
 
-    async def due(self, limit: int = 1000) -> list[str]:
-        """Conversations that have something to do now and nobody who does it."""
+    def beware(self) -> None:
+        """Take no turn over for one lease: whoever holds it could not renew it either, and shall have time to."""
+        self._wary = self._clock.now() + self.lease
+
+    def _expired(self, now: float) -> float:
+        """A turn whose lease ended before this may be taken over; one that `Ledger.adopt` freed, always."""
+        return now if now >= self._wary else sys.float_info.min
+
+    async def due(self, limit: int = 1000, *, late: float = 0.0) -> list[Due]:
+        """Conversations that have something to do now and nobody who does it; those that ask come before pushes.
+
+        late: only what has waited for so many seconds, for who hears of what is new in another way.
+        """
         now = self._clock.now()
         other = turns.alias()
         before = sa.or_(other.c.state == sa.literal_column("'doing'"), other.c.id < turns.c.id)
@@ -281,11 +329,18 @@ class Looking:
             other.c.conversation == turns.c.conversation, other.c.state.in_(OPEN_STATES), before
         )  # fmt: skip
         ready = sa.or_(
-            sa.and_(state_is("due"), turns.c.due_at <= now, ~waits),
-            sa.and_(state_is("doing"), turns.c.leased_until < now),
+            sa.and_(state_is("due"), turns.c.due_at <= now - late, ~waits),
+            sa.and_(state_is("doing"), turns.c.leased_until < self._expired(now)),
         )
-        query = sa.select(turns.c.conversation).where(ready).limit(limit)
-        return [row.conversation for row in await self._rows(query)]
+        query = sa.select(turns.c.conversation, turns.c.kind).where(ready)
+        try:
+            found = await self._rows(query.where(turns.c.kind != "push").limit(limit))
+            if len(found) < limit:
+                found = [*found, *await self._rows(query.where(turns.c.kind == "push").limit(limit - len(found)))]
+        except Unavailable:
+            self.beware()
+            raise
+        return [Due(row.conversation, row.kind == "push") for row in found]
 
     async def entries(self, *, limit: int = 20, after: int = 0, turn: int | None = None) -> list[Entry]:
         """The latest turns, newest first; only those past turn `after`, or only `turn`."""

@@ -24,6 +24,7 @@ from chatferry.errors import ConfigError, InUse
 from chatferry.gateway import open_gateway
 from chatferry.ledger import Ledger
 from chatferry.looking import Entry
+from chatferry.migrations import HEAD
 from chatferry.model import Inbound, conversation_key, says
 
 _STYLES = {"failed": "red", "gone": "dim", "parked": "yellow", "doing": "cyan"}
@@ -42,6 +43,23 @@ async def _ledger(server: ServerSettings) -> AsyncIterator[Ledger]:
             yield ledger
     finally:
         await database.aclose()
+
+
+# ── the schema ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def upgrade(server: ServerSettings) -> str:
+    """Bring the schema to this version's, and tell how it is. Raises ConfigError."""
+
+    async def upgrade() -> None:
+        database = open_database(server.database)
+        try:
+            await migrate(database)
+        finally:
+            await database.aclose()
+
+    asyncio.run(upgrade())
+    return f"the tables are as this version wants them (revision {HEAD})\n"
 
 
 # ── turns ────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -15,7 +15,7 @@ import uvicorn
 from chatferry.clock import Clock
 from chatferry.config import ServerSettings, Settings
 from chatferry.errors import ConfigError
-from chatferry.gateway import Gateway, open_gateway
+from chatferry.gateway import Gateway, Role, open_gateway
 from chatferry.web.app import build
 from chatferry.web.http import SILENT
 
@@ -44,6 +44,7 @@ async def serve(
     stop: asyncio.Event,
     *,
     clock: Clock | None = None,
+    role: Role = "all",
     ready: Callable[[Gateway, str], None] | None = None,
 ) -> None:
     """Serve until `stop` is set and what runs has drained. `ready` is told the address that we listen at.
@@ -52,7 +53,7 @@ async def serve(
     """
     listener = _listen(settings.server)
     with listener:
-        async with open_gateway(settings, clock, patience=_HANDOVER) as gateway:
+        async with open_gateway(settings, clock, patience=_HANDOVER, role=role) as gateway:
             config = uvicorn.Config(
                 build(gateway),
                 log_config=None,
@@ -68,14 +69,17 @@ async def serve(
                 host, port = listener.getsockname()[:2]
                 address = f"http://{host if ':' not in host else f'[{host}]'}:{port}"
                 channels = {name: channel.path for name, channel in settings.channels.items()}
-                log.info("serving", address=address, hooks=channels, api=settings.api is not None)
+                if role == "worker":
+                    log.info("answering", address=address, channels=list(channels))
+                else:
+                    log.info("serving", role=role, address=address, hooks=channels, api=settings.api is not None)
                 if ready is not None:
                     ready(gateway, address)
                 await gateway.work(stop)
                 server.should_exit = True
 
 
-def run(settings: Settings, ready: Callable[[str], None] | None = None) -> None:
+def run(settings: Settings, ready: Callable[[str], None] | None = None, *, role: Role = "all") -> None:
     """Serve in a fresh event loop, the fastest there is; SIGTERM and SIGINT drain, a second one ends at once.
 
     `ready` is told the address that we listen at.
@@ -98,7 +102,7 @@ def run(settings: Settings, ready: Callable[[str], None] | None = None) -> None:
             if ready is not None:
                 ready(address)
 
-        await serve(settings, stop, ready=begun)
+        await serve(settings, stop, ready=begun, role=role)
 
     _more_files()
     with asyncio.Runner(loop_factory=loop_factory()) as runner, contextlib.suppress(asyncio.CancelledError):

@@ -25,15 +25,19 @@ from chatferry.ledger import Ledger
 from chatferry.metrics import Metrics
 from chatferry.model import APOLOGY, Message, Receipt, Turn, says
 from chatferry.outcomes import Asked, outcome_of, pieces_of, said_of
+from chatferry.relay import LOOK
 from chatferry.retry import next_try
+from chatferry.signals import first_of
 
 log = structlog.get_logger(__name__)
 
 _PACE = 0.25
 """Seconds between two looks at a stream that nobody reads along: half the cost of a token is noticing it."""
 
-_TELLING = 1.0
-"""Seconds between two times that other processes are told how far an answer is, and asked what is to stop."""
+_TELLING = 0.25
+"""Seconds between two times that other processes are told how far an answer is that somebody reads there."""
+_WATCHED = 3 * LOOK
+"""Seconds for which an answer counts as being read after that was last said."""
 
 
 class Worker:
@@ -52,7 +56,6 @@ class Worker:
         staff: Staff,
         desk: Desk,
         alone: bool = True,
-        lease: float = 60.0,
     ) -> None:
         """alone: nobody reads along in another process."""
         self._ledger = ledger
@@ -65,8 +68,9 @@ class Worker:
         self._staff = staff
         self._desk = desk
         self._alone = alone
-        self._lease = lease
         self._held: dict[int, Held] = {}
+        self._doubt = asyncio.Event()
+        """Set when we may have missed what was told about a turn of ours."""
 
     @property
     def running(self) -> int:
@@ -75,6 +79,7 @@ class Worker:
 
     async def handle(self, conversation: str, nudged: asyncio.Event) -> bool:
         """Do the conversation's next turn. False where nothing is due."""
+        until = self._clock.now() + self._ledger.lease
         try:
             turn = await self._ledger.claim(conversation)
         except Unavailable as fault:
@@ -83,51 +88,70 @@ class Worker:
         if turn is None:
             return False
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._guard(turn, nudged), name=f"turn {turn.id}")
+            group.create_task(self._guard(turn, nudged, until), name=f"turn {turn.id}")
         return True
 
     async def keep_leases(self) -> None:
-        """Renew the leases of all running turns, until cancelled; a turn whose lease is lost is dropped at once."""
+        """Renew the leases of all running turns, until cancelled; a turn whose lease is lost is dropped at once.
+
+        That also tells what is to stop, if the news of it did not reach us.
+        """
         while True:
-            await self._clock.sleep(self._lease / 3)
-            held = [held.turn for held in self._held.values()]
-            if not held:
+            await first_of(self._clock.sleep(self._ledger.lease / 3.5), self._doubt.wait())
+            self._doubt.clear()
+            holding = list(self._held.values())
+            if not holding:
                 continue
+            now = self._clock.now()
             try:
-                lost = await self._ledger.renew(held)
+                renewed = await self._ledger.renew([held.turn for held in holding])
             except Unavailable as fault:
-                log.error("leases not renewed", turns=len(held), error=str(fault))
+                log.error("leases not renewed", turns=len(holding), error=str(fault))
                 continue
+            for held in holding:
+                held.until = now + self._ledger.lease
             # Whoever closed its turn in the same moment goes on first, and is not holding it any more.
             await asyncio.sleep(0)
-            for turn in lost:
+            for turn in renewed.lost:
                 if turn.id in self._held:
                     log.warning("lease lost", turn=turn.id)
                     self._held[turn.id].drop()
+            for turn in renewed.stopped:
+                self.stop(turn.id)
 
-    async def heed(self) -> None:
-        """Stop what other processes were told to stop, until cancelled."""
-        while True:
-            await self._clock.sleep(_TELLING)
-            try:
-                for turn in await self._ledger.stopped(list(self._held)) if self._held else ():
-                    self.stop(turn)
-            except Unavailable as fault:
-                log.error("not known what is to stop", error=str(fault))
+    def holds(self, turn: int) -> bool:
+        """Is the turn worked on here?"""
+        return turn in self._held
 
     def stop(self, turn: int) -> None:
         """Stop the model of a turn that runs here; what it had said stands."""
         if turn in self._held:
             self._held[turn].interrupt()
 
-    async def _guard(self, turn: Turn, nudged: asyncio.Event) -> None:
+    def nudge(self, turn: int) -> None:
+        """Something came behind a turn, by another process."""
+        if turn in self._held:
+            self._held[turn].nudged.set()
+
+    def watched(self, turn: int) -> None:
+        """Somebody reads the answer of a turn along in another process."""
+        if turn in self._held:
+            self._held[turn].watch(self._clock.now() + _WATCHED)
+
+    def missed(self) -> None:
+        """We may not have been told of something: look at all that is worked on here."""
+        self._doubt.set()
+        for turn in self._held:
+            self.nudge(turn)
+
+    async def _guard(self, turn: Turn, nudged: asyncio.Event, until: float) -> None:
         """The top of a turn: whatever goes wrong ends here, logged with the turn, and leaves the turn to be done."""
         channel, assistant = self._channels.get(turn.channel), self._staff.of(turn.channel, turn.inbound)
         if channel is None or assistant is None:
             # They are gone from the configuration; if they come back, `chatferry turns retry` sends it.
             await self._give_up(turn, f"channel {turn.channel!r} or its assistant is not configured any more")
             return
-        held = Held(turn, channel, assistant, nudged)
+        held = Held(turn, channel, assistant, nudged, until)
         self._held[turn.id] = held
         try:
             await self._run(held)
@@ -265,7 +289,8 @@ class Worker:
                 shown = (
                     group.create_task(self._growth.show(held, held.channel, tail)) if editing(held.channel) else None
                 )
-                telling = None if self._alone or not caps.pages else group.create_task(self._tell(held, tail))
+                told = not self._alone and (caps.pages or caps.live)
+                telling = group.create_task(self._tell(held, tail)) if told else None
                 held.asking = group.create_task(self._stream(held, tail, asked))
                 if held.stopped:  # while we were preparing
                     held.asking.cancel()
@@ -304,10 +329,11 @@ class Worker:
             log.warning("model failed", turn=held.turn.id, assistant=held.assistant.name, error=str(fault))
 
     async def _tell(self, held: Held, tail: Tail) -> None:
-        """Keep what is said, as it grows, where the pages that other processes show can read it."""
+        """Keep what is said, as it grows, where other processes can read it, while somebody there does."""
         told = ""
         while True:
             await tail.grown(told)
+            await held.reading(self._clock)
             told = tail.text
             await self._ledger.saying(held.turn, told)
             await self._clock.sleep(_TELLING)

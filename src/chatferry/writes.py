@@ -5,17 +5,17 @@ All functions are synchronous and run inside one transaction; nothing here waits
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import msgspec
 import sqlalchemy as sa
 
-from chatferry import fetching, pacing
+from chatferry import fetching, peers
 from chatferry.accepting import Accept, accept
 from chatferry.errors import LeaseLost
 from chatferry.fetching import complete
-from chatferry.model import APOLOGY, Attempt, Message, Piece, Receipt, Turn
+from chatferry.model import APOLOGY, Turn
+from chatferry.operations import Adopt, Change, Claim, Renew, Renewed, Reopen, Watch
 from chatferry.rows import BEFORE, INBOUND, TURN, dump, insert, turn_of
 from chatferry.sessions import heard
 from chatferry.tables import OPEN, messages, outbox, state_is, turns
@@ -23,98 +23,20 @@ from chatferry.tables import OPEN, messages, outbox, state_is, turns
 _ENDS = ("done", "failed", "parked")
 
 
-class Claim(msgspec.Struct, frozen=True):
-    """Take the oldest open turn of a conversation."""
-
-    conversation: str
-    now: float
-    until: float
-
-
-class Renew(msgspec.Struct, frozen=True):
-    """Hold turns for longer."""
-
-    held: tuple[Turn, ...]
-    until: float
-
-
-class Change(msgspec.Struct, frozen=True):
-    """A fenced write about a running turn: any of its columns, and what follows from it in one transaction."""
-
-    turn: Turn
-    now: float
-    columns: Mapping[str, object]
-    say: tuple[Message, ...]
-    rewrite: tuple[tuple[int, Message], ...]
-    notice: Attempt | None
-    draft: Attempt | None
-    begun: tuple[tuple[int, str], ...]
-    attempt: tuple[tuple[int, ...], Attempt | None]
-    sent: tuple[tuple[Piece, Receipt], ...]
-    remember: tuple[Message, ...]
-    recall: tuple[Message, ...]
-    unsay: int
-    absorb: tuple[Turn, ...]
-    attempts: int
-    abandon: tuple[tuple[int, ...], str]
-    gather: tuple[tuple[int, ...], Message | None]
-
-
-class Adopt(msgspec.Struct, frozen=True):
-    """End every lease."""
-
-
-class Reopen(msgspec.Struct, frozen=True):
-    """Do a closed turn again."""
-
-    turn: int
-    now: float
-
-
 def apply(connection: sa.Connection, operations: Sequence[Any]) -> list[Any]:
     """Write a batch: operations of one kind together, so that a hundred turns cost about as much as one."""
     results: list[Any] = [None] * len(operations)
-    if connection.dialect.name == "postgresql":  # SQLite has one writer
-        _lock(connection, operations)
+    several = connection.dialect.name == "postgresql"  # SQLite has one writer
+    if several:
+        peers.lock(connection, operations)
     for kind, write in _WRITES.items():
         places = [i for i, operation in enumerate(operations) if isinstance(operation, kind)]
         if places:
             for i, result in zip(places, write(connection, [operations[i] for i in places]), strict=True):
                 results[i] = result
+    if several:
+        peers.tell(connection, operations, results)
     return results
-
-
-def _lock(connection: sa.Connection, operations: Sequence[Any]) -> None:
-    """Lock the turns that a batch is about, in the order of their ids, before anything is done about one of them.
-
-    Else two processes that write about the same people wait for each other until the database ends one of the two,
-    after a second in which neither writes anything.
-    """
-    pacing.lock(connection, [pace for op in operations if isinstance(op, Accept) for pace in op.paces])
-    ids: set[int] = set()
-    pieces: set[int] = set()
-    events: set[tuple[str, str]] = set()
-    for op in operations:
-        match op:
-            case Accept():
-                events.update((op.channel, event.event) for event in op.events)
-            case Change():
-                ids.update((op.turn.id, *(turn.id for turn in op.absorb), *(piece.turn for piece, _ in op.sent)))
-                pieces.update(op.gather[0])
-            case Renew():
-                ids.update(turn.id for turn in op.held)
-            case fetching.Reply():
-                ids.add(op.turn)
-                pieces.update(op.pieces)
-            case fetching.Unreply() | fetching.Opened() | fetching.Halt() | Reopen():
-                ids.add(op.turn)
-    if events:
-        known = sa.select(turns.c.id).where(sa.tuple_(turns.c.channel, turns.c.event).in_(events))
-        ids.update(connection.execute(known).scalars())
-    if pieces:
-        ids.update(connection.execute(sa.select(outbox.c.turn).where(outbox.c.id.in_(pieces))).scalars())
-    if len(ids) > 1:
-        connection.execute(sa.select(turns.c.id).where(turns.c.id.in_(ids)).order_by(turns.c.id).with_for_update())
 
 
 # ── claiming and holding ─────────────────────────────────────────────────────────────────────────────────────────
@@ -131,11 +53,14 @@ def _claim(connection: sa.Connection, operations: Sequence[Claim]) -> list[Turn 
     )
     ready = sa.or_(
         sa.and_(state_is("due"), turns.c.due_at <= now),
-        sa.and_(state_is("doing"), turns.c.leased_until < now),
+        sa.and_(state_is("doing"), turns.c.leased_until < operations[-1].expired),
     )
+    # What another process is just writing about is left to it: to wait for it, holding rows of ours, may deadlock.
+    mine = sa.select(turns.c.id).where(turns.c.id.in_(oldest.scalar_subquery()), ready).order_by(turns.c.id)
+    mine = mine.with_for_update(skip_locked=True)
     update = (
         sa.update(turns)
-        .where(turns.c.id.in_(oldest.scalar_subquery()), ready)
+        .where(turns.c.id.in_(mine.scalar_subquery()))
         .values(
             state="doing",
             lease=turns.c.lease + 1,
@@ -156,14 +81,21 @@ def _held(connection: sa.Connection, ids: set[int]) -> dict[int, int]:
     return {row.id: row.lease for row in found}
 
 
-def _renew(connection: sa.Connection, operations: Sequence[Renew]) -> list[list[Turn]]:
+def _renew(connection: sa.Connection, operations: Sequence[Renew]) -> list[Renewed]:
     held = _held(connection, {turn.id for op in operations for turn in op.held})
+    stopped = set(connection.execute(sa.select(turns.c.id).where(turns.c.id.in_(held), turns.c.stopped)).scalars())
     results = []
     for op in operations:
-        ours = [turn.id for turn in op.held if held.get(turn.id) == turn.lease]
-        connection.execute(sa.update(turns).where(turns.c.id.in_(ours)).values(leased_until=op.until))
-        results.append([turn for turn in op.held if held.get(turn.id) != turn.lease])
+        ours = [turn for turn in op.held if held.get(turn.id) == turn.lease]
+        renewed = sa.update(turns).where(turns.c.id.in_([turn.id for turn in ours]))
+        connection.execute(renewed.values(leased_until=op.until))
+        lost = [turn for turn in op.held if held.get(turn.id) != turn.lease]
+        results.append(Renewed(lost, [turn for turn in ours if turn.id in stopped]))
     return results
+
+
+def _watch(connection: sa.Connection, operations: Sequence[Watch]) -> list[None]:
+    return [None] * len(operations)  # it is only told
 
 
 # ── changing a turn that we hold ─────────────────────────────────────────────────────────────────────────────────
@@ -356,6 +288,7 @@ _WRITES: dict[type, Any] = {
     Renew: _renew,
     Adopt: _adopt,
     Reopen: _reopen,
+    Watch: _watch,
     **fetching.WRITES,
     Claim: _claim,
 }

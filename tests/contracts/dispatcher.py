@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Protocol
 
-from chatferry.dispatch.base import Dispatcher, Handle
+from chatferry.dispatch.base import Dispatcher, Handle, Look
 from chatferry.errors import Unavailable
 from chatferry.testing import ManualClock
 
@@ -17,7 +17,7 @@ class Make(Protocol):
     """A dispatcher over a `due` that lists what the ledger would list."""
 
     def __call__(
-        self, due: Callable[[], Awaitable[list[str]]], clock: ManualClock, *, concurrency: int
+        self, due: Look, clock: ManualClock, *, concurrency: int, channels: Mapping[str, int] | None = None
     ) -> Dispatcher: ...
 
 
@@ -37,8 +37,8 @@ class Work:
         self.go.set()
         self.nudges = 0
 
-    async def due(self) -> list[str]:
-        return [conversation for conversation, turns in self.owed.items() if turns]
+    async def due(self, limit: int) -> list[tuple[str, bool]]:
+        return [(conversation, False) for conversation, turns in self.owed.items() if turns][:limit]
 
     async def handle(self, conversation: str, nudged: asyncio.Event) -> bool:
         self.looks += 1
@@ -106,7 +106,7 @@ class Contract:
                 await found.wait()  # the claim is under way, and will come back with nothing
             return bool(seen and owed.pop())
 
-        async def nothing_due() -> list[str]:
+        async def nothing_due(limit: int) -> list[tuple[str, bool]]:
             return []
 
         dispatcher = make(nothing_due, ManualClock(), concurrency=10)
@@ -147,6 +147,41 @@ class Contract:
             work.go.set()
             await until(lambda: sum(work.done.values()) == 10)
         assert work.most == 3
+
+    async def test_no_more_conversations_of_a_channel_are_worked_on_than_it_allows(self, make: Make) -> None:
+        work = Work()
+        dispatcher = make(work.due, ManualClock(), concurrency=10, channels={"narrow": 2})
+        async with dispatching(dispatcher, work.handle):
+            work.go.clear()
+            for conversation in [f"narrow:{n}" for n in range(5)] + [f"wide:{n}" for n in range(5)]:
+                work.owed[conversation] = 1
+                await dispatcher.wake(conversation)
+            await until(lambda: work.most == 7)
+            for _ in range(20):
+                await asyncio.sleep(0)
+            assert sum(count for name, count in work.at_once.items() if name.startswith("narrow")) == 2
+            work.go.set()
+            await until(lambda: sum(work.done.values()) == 10)
+
+    async def test_what_nobody_waits_for_comes_behind_what_people_wait_for(self, make: Make) -> None:
+        work = Work()
+        dispatcher = make(work.due, ManualClock(), concurrency=20)
+        async with dispatching(dispatcher, work.handle):
+            work.go.clear()
+            for n in range(50):
+                work.owed[f"line:{n}"] = 1
+                await dispatcher.wake(f"line:{n}", bulk=True)
+            await until(lambda: work.most == 2)
+            work.owed["line:ann"] = 1
+            await dispatcher.wake("line:ann")
+            # Somebody who is to get a push writes: it is bulk no longer.
+            waiting = next(name for name, owed in work.owed.items() if owed and not work.at_once[name])
+            work.owed[waiting] += 1
+            await dispatcher.wake(waiting)
+            await until(lambda: work.at_once["line:ann"] and work.at_once[waiting])
+            assert work.most == 4
+            work.go.set()
+            await until(lambda: sum(work.done.values()) == 52)
 
     async def test_what_is_due_at_the_start_is_found_without_a_wake(self, make: Make) -> None:
         work = Work()
@@ -210,11 +245,11 @@ class Contract:
     async def test_a_ledger_that_fails_once_does_not_end_the_sweep(self, make: Make) -> None:
         work, clock, fails = Work(), ManualClock(), [True]
 
-        async def due() -> list[str]:
+        async def due(limit: int) -> list[tuple[str, bool]]:
             if fails:
                 fails.clear()
                 raise Unavailable("the database does not answer")
-            return await work.due()
+            return await work.due(limit)
 
         async with dispatching(make(due, clock, concurrency=10), work.handle):
             work.owed["a"] = 1

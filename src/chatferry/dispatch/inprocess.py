@@ -3,39 +3,51 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Mapping
 
 import structlog
 
 from chatferry.clock import Clock
-from chatferry.dispatch.base import Handle
+from chatferry.dispatch.base import Handle, Look
+from chatferry.dispatch.rooms import Rooms
 from chatferry.errors import Unavailable
 
 log = structlog.get_logger(__name__)
+
+_LOOK = 1000
+"""Conversations that one sweep takes in."""
 
 
 class _Lane:
     """One conversation being worked on. `again`: something came since the last look."""
 
-    __slots__ = ("again", "nudged")
+    __slots__ = ("again", "begun", "nudged")
 
     def __init__(self) -> None:
         self.again = True
         self.nudged = asyncio.Event()
+        self.begun = asyncio.Event()
 
 
 class InProcess:
     """Lanes in one task group. `due` lists conversations with work; it is asked at the start and every `sweep` seconds.
 
     concurrency: conversations that are worked on at the same time; the others wait their turn.
+    channels: the same for single channels, by name.
     """
 
     def __init__(
-        self, due: Callable[[], Awaitable[list[str]]], clock: Clock, *, concurrency: int = 2000, sweep: float = 1.0
+        self,
+        due: Look,
+        clock: Clock,
+        *,
+        concurrency: int = 2000,
+        channels: Mapping[str, int] | None = None,
+        sweep: float = 1.0,
     ) -> None:
         self._due = due
         self._clock = clock
-        self._room = asyncio.Semaphore(concurrency)
+        self._rooms = Rooms(concurrency, channels or {})
         self._sweep = sweep
         self._lanes: dict[str, _Lane] = {}
         self._group: asyncio.TaskGroup | None = None
@@ -50,17 +62,30 @@ class InProcess:
 
     @property
     def dispatching(self) -> bool:
-        """Is it running?"""
         return self._group is not None and not self._stopping
 
-    async def wake(self, conversation: str) -> None:
+    async def wake(self, conversation: str, *, bulk: bool = False) -> None:
+        self._wake(conversation, bulk)
+
+    def takes(self, conversation: str) -> bool:
+        return self.dispatching and (conversation in self._lanes or self._rooms.free > 0)
+
+    async def begin(self, conversation: str, *, bulk: bool = False) -> None:
+        lane = self._wake(conversation, bulk)
+        if lane is not None and not self._rooms.free:
+            await lane.begun.wait()
+
+    def _wake(self, conversation: str, bulk: bool) -> _Lane | None:
         lane = self._lanes.get(conversation)
         if lane is not None:
             lane.again = True
             lane.nudged.set()
+            if not bulk:
+                self._rooms.hurry(conversation)
         elif self._group is not None and self._handle is not None and not self._stopping:
             lane = self._lanes[conversation] = _Lane()
-            self._group.create_task(self._drive(conversation, lane, self._handle), name=f"lane {conversation}")
+            self._group.create_task(self._drive(conversation, lane, self._handle, bulk), name=f"lane {conversation}")
+        return lane
 
     async def run(self, handle: Handle) -> None:
         self._handle = handle
@@ -73,26 +98,31 @@ class InProcess:
         if self._sweeper is not None:
             self._sweeper.cancel()
 
-    async def _drive(self, conversation: str, lane: _Lane, handle: Handle) -> None:
+    async def _drive(self, conversation: str, lane: _Lane, handle: Handle, bulk: bool) -> None:
         try:
-            async with self._room:
+            await self._rooms.enter(conversation, bulk=bulk)
+            lane.begun.set()
+            try:
                 while lane.again and not self._stopping:
                     lane.again = False
                     lane.nudged.clear()
                     # Not `|=`, which would read `again` before the call and so forget a wake during it.
                     if await handle(conversation, lane.nudged):
                         lane.again = True
+            finally:
+                self._rooms.leave(conversation)
         finally:
             del self._lanes[conversation]
+            lane.begun.set()
 
     async def _sweeping(self) -> None:
         while True:
             try:
-                due = await self._due()
+                due = await self._due(_LOOK)
             except Unavailable as fault:
                 log.warning("sweep failed", error=str(fault))
                 due = []
-            for conversation in due:
+            for conversation, bulk in due:
                 if conversation not in self._lanes:
-                    await self.wake(conversation)
+                    self._wake(conversation, bulk)
             await self._clock.sleep(self._sweep)

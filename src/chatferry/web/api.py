@@ -156,7 +156,7 @@ class _Service:
             # Held before the ledger is read, so that no end falls between the two.
             tail = gateway.feed.tail(accepted.turn)
             if accepted.new:
-                return accepted.turn, tail.follow()
+                return accepted.turn, tail.follow(words=call.stream)
             (entry,) = await gateway.ledger.entries(turn=accepted.turn)
             if entry.ref != inbound.ref:
                 raise Rejected(
@@ -170,7 +170,7 @@ class _Service:
                 return entry.id, _made(Outcome(entry.answer, entry.finish, usage, entry.model, entry.error))
         except Unavailable:
             raise Rejected(503, "cannot be kept now; try again", code="unavailable", headers=RETRY_AFTER) from None
-        return accepted.turn, tail.follow()
+        return accepted.turn, tail.follow(words=call.stream)
 
     async def _left(self, call: Call) -> None:
         """The caller went away. Where nobody could fetch the answer any more, the question is taken back."""

@@ -18,13 +18,18 @@ from chatferry.web.http import RETRY_AFTER
 
 
 def build(gateway: Gateway) -> Starlette:
-    """The gateway as an ASGI app. The routes of a channel are its own path; the API's are there when it has keys."""
+    """The gateway as an ASGI app. The routes of a channel are its own path; the API's are there when it has keys.
+
+    One that only answers has what operators look at, and nothing else.
+    """
     routes: list[BaseRoute] = [
         Route("/", _root),
         Route("/healthz", _healthz),
         Route("/readyz", _readyz(gateway)),
         Route("/metrics", _metrics(gateway)),
     ]
+    if gateway.role == "worker":
+        return Starlette(routes=routes)
     for name, settings in gateway.settings.channels.items():
         path = settings.path or f"/hooks/{name}"
         routes += hooks.routes(gateway, gateway.channels[name], path)
