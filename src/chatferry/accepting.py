@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from chatferry.model import Inbound, conversation_key, express_key, lane_key
 from chatferry.pacing import Pace, Paces
-from chatferry.rows import INBOUND, dump, insert
+from chatferry.rows import INBOUND, dump, insert, recorded
 from chatferry.sessions import Admitted, Doors, Gate
 from chatferry.tables import OUT, messages, outbox, state_is, turns
 
@@ -119,15 +119,13 @@ def _admit(
     ]
     if not ruled:
         return operations, {}
-    pair = sa.tuple_(turns.c.channel, turns.c.event)
     keys = [(channel, event.event) for channel, event, _, _ in ruled]
-    found = connection.execute(sa.select(turns.c.channel, turns.c.event).where(pair.in_(keys)))
-    known = {(row.channel, row.event) for row in found}
+    there = recorded(connection, keys)
     paces = Paces(connection, [pace for *_, pace in ruled], operations[-1].now)
     admitted: dict[Key, Admitted] = {}
     for channel, event, gate, pace in ruled:
         key, talk = (channel, event.event), conversation_key(channel, event.conversation)
-        if key in known or key in admitted:
+        if key in there or key in admitted:
             continue
         gated = gate is not None or event.kind == "command"
         its = doors.admit(talk, event, gate) if gated else Admitted(event)
@@ -147,7 +145,7 @@ def _admit(
 
 def _again(connection: sa.Connection, keys: Collection[Key]) -> tuple[dict[Key, int], dict[Key, int]]:
     """The turns of events that are there already, and how often each was delivered, this time included."""
-    mine = sa.tuple_(turns.c.channel, turns.c.event).in_(keys)
+    mine = turns.c.id.in_(recorded(connection, keys).values())
     count = sa.update(turns).where(mine).values(deliveries=turns.c.deliveries + 1)
     found = connection.execute(count.returning(turns.c.id, turns.c.channel, turns.c.event, turns.c.deliveries)).all()
     return (

@@ -11,6 +11,7 @@ from chatferry import fetching, news, pacing
 from chatferry.accepting import Accept
 from chatferry.model import lane_key
 from chatferry.operations import Change, Renew, Reopen, Watch
+from chatferry.rows import recorded
 from chatferry.tables import outbox, state_is, turns
 
 
@@ -39,8 +40,7 @@ def lock(connection: sa.Connection, operations: Sequence[Any]) -> None:
             case fetching.Unreply() | fetching.Opened() | fetching.Halt() | Reopen():
                 ids.add(op.turn)
     if events:
-        known = sa.select(turns.c.id).where(sa.tuple_(turns.c.channel, turns.c.event).in_(events))
-        ids.update(connection.execute(known).scalars())
+        ids.update(recorded(connection, events).values())
     if pieces:
         ids.update(connection.execute(sa.select(outbox.c.turn).where(outbox.c.id.in_(pieces))).scalars())
     if len(ids) > 1:

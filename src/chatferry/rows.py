@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import msgspec
@@ -47,6 +47,21 @@ def turn_of(row: Any) -> Turn:
         error=row.error if row.finish == APOLOGY else "",
         stopped=row.stopped,
     )
+
+
+def recorded(connection: sa.Connection, events: Collection[tuple[str, str]]) -> dict[tuple[str, str], int]:
+    """The turns of those events, told by channel and id, that were accepted before."""
+    query = sa.select(turns.c.channel, turns.c.event, turns.c.id)
+    if connection.dialect.name != "postgresql":
+        query = query.where(sa.tuple_(turns.c.channel, turns.c.event).in_(events))
+    else:
+        # One by one: for a list PostgreSQL reads the whole table, as long as it has no statistics that tell it better.
+        columns = (sa.literal(list(column), postgresql.ARRAY(sa.Text)) for column in zip(*events, strict=True))
+        given = sa.func.unnest(*columns).table_valued("channel", "event", name="given").render_derived()
+        mine = turns.c.channel == given.c.channel, turns.c.event == given.c.event
+        one = query.where(*mine).limit(1).lateral("one")
+        query = sa.select(one.c.channel, one.c.event, one.c.id).select_from(given.join(one, sa.true()))
+    return {(row.channel, row.event): row.id for row in connection.execute(query)}
 
 
 def insert(connection: sa.Connection, table: sa.Table) -> Any:
