@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint bench crash clean
+.PHONY: demo test lint bench crash chaos clean
 .DEFAULT_GOAL := help
 
 help: ## what can be made
@@ -26,7 +26,7 @@ demo: .venv/.base ## LINE, WeChat and Slack on a page: no account, no key
 
 # Three at once also on two cores: much of the suite waits, for processes that start and for WeChat.
 test: .venv/.dev ## the whole suite
-	@$(BIN)/python -m pytest -n 3 --dist loadfile
+	@$(BIN)/python -m pytest -n 3 --dist loadfile $(ARGS)
 
 lint: .venv/.dev ## ruff and mypy --strict
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
@@ -37,6 +37,9 @@ bench: .venv/.dev ## all measurements (minutes); figures: bench/RESULTS.md
 crash: .venv/.dev ## the crash tests, long: 300 kills
 	@$(BIN)/python -m pytest tests/scenarios/test_crash.py tests/scenarios/test_slack_crash.py \
 		tests/scenarios/test_wechat_crash.py --kills 300
+
+chaos: .venv/.dev ## five minutes of everything at once, on PostgreSQL
+	@$(BIN)/python -m tests.chaos
 
 clean:
 	rm -rf .venv

@@ -15,6 +15,7 @@ from chatferry.database import Database, migrate, open_database
 from chatferry.ledger import Ledger
 from chatferry.testing import ManualClock
 from tests.postgres import cluster, create, database_on, named
+from tests.stack import apart
 
 # Plain tracebacks: the pretty ones print local variables, and a failing test should not flood the screen.
 structlog.configure(
@@ -28,6 +29,7 @@ structlog.configure(
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kills", type=int, default=40, help="How often the crash test kills the gateway.")
     parser.addoption("--seed", type=int, help="Repeats the random choices of a crash test that printed this.")
+    parser.addoption("--deploy", action="store_true", help="Build the image's file system: it takes most of a minute.")
 
 
 @pytest.fixture(scope="session")
@@ -62,6 +64,14 @@ def postgres_template(postgres_server: str) -> str:
 @pytest.fixture
 def clock() -> ManualClock:
     return ManualClock()
+
+
+@pytest.fixture(params=["one process", "web and worker"])
+def layout(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Everything that `gateway_on` starts is one process on SQLite, or two on PostgreSQL."""
+    token = apart.set(None if request.param == "one process" else request.getfixturevalue("postgres"))
+    yield
+    apart.reset(token)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from pydantic import SecretStr
 
 from chatferry.clock import Clock, SystemClock
 from chatferry.config import ApiSettings, AssistantSettings, LineSettings, ModelSettings, ServerSettings, Settings
-from chatferry.gateway import Gateway
+from chatferry.gateway import Gateway, Role
 from chatferry.serve import serve
 from chatferry.simulator.line import LineSimulator
 from chatferry.simulator.model import ModelSimulator
@@ -95,13 +96,35 @@ async def running(
             yield Stack(line, model, line_url, model_url, url, gateway, stop)
 
 
+apart: ContextVar[str | None] = ContextVar("apart", default=None)
+"""The address of a PostgreSQL on which one process takes in and another one answers; None: one does both."""
+
+
 @contextlib.asynccontextmanager
 async def gateway_on(settings: Settings, clock: Clock) -> AsyncIterator[tuple[Gateway, str, asyncio.Event]]:
-    """A gateway that serves until the context closes, and then drains."""
+    """A gateway that serves until the context closes, and then drains. Of two that share the work, it is the web."""
+    if (database := apart.get()) is None:
+        async with process_on(settings, clock) as process:
+            yield process
+        return
+    settings = settings.model_copy(update={"server": settings.server.model_copy(update={"database": database})})
+    async with process_on(settings, clock, "worker"), process_on(settings, clock, "web") as web:
+        yield web
+
+
+@contextlib.asynccontextmanager
+async def process_on(
+    settings: Settings, clock: Clock, role: Role = "all"
+) -> AsyncIterator[tuple[Gateway, str, asyncio.Event]]:
+    """What would be a process of its own, until the context closes, and then it drains."""
     stop = asyncio.Event()
     up: asyncio.Queue[tuple[Gateway, str]] = asyncio.Queue()
+
+    def ready(gateway: Gateway, url: str) -> None:
+        up.put_nowait((gateway, url))
+
     async with asyncio.TaskGroup() as group:
-        group.create_task(serve(settings, stop, clock=clock, ready=lambda gateway, url: up.put_nowait((gateway, url))))
+        group.create_task(serve(settings, stop, clock=clock, ready=ready, role=role))
         try:
             gateway, url = await up.get()
             yield gateway, url, stop

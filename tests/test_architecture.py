@@ -53,9 +53,19 @@ CORE = {
     "writes",
 }
 SEAMS = {"channels.base", "channels.download", "engines.base", "dispatch.base"}
-TOP = {"gateway", "serve", "cli", "__main__", "check", "operate", "demo", "simulate", "terminal", "setup_slack"} | {
-    name for name in FILES if name.startswith("playground.")
-}
+TOP = {
+    "gateway",
+    "serve",
+    "cli",
+    "__main__",
+    "check",
+    "operate",
+    "health",
+    "demo",
+    "simulate",
+    "terminal",
+    "setup_slack",
+} | {name for name in FILES if name.startswith("playground.")}
 FAMILIES = {place.split(":")[0].removeprefix("chatferry.") for place in (*CHANNELS.values(), *ENGINES.values())} | {
     "channels.api",
     "dispatch.inprocess",

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import pytest
 
-from chatferry.database import Database, Sqlite, Work
+from chatferry.database import Sqlite, Work, migrate
 from chatferry.errors import LeaseLost
 from chatferry.ledger import Ledger
 from chatferry.model import APOLOGY, Attempt, Grant, Inbound, Message, Piece, Receipt, Text, Turn, says
@@ -236,9 +236,12 @@ class Behind(Sqlite):
 
 
 async def test_a_turn_that_is_changed_while_a_message_begins_is_lost_and_no_bug(
-    database: Database, clock: ManualClock, tmp_path: Path
+    clock: ManualClock, tmp_path: Path
 ) -> None:
     behind = Behind(tmp_path / "ledger.db")
+    behind.looks.set()
+    await migrate(behind)
+    behind.looks.clear()
     async with Ledger(behind, clock).open() as ledger:
         turn = await claimed(ledger, ref="m1")
         begins = asyncio.create_task(ledger.draft(turn, says("assistant", "…"), Attempt(key="k")))

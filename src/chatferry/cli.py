@@ -183,6 +183,19 @@ def check(config: ConfigOption = None) -> None:
 
 
 @app.command()
+def health(
+    config: ConfigOption = None,
+    port: Annotated[int | None, typer.Option(help="Where it listens; else PORT, else 8080.")] = None,
+) -> None:
+    """Does the gateway on this machine live? For the health check of a container."""
+    from chatferry.config import load_server
+    from chatferry.health import ask
+
+    server = load_server(config)
+    raise SystemExit(ask(server.model_copy(update={} if port is None else {"port": port})))
+
+
+@app.command()
 def push(
     channel: Annotated[str, typer.Argument(help="The channel's name in the configuration, such as `line`.")],
     conversation: Annotated[str, typer.Argument(help="The platform's id of the person or group.")],

@@ -115,7 +115,7 @@ class Gateway:
         limits = Limits(settings)
         self.intake = Intake(self.ledger, self.dispatcher, self.metrics, self.desk, limits, end=self.worker.stop)
         self.holding = Holding(self.ledger, self.feed, links, clock)
-        self.relay = Relay(self.ledger, self.feed, clock, ours=self.worker.holds)
+        self.relay = Relay(self.ledger, self.feed, clock, ours=lambda turn: alone or self.worker.holds(turn))
         self.metrics.running.set_function(lambda: self.worker.running)
 
     def _make_dispatcher(self) -> Dispatcher:

@@ -6,6 +6,7 @@ as if it were worked on in this process: whoever waits need not know where that 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Mapping
 
 import structlog
@@ -30,7 +31,7 @@ class Relay:
     """The tails of this process that are not written here."""
 
     def __init__(self, ledger: Ledger, feed: Feed, clock: Clock, *, ours: Callable[[int], bool]) -> None:
-        """ours: is the turn worked on in this process?"""
+        """ours: is the turn worked on in this process, or could it be in no other?"""
         self._ledger = ledger
         self._feed = feed
         self._clock = clock
@@ -39,6 +40,11 @@ class Relay:
         self._watched: dict[int, float] = {}
         """When it was last said that somebody reads along, by turn."""
         self._looked = 0.0
+
+    async def watch(self, turn: int) -> None:
+        """Somebody reads the turn's answer here, and will look again. Raises Unavailable."""
+        if not self._ours(turn):
+            await self._ledger.watch([turn])
 
     def ring(self, turns: Iterable[int]) -> None:
         """Something is new about these turns."""
@@ -62,7 +68,7 @@ class Relay:
                 self._looked = 0.0
                 log.warning("not known how far other processes are", error=str(fault))
                 await self._clock.sleep(LOOK)
-            await self._clock.sleep(_PAUSE)
+            await asyncio.sleep(_PAUSE)
 
     async def _follow(self) -> None:
         now = self._clock.now()

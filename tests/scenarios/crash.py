@@ -16,10 +16,10 @@ import sqlite3
 import sys
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import aiohttp
 
@@ -31,12 +31,34 @@ PATIENCE = 60.0
 """Seconds without an answer after which a person stops writing, and the count tells why."""
 
 
+class Serving(Protocol):
+    """What a trial needs of the gateway: one process, or many."""
+
+    async def start(self) -> None: ...
+
+    async def ready(self) -> dict[str, Any]:
+        """What `/readyz` says, once it says it."""
+        ...
+
+    async def end(self, how: signal.Signals) -> int:
+        """Send a signal and wait for the end; returns the exit code."""
+        ...
+
+    def logged(self) -> list[dict[str, Any]]:
+        """All that it ever logged."""
+        ...
+
+    def turns(self) -> dict[str, dict[str, Any]]:
+        """The turns by event, each with its outbox."""
+        ...
+
+
 class Served:
     """`chatferry serve` as an operator starts it: a process, some variables, and nothing else."""
 
     def __init__(self, folder: Path, environ: Mapping[str, str]) -> None:
         self.database = folder / "chatferry.db"
-        self.url = f"http://127.0.0.1:{(port := _port())}"
+        self.url = f"http://127.0.0.1:{(port := free_port())}"
         self._environ = {**environ, "PORT": str(port), "CHATFERRY_DATABASE": f"sqlite:///{self.database}"}
         self._folder = folder
         self._log = folder / "log"
@@ -50,7 +72,6 @@ class Served:
             )
 
     async def ready(self) -> dict[str, Any]:
-        """What `/readyz` says, once it says it."""
         while True:
             assert self._process is not None
             assert self._process.returncode is None, self._log.read_text()[-2000:]
@@ -62,7 +83,6 @@ class Served:
             await asyncio.sleep(0.02)
 
     async def end(self, how: signal.Signals) -> int:
-        """Send a signal and wait for the end; returns the exit code."""
         assert self._process is not None
         self._process.send_signal(how)
         return await self._process.wait()
@@ -72,8 +92,13 @@ class Served:
             await self.end(signal.SIGKILL)
 
     def logged(self) -> list[dict[str, Any]]:
-        """All that it ever logged."""
         return [json.loads(line) for line in self._log.read_text().splitlines() if line.startswith("{")]
+
+    def turns(self) -> dict[str, dict[str, Any]]:
+        with contextlib.closing(sqlite3.connect(self.database)) as database:
+            database.row_factory = sqlite3.Row
+            rows = [dict(row) for row in database.execute("SELECT * FROM turns")]
+            return with_outbox(rows, [dict(row) for row in database.execute("SELECT * FROM outbox")])
 
 
 @dataclass
@@ -102,8 +127,12 @@ class Trial(ABC):
     """People on one side, a model on the other, and a gateway in between that does not live long."""
 
     model: ModelSimulator
-    served: Served
+    served: Serving
     chance: random.Random
+    people: int = field(default=0, kw_only=True)
+    """How many write; 0: as many as one process goes on with."""
+    pause: float = field(default=0.0, kw_only=True)
+    """Seconds between two messages of a person, more or less."""
     figures: Counter[str] = field(default_factory=Counter, kw_only=True)
 
     def __post_init__(self) -> None:
@@ -123,6 +152,7 @@ class Trial(ABC):
     async def end(self) -> Account:
         """Let the gateway finish and tell it to stop; then count."""
         await self.settled()
+        await self.leave()
         assert await self.served.end(signal.SIGTERM) == 0
         return self.account()
 
@@ -130,9 +160,17 @@ class Trial(ABC):
     def begin(self, group: asyncio.TaskGroup) -> None:
         """People begin to write, until it is over."""
 
+    async def leave(self) -> None:  # noqa: B027 - most have nothing to do
+        """What people still do when all is answered; afterwards it is so again."""
+
     @abstractmethod
     def account(self) -> Account:
         """Hold what people were answered against what they wrote. The gateway must have ended."""
+
+    async def think(self) -> None:
+        """What a person does between two messages."""
+        if self.pause:
+            await asyncio.sleep(self.chance.uniform(0.0, 2 * self.pause))
 
     async def settled(self) -> None:
         """Return when the gateway owes nothing any more."""
@@ -158,16 +196,19 @@ class Trial(ABC):
 
     def turns(self) -> dict[str, dict[str, Any]]:
         """The turns by event, each with its outbox."""
-        with contextlib.closing(sqlite3.connect(self.served.database)) as database:
-            database.row_factory = sqlite3.Row
-            rows = {row["event"]: dict(row) for row in database.execute("SELECT * FROM turns")}
-            turns = {row["id"]: row for row in rows.values()}
-            for piece in database.execute("SELECT * FROM outbox"):
-                turns[piece["turn"]].setdefault("outbox", []).append(dict(piece))
-        return rows
+        return self.served.turns()
 
 
-def _port() -> int:
+def with_outbox(turns: Iterable[dict[str, Any]], pieces: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Rows of turns by event, each with its rows of the outbox."""
+    by_id = {row["id"]: row for row in turns}
+    for piece in pieces:
+        if piece["turn"] in by_id:
+            by_id[piece["turn"]].setdefault("outbox", []).append(piece)
+    return {row["event"]: row for row in by_id.values()}
+
+
+def free_port() -> int:
     """A free port below those that the kernel gives to clients: while the gateway is dead, no client may get it."""
     while True:
         port = random.randrange(20000, 32000)  # noqa: S311

@@ -55,7 +55,7 @@ class Ordeal(Trial):
     """What the gateway took from each person, in order: the event's id and the words."""
 
     def begin(self, group: asyncio.TaskGroup) -> None:
-        for n in range(PEOPLE):
+        for n in range(self.people or PEOPLE):
             group.create_task(self._talk(f"p{n}", group))
 
     async def write(self, name: str, words: str) -> Json:
@@ -74,6 +74,7 @@ class Ordeal(Trial):
 
     async def _talk(self, name: str, group: asyncio.TaskGroup) -> None:
         for n in itertools.count(1):
+            await self.think()
             if self.over.is_set():
                 return
             event = await self.write(name, f"{name} {n}")

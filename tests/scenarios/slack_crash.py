@@ -71,7 +71,7 @@ class Ordeal(Trial):
     talks: list[Talk] = field(default_factory=list)
 
     def begin(self, group: asyncio.TaskGroup) -> None:
-        for n in range(PEOPLE["native" if self.slack.streams else "edit"]):
+        for n in range(self.people or PEOPLE["native" if self.slack.streams else "edit"]):
             channel = None if n % 2 else f"room{n // 2 % CHANNELS}"
             group.create_task(self._talk(f"p{n}", channel, group))
 
@@ -94,6 +94,7 @@ class Ordeal(Trial):
         talk, number = None, 0
         while not self.over.is_set():
             number += 1
+            await self.think()
             before = len(self.slack.deliveries)
             talk = await self.ask(who, f"{who} {number}", channel, talk)
             if self.chance.random() < REPEATED:

@@ -16,6 +16,8 @@ from chatferry.testing import ManualClock
 from tests.scenarios.asking import HEADERS, ask, client, prompt, stream, streamed, text
 from tests.stack import Stack, running
 
+pytestmark = pytest.mark.usefixtures("layout")
+
 
 @pytest.fixture
 async def stack(tmp_path: Path) -> AsyncIterator[Stack]:
@@ -99,6 +101,7 @@ async def test_a_stream_that_its_provider_fails_ends_with_an_error_not_with_sile
             assert "secret" not in str(fault.value.body)
 
 
+@pytest.mark.parametrize("layout", ["one process"], indirect=True)  # whoever reads from afar has missed the beginning
 async def test_an_answer_that_is_begun_anew_is_an_error_to_who_has_read_of_it_and_there_for_who_asks_again(
     stack: Stack,
 ) -> None:

@@ -81,11 +81,13 @@ class Judge:
                 "read and told": 0,
                 "lost to the chat": 0,
                 "sent twice": 0,
+                "heard though late": 0,
                 "overtaken": 0,
                 "asked again": 0,
             }
         )
         self.account = Account({})
+        self._too_late = {one["turn"] for one in trial.served.logged() if one["event"] == "answered too late"}
         self._read = {one.words for text in trial.opened.values() if (one := answer_in(text)) is not None and one.whole}
 
     def all(self) -> None:
@@ -122,7 +124,7 @@ class Judge:
         for words in seen:
             if words not in order:
                 self.account.twice.append(f"{name} saw an answer to {words!r}, which is not theirs")
-        self._commands(name, commands, Counter(one.what for one in sightings if one.what.startswith("/")))
+        self._commands(name, commands, [one for one in sightings if one.what.startswith("/")])
         self._order(name, order, [one for one in sightings if one.what in order])
 
     # ── the screen ───────────────────────────────────────────────────────────────────────────────────────────
@@ -132,6 +134,7 @@ class Judge:
         sightings: list[Sighting] = []
         before: dict[str, Seen] = {}
         texts: dict[str, str] = {}
+        first: dict[str, Seen] = {}
         last = ""
         for seen in self._trial.wechat.chats[self._trial.wechat.address(name)]:
             if seen.via == "notice":
@@ -146,6 +149,9 @@ class Judge:
                 what, text = self._part(name, part, last, texts)
                 if not what:
                     continue
+                if what in texts and text and self._late(first[what]):
+                    self.figures["heard though late"] += 1
+                    continue
                 if what in texts and text:
                     self.account.twice.append(f"{self._story(name, what)}\n  once more in {seen}")
                     continue
@@ -155,6 +161,7 @@ class Judge:
                     sightings.append(Sighting(what, seen))
                 if text:
                     texts[what] = text
+                    first[what] = seen
         for words, text in texts.items():
             shown = answer_in(text)
             if shown is None or not shown.whole:
@@ -201,7 +208,8 @@ class Judge:
         else:
             self.account.twice.append(f"{name} got it at {earlier.at} and again: {text[:80]!r}")
 
-    def _commands(self, name: str, owed: Counter[str], seen: Counter[str]) -> None:
+    def _commands(self, name: str, owed: Counter[str], sightings: list[Sighting]) -> None:
+        seen = Counter(one.what for one in sightings)
         for command in owed | seen:
             missing = owed[command] - seen[command]
             if missing > 0:
@@ -212,8 +220,10 @@ class Judge:
                     self.account.lost.append(f"{name}: {missing} answers to {command}, {unheard} of them unheard")
             elif missing < 0:
                 doubles = sum(map(self._cut_off, self._sent(name, command)))
+                late = sum(one.what == command and self._late(one.seen) for one in sightings)
                 self.figures["sent twice"] += min(-missing, doubles)
-                if -missing > doubles:
+                self.figures["heard though late"] += min(-missing, late)
+                if -missing > doubles + late:
                     self.account.twice.append(f"{name}: {-missing} answers to {command} too many")
 
     def _followed(self, name: str, command: str) -> int:
@@ -229,6 +239,11 @@ class Judge:
     def _cut_off(self, sent: Seen) -> bool:
         """Did a kill come before it was noted that this is out?"""
         return self._kill_after(sent.at - ON_ITS_WAY, ON_ITS_WAY + UNNOTED)
+
+    def _late(self, seen: Seen) -> bool:
+        """Did the gateway note that this response came too late for anybody to hear? WeChat heard it after all."""
+        row = self._rows.get(seen.message)
+        return row is not None and row["id"] in self._too_late
 
     # ── exceptions ───────────────────────────────────────────────────────────────────────────────────────────
 

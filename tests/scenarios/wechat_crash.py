@@ -93,7 +93,7 @@ class Ordeal(Trial):
     # ── what happens ─────────────────────────────────────────────────────────────────────────────────────────
 
     def begin(self, group: asyncio.TaskGroup) -> None:
-        for n in range(PEOPLE):
+        for n in range(self.people or PEOPLE):
             group.create_task(self._talk(f"p{n}", group))
 
     async def say(self, name: str, words: str) -> Delivery:
@@ -106,19 +106,19 @@ class Ordeal(Trial):
             self._open[name].discard(words)
         return told
 
-    async def end(self) -> Account:
+    async def leave(self) -> None:
         """Whoever waits for something writes again until nothing does; then all links are followed."""
-        await self.settled()
         async with asyncio.TaskGroup() as group:
             for name in list(self.said):
                 group.create_task(self._take_leave(name))
         await self.settled()
         await self._look()
-        return await super().end()
+        await self.settled()
 
     async def _talk(self, name: str, group: asyncio.TaskGroup) -> None:
         chance, number = self.chance, 0
         while not self.over.is_set():
+            await self.think()
             if chance.random() < COMMANDS:
                 words = chance.choice(("/history", "/history", "/help", "/clear", "/stop"))
             else:

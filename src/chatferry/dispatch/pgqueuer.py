@@ -110,7 +110,7 @@ class PgQueuer:
             tasks = [group.create_task(self._tell_jobs(jobs), name="jobs out")]
             if self._local is not None:
                 tasks.append(group.create_task(self._take_jobs(jobs, self._local), name="jobs in"))
-                tasks.append(group.create_task(self._tidy(connection), name="log of jobs"))
+                tasks.append(group.create_task(self._tidy(jobs), name="log of jobs"))
             await broken.wait()
             for task in tasks:
                 task.cancel()
@@ -157,11 +157,11 @@ class PgQueuer:
         finally:
             leaving.cancel()
 
-    async def _tidy(self, connection: Any) -> None:
+    async def _tidy(self, jobs: queries.Queries) -> None:
         """What PgQueuer notes of every job is of no use to us."""
         names = _settings().qualified
         while True:
-            await connection.execute(
+            await jobs.driver.execute(
                 f"DELETE FROM {names.queue_table_log} WHERE created < now() - interval '{_TIDY} seconds'"  # noqa: S608
             )
             await asyncio.sleep(_TIDY)

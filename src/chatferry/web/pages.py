@@ -102,6 +102,8 @@ class _Pages:
     async def answer(self, request: Request, its: _Opened) -> Response:
         shown, assistant = its
         seen = view(shown, self._gateway.feed.tail(shown.turn).text or shown.partial, assistant.words)
+        if not seen.final:
+            await self._gateway.relay.watch(shown.turn)
         html = await asyncio.to_thread(_answer, request.path_params["token"], its, seen)
         reading = seen.read and request.method == "GET"
         return HTMLResponse(
