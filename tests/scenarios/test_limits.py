@@ -24,6 +24,8 @@ from tests.scenarios.test_api_socket import frames, put, said, socket
 from tests.scenarios.wechat_support import wechat_world
 from tests.stack import KEY, running
 
+pytestmark = pytest.mark.usefixtures("layout")
+
 
 def slow(time: str, language: Language = "en") -> str:
     return words(language).slow.replace("{time}", time)
