@@ -20,6 +20,7 @@ ROOT = {"model", "errors", "clock", "news", "text", "likeness", "plain", "markdo
 CORE = {
     "accepting",
     "assistant",
+    "census",
     "commands",
     "commit",
     "composing",
@@ -44,6 +45,7 @@ CORE = {
     "prompt",
     "relay",
     "replies",
+    "retention",
     "rows",
     "sessions",
     "signals",

@@ -17,9 +17,11 @@ from chatferry.ledger import Ledger
 from chatferry.model import Attempt, Grant, Inbound, Kind, Receipt, says
 from chatferry.pacing import Pace
 from chatferry.rate import Rate
+from chatferry.retention import Place
 from chatferry.sessions import Gate
 from chatferry.testing import ManualClock
 
+DAY = 86_400.0
 SMALL = ("turns_open", "turns_due", "turns_leased", "turns_one_doing", "turns_retracted", "outbox_open")
 """Indexes of what is open now: to read one of them whole is to read what has to be done."""
 
@@ -124,6 +126,13 @@ async def talks(ledger: Ledger, clock: ManualClock) -> None:
     assert [message async for message in ledger.history("quiet:room", opened)]
 
 
+async def past(ledger: Ledger, clock: ManualClock) -> None:
+    """What is old is removed, and what there is is counted, once."""
+    clock.advance(DAY)
+    assert (await ledger.prune(clock.now() - DAY / 2, Place())).removed["turns"]
+    await ledger.census()
+
+
 HISTORY = """
     INSERT INTO turns (channel, event, conversation, kind, state, due_at, inbound, ref, lease, leased_until, attempts,
                        accepted_at, finish, model, prompt_tokens, completion_tokens, error)
@@ -198,6 +207,7 @@ async def test_every_statement_finds_its_rows_by_an_index(
     with executed() as statements:
         await everything(ledger)
         await talks(ledger, clock)
+        await past(ledger, clock)
     assert len(statements) > 50
     assert any(statement.startswith("DELETE FROM pace") for statement in statements)
     if database_url.startswith("sqlite"):

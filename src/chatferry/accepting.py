@@ -235,7 +235,7 @@ def _said(connection: sa.Connection, conversation: str, ref: str) -> list[Any]:
     mine = connection.execute(query).first() if ref else None
     if mine is None:
         return []
-    answering = mine.merged_into and connection.execute(_TURN.where(turns.c.id == mine.merged_into)).one()
+    answering = mine.merged_into and connection.execute(_TURN.where(turns.c.id == mine.merged_into)).first()
     return [mine, answering] if answering else [mine]
 
 

@@ -95,6 +95,12 @@ def _duration(value: object) -> object:
     return value
 
 
+def _a_day(value: float) -> float:
+    if value < _UNITS["d"]:
+        raise _wrong("must be a day at least: for so long platforms deliver again")
+    return value
+
+
 Duration = Annotated[float, BeforeValidator(_duration), Field(gt=0)]
 """Seconds; mostly written with a unit."""
 Url = Annotated[str, AfterValidator(_url)]
@@ -136,6 +142,8 @@ class ServerSettings(Table):
     """Turns in flight at once."""
     body_limit: int = Field(default=262144, ge=1024)
     """Bytes that a request may have."""
+    keep: Annotated[Duration, AfterValidator(_a_day)] | None = None
+    """How long turns and messages are kept after they were closed. None: for ever."""
     secret: Annotated[Secret, AfterValidator(_long)] | None = None
     """What is given to us to keep, such as the tokens of workspaces that install us, is encrypted with this."""
     log: Literal["auto", "json", "console"] = "auto"

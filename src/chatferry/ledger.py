@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 import msgspec
 from sqlalchemy.exc import SQLAlchemyError
 
-from chatferry import fetching, operations, rows, writes
+from chatferry import fetching, operations, retention, rows, writes
 from chatferry.accepting import Accept, Accepted
 from chatferry.clock import Clock
 from chatferry.commit import GroupCommit, unavailable
@@ -330,6 +330,11 @@ class Ledger(Looking):
         """
         reopened: bool = await self._commit.submit(operations.Reopen(turn, self._clock.now()))
         return reopened
+
+    async def prune(self, before: float, place: retention.Place, *, limit: int = retention.BATCH) -> retention.Pruned:
+        """Remove what was closed before this time, among the next turns of a pass that has come to `place`."""
+        pruned: retention.Pruned = await self._commit.submit(retention.Prune(before, place, limit))
+        return pruned
 
 
 def _merge(turn: Turn, other: Turn) -> Turn:

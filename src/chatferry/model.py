@@ -250,6 +250,8 @@ class Turn(msgspec.Struct, frozen=True):
     """Why there is none, for the log."""
     stopped: bool = False
     """Somebody has told us to stop: the model is not asked any more."""
+    taken_over: bool = False
+    """It was claimed while another held it, whose lease had run out."""
 
     @property
     def conversation(self) -> str:
@@ -271,3 +273,8 @@ def lane_key(channel: str, inbound: Inbound) -> str:
 def express_key(conversation: str) -> str:
     """The queue of a conversation's commands. No channel's name begins like this."""
     return f"!{conversation}"
+
+
+def talk_key(lane: str) -> str:
+    """The conversation that a queue is of."""
+    return lane.removeprefix(express_key(""))

@@ -31,7 +31,7 @@ def dump(value: msgspec.Struct | Sequence[msgspec.Struct]) -> str:
     return _encoder.encode(value).decode()
 
 
-def turn_of(row: Any) -> Turn:
+def turn_of(row: Any, *, taken_over: bool = False) -> Turn:
     """A row of `TURN` as the value."""
     return Turn(
         id=row.id,
@@ -46,6 +46,7 @@ def turn_of(row: Any) -> Turn:
         # A fault of an earlier try to deliver is no word about the answer.
         error=row.error if row.finish == APOLOGY else "",
         stopped=row.stopped,
+        taken_over=taken_over,
     )
 
 

@@ -134,8 +134,9 @@ sessions = sa.Table(
     "sessions",
     metadata,
     sa.Column("conversation", sa.Text, primary_key=True),
-    # The first turn that belongs to it; the next row of the conversation ends it.
-    sa.Column("turn", _Id, sa.ForeignKey("turns.id"), primary_key=True, autoincrement=False),
+    # The first turn that belongs to it; the next row of the conversation ends it. A place among the turns, and no
+    # foreign key: it stays where it is when that turn is removed (`retention`).
+    sa.Column("turn", _Id, primary_key=True, autoincrement=False),
     # Or else what was said between two sessions.
     sa.Column("open", sa.Boolean, nullable=False),
     sa.Column("began_at", sa.Double, nullable=False),

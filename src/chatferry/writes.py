@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from chatferry import fetching, peers
+from chatferry import fetching, peers, retention
 from chatferry.accepting import Accept, accept
 from chatferry.errors import LeaseLost
 from chatferry.fetching import complete
@@ -21,6 +21,8 @@ from chatferry.sessions import heard
 from chatferry.tables import OPEN, messages, outbox, state_is, turns
 
 _ENDS = ("done", "failed", "parked")
+_TAKEN = 0.001
+"""Seconds that the lease of a turn is longer if it was taken over."""
 
 
 def apply(connection: sa.Connection, operations: Sequence[Any]) -> list[Any]:
@@ -64,13 +66,15 @@ def _claim(connection: sa.Connection, operations: Sequence[Claim]) -> list[Turn 
         .values(
             state="doing",
             lease=turns.c.lease + 1,
-            leased_until=until,
+            # Nobody but a RETURNING, which sees new values only, minds the difference.
+            leased_until=sa.case((state_is("doing"), until + _TAKEN), else_=until),
             attempts=turns.c.attempts + 1,
             started_at=sa.func.coalesce(turns.c.started_at, now),
         )
-        .returning(*TURN)
+        .returning(*TURN, (turns.c.leased_until > until).label("taken_over"))
     )
-    claimed = {turn.conversation: turn for turn in map(turn_of, connection.execute(update))}
+    found = [turn_of(row, taken_over=row.taken_over) for row in connection.execute(update)]
+    claimed = {turn.conversation: turn for turn in found}
     return [claimed.pop(op.conversation, None) for op in operations]
 
 
@@ -291,5 +295,6 @@ _WRITES: dict[type, Any] = {
     Watch: _watch,
     **fetching.WRITES,
     Claim: _claim,
+    **retention.WRITES,
 }
-"""In this order: what ends a turn comes before what looks for the next one."""
+"""In this order: what ends a turn comes before what looks for the next one; behind what removes turns nobody waits."""
