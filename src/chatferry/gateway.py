@@ -35,6 +35,7 @@ from chatferry.growth import Growth
 from chatferry.holding import Holding
 from chatferry.intake import Intake
 from chatferry.ledger import Ledger
+from chatferry.limits import Limits
 from chatferry.links import Links, signing_key
 from chatferry.metrics import Metrics
 from chatferry.relay import Relay
@@ -112,7 +113,8 @@ class Gateway:
             desk=self.desk,
             alone=alone,
         )
-        self.intake = Intake(self.ledger, self.dispatcher, self.metrics, self.desk, end=self.worker.stop)
+        limits = Limits(settings)
+        self.intake = Intake(self.ledger, self.dispatcher, self.metrics, self.desk, limits, end=self.worker.stop)
         self.holding = Holding(self.ledger, self.feed, links, clock)
         self.relay = Relay(self.ledger, self.feed, clock, ours=lambda turn: alone or self.worker.holds(turn))
         self.metrics.running.set_function(lambda: self.worker.running)

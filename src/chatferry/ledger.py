@@ -21,6 +21,7 @@ from chatferry.errors import Closed, LeaseLost, Unavailable, Unsure
 from chatferry.looking import Looking
 from chatferry.model import APOLOGY, Attempt, Grant, Inbound, Message, Piece, Receipt, Turn, Usage, says
 from chatferry.operations import Change, Renewed
+from chatferry.pacing import Pace
 from chatferry.sessions import Gate
 from chatferry.text import clean
 
@@ -49,15 +50,20 @@ class Ledger(Looking):
     # ── accepting ────────────────────────────────────────────────────────────────────────────────────────────
 
     async def accept(
-        self, channel: str, events: Sequence[Inbound], gates: Sequence[Gate | None] = ()
+        self,
+        channel: str,
+        events: Sequence[Inbound],
+        gates: Sequence[Gate | None] = (),
+        paces: Sequence[Pace | None] = (),
     ) -> list[Accepted]:
         """Keep events; when this returns they are on the disk. One result for each: the turn, and whether it is new.
 
         An event that is there already gives its turn again. `retract` gives the turn that it withdrew, or turn 0,
-        and so does a message that its gate does not let in.
+        and so does a message that its gate does not let in, or that is one too many.
         Raises Unavailable, and then nothing was kept.
         """
-        operation = Accept(channel, tuple(events), self._clock.now(), tuple(gates) or (None,) * len(events))
+        none = (None,) * len(events)
+        operation = Accept(channel, tuple(events), self._clock.now(), tuple(gates) or none, tuple(paces) or none)
         accepted: list[Accepted] = await self._commit.submit(operation)
         return accepted
 

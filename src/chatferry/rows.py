@@ -62,6 +62,21 @@ def padded(values: Collection[T]) -> list[T]:
     return found + found[-1:] * (wanted - len(found))
 
 
+def recorded(connection: sa.Connection, events: Collection[tuple[str, str]]) -> dict[tuple[str, str], int]:
+    """The turns of those events, told by channel and id, that were accepted before."""
+    query = sa.select(turns.c.channel, turns.c.event, turns.c.id)
+    if connection.dialect.name != "postgresql":
+        query = query.where(sa.tuple_(turns.c.channel, turns.c.event).in_(events))
+    else:
+        # One by one: for a list PostgreSQL reads the whole table, as long as it has no statistics that tell it better.
+        columns = (sa.literal(list(column), postgresql.ARRAY(sa.Text)) for column in zip(*events, strict=True))
+        given = sa.func.unnest(*columns).table_valued("channel", "event", name="given").render_derived()
+        mine = turns.c.channel == given.c.channel, turns.c.event == given.c.event
+        one = query.where(*mine).limit(1).lateral("one")
+        query = sa.select(one.c.channel, one.c.event, one.c.id).select_from(given.join(one, sa.true()))
+    return {(row.channel, row.event): row.id for row in connection.execute(query)}
+
+
 def insert(connection: sa.Connection, table: sa.Table) -> Any:
     """An INSERT that knows ON CONFLICT in this database's dialect."""
     return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
