@@ -14,8 +14,8 @@ import msgspec
 import sqlalchemy as sa
 
 from chatferry.rate import Rate
-from chatferry.rows import insert
 from chatferry.sessions import Admitted
+from chatferry.statements import inserting
 from chatferry.tables import pace as table
 
 _PAUSE = 60.0
@@ -83,7 +83,7 @@ class Paces:
             if row.changed
         ]
         if rows:
-            upsert = insert(self._connection, table)
+            upsert = inserting(self._connection.dialect.name, table)
             counts = {"free_at": upsert.excluded.free_at, "pause_until": upsert.excluded.pause_until}
             there = upsert.on_conflict_do_update(index_elements=[table.c.key], set_=counts)
             # To return something lets SQLAlchemy write many rows by one statement.
@@ -96,7 +96,7 @@ def lock(connection: sa.Connection, paces: Iterable[Pace | None]) -> None:
     """Let no other process count by these keys before we have; before anything else is locked, in one order for all."""
     rows = [{"key": key, "free_at": 0.0, "pause_until": 0.0} for key in _keys(paces)]
     if rows:
-        upsert = insert(connection, table)
+        upsert = inserting(connection.dialect.name, table)
         there = upsert.on_conflict_do_update(index_elements=[table.c.key], set_={"key": upsert.excluded.key})
         connection.execute(there.returning(table.c.key), rows)
 
