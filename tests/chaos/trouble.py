@@ -52,9 +52,9 @@ class Troubles:
     async def run(self) -> None:
         """From now on; returns when all is well again."""
         self._began = asyncio.get_running_loop().time()
-        async with asyncio.TaskGroup() as group:
+        async with asyncio.TaskGroup() as self._group:
             for fault in self.faults:
-                group.create_task(self._when(fault), name=str(fault))
+                self._group.create_task(self._when(fault), name=str(fault))
 
     async def _when(self, fault: Fault) -> None:
         await asyncio.sleep(self._began + fault.at - asyncio.get_running_loop().time())
@@ -70,7 +70,8 @@ class Troubles:
     async def _happens(self, fault: Fault) -> None:
         match fault.kind:
             case "kill" | "skew" | "stop":
-                await self._dies(fault)
+                async with self.world.fleet.processes[fault.whom].fate:
+                    await self._dies(fault)
             case "freeze":
                 process = self.world.fleet.processes[fault.whom]
                 process.send(signal.SIGSTOP)
@@ -122,11 +123,10 @@ class Troubles:
         held = {row["id"]: row["lease"] for row in await self.world.fleet.ask(doing)} if fault.whom in WORKERS else {}
         await process.end(signal.SIGKILL)
         died = time.monotonic()
-        async with asyncio.TaskGroup() as group:
-            if held:
-                group.create_task(self._taken_over(fault, held, died))
-            await asyncio.sleep(fault.seconds)
-            await process.start(fault.how)
+        if held:
+            self._group.create_task(self._taken_over(fault, held, died))
+        await asyncio.sleep(fault.seconds)
+        await process.start(fault.how)
 
     async def _taken_over(self, fault: Fault, held: dict[int, int], died: float) -> None:
         """Wait until each of these turns has another holder, or is closed by its own."""

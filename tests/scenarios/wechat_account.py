@@ -6,8 +6,9 @@ import html
 import itertools
 import re
 from bisect import bisect_left
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from chatferry.simulator.wechat_records import Seen
@@ -87,7 +88,11 @@ class Judge:
             }
         )
         self.account = Account({})
-        self._too_late = {one["turn"] for one in trial.served.logged() if one["event"] == "answered too late"}
+        self._too_late = defaultdict[int, list[float]](list)
+        """When a response was noted to be too late for anybody to hear: unix seconds, by the turn that it answered."""
+        for entry in trial.served.logged():
+            if entry["event"] == "answered too late":
+                self._too_late[entry["turn"]].append(datetime.fromisoformat(entry["timestamp"]).timestamp())
         self._read = {one.words for text in trial.opened.values() if (one := answer_in(text)) is not None and one.whole}
 
     def all(self) -> None:
@@ -267,7 +272,7 @@ class Judge:
             overtaking = [one for one in sightings[:place] if order[one.what] > order[late.what]]
             if not overtaking:
                 continue
-            if self._repeated(name, late.seen):
+            if self._repeated(name, late.seen) or self._in_vain(name, late):
                 self.figures["overtaken"] += 1
             else:
                 others = "; ".join(f"{one.what!r} in {one.seen}" for one in overtaking)
@@ -279,6 +284,13 @@ class Judge:
             if delivery.id == seen.message:
                 return any(one.reason == "unreachable" for one in delivery.attempts[: seen.call - 1])
         return False
+
+    def _in_vain(self, name: str, late: Sighting) -> bool:
+        """Was a response too late that may have had it in it, so that it had to wait again?"""
+        rows = [(self._rows.get(delivery.id), words) for delivery, words in self._trial.said[name]]
+        made = next((row["answered_at"] for row, words in rows if row is not None and words == late.what), late.seen.at)
+        missed = [at for row, _ in rows if row is not None for at in self._too_late.get(row["id"], ())]
+        return any(made <= at <= late.seen.at for at in missed)
 
     def _model(self) -> None:
         """Was it asked again only where a kill came before its answer was kept?"""
