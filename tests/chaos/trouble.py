@@ -119,27 +119,29 @@ class Troubles:
             await asyncio.sleep(fault.seconds)
             await process.start()
             return
-        doing = "SELECT id, lease FROM turns WHERE state = 'doing'"
-        held = {row["id"]: row["lease"] for row in await self.world.fleet.ask(doing)} if fault.whom in WORKERS else {}
         await process.end(signal.SIGKILL)
-        died = time.monotonic()
+        died, held = time.monotonic(), {}
+        if fault.whom in WORKERS:
+            doing = "SELECT id, lease, leased_until FROM turns WHERE state = 'doing'"
+            held = {row["id"]: (row["lease"], row["leased_until"]) for row in await self.world.fleet.ask(doing)}
         if held:
             self._group.create_task(self._taken_over(fault, held, died))
         await asyncio.sleep(fault.seconds)
         await process.start(fault.how)
 
-    async def _taken_over(self, fault: Fault, held: dict[int, int], died: float) -> None:
-        """Wait until each of these turns has another holder, or is closed by its own."""
+    async def _taken_over(self, fault: Fault, held: dict[int, tuple[int, float]], died: float) -> None:
+        """Wait until each of these turns has another holder; those that their own still holds are of no interest."""
         others = [one for one in self.faults if one is not fault and one.whom in (*PROCESSES, "postgres")]
         calm = not any(one.at <= fault.at + 10.0 and fault.at <= one.until for one in others)
         while held and time.monotonic() < died + _PATIENCE:
             ids = ", ".join(map(str, held))
-            rows = await self.world.fleet.ask(f"SELECT id, lease, state FROM turns WHERE id IN ({ids})")  # noqa: S608
-            for row in rows:
-                if row["lease"] > held[row["id"]]:
-                    self.takeovers.append(Takeover(fault, row["id"], time.monotonic() - died, calm))
-                if row["lease"] > held[row["id"]] or row["state"] != "doing":
-                    del held[row["id"]]
+            query = f"SELECT id, lease, state, leased_until FROM turns WHERE id IN ({ids})"  # noqa: S608
+            for row in await self.world.fleet.ask(query):
+                turn, lease, until = row["id"], *held[row["id"]]
+                if row["lease"] > lease:
+                    self.takeovers.append(Takeover(fault, turn, time.monotonic() - died, calm))
+                if row["lease"] > lease or row["state"] != "doing" or row["leased_until"] > until:
+                    del held[turn]
             await asyncio.sleep(0.1)
         for turn in held:
             self.takeovers.append(Takeover(fault, turn, _PATIENCE, calm))

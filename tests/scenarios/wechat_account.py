@@ -61,11 +61,17 @@ def command_in(text: str) -> bool:
     return any(begin in html.unescape(text) for begin in _COMMANDS)
 
 
+def answers_in(text: str) -> list[Answer]:
+    """The answers in a text, or on a page."""
+    return [
+        Answer(words, bool(end) and len(numbers.split()) == int(count))
+        for words, count, numbers, end in _ANSWER.findall(html.unescape(text))
+    ]
+
+
 def answer_in(text: str) -> Answer | None:
-    """The answer in a text, or on a page."""
-    for words, count, numbers, end in _ANSWER.findall(html.unescape(text)):
-        return Answer(words, bool(end) and len(numbers.split()) == int(count))
-    return None
+    """The first of them."""
+    return next(iter(answers_in(text)), None)
 
 
 class Judge:
@@ -261,8 +267,9 @@ class Judge:
         """Was it in a response that was cut off, and nothing asked for it again? Then the history has it."""
         if not any(f"{words}:" in row["reply"] for row in self._carriers(name)):
             return False
-        found = answer_in(self._trial.histories.get(words, "").partition("<article")[2])
-        if found is None or not found.whole:
+        # A long one is there twice, first as its beginning.
+        found = answers_in(self._trial.histories.get(words, "").partition("<article")[2])
+        if Answer(words, whole=True) not in found:
             return False
         self.figures["lost to the chat"] += 1
         return True
