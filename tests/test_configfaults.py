@@ -95,7 +95,7 @@ secret = "s"
         "chatferry.toml:4  server.database: names no database we know",
         "    mend: sqlite:///chatferry.db or postgresql://user:password@host/name",
         "chatferry.toml:5  server.source: is not a setting",
-        "    mend: one of `body_limit`, `concurrency`, `database`, `drain`, `host`, `log`, `port`, `public_url`, `secret`",  # noqa: E501
+        "    mend: one of `body_limit`, `concurrency`, `database`, `drain`, `host`, `keep`, `log`, `port`, `public_url`, `secret`",  # noqa: E501
         "chatferry.toml:8  models.plain: must be a table",
         "chatferry.toml:10  models.one.api_key: is required",
         "    mend: api_key = ... in [models.one]",
@@ -148,6 +148,8 @@ def test_what_is_no_toml_is_told_with_its_line(text: str, told: str) -> None:
         ("api = {keys = ['a', '']}", "api.keys.1: must not be empty"),
         ("api = {}", "api.keys: is required"),
         ("server.drain = inf", "server.drain: must be a finite number"),
+        ("server.keep = '23h'", "server.keep: must be a day at least: for so long platforms deliver again"),
+        ("server.keep = 90", "server.keep: must be a day at least: for so long platforms deliver again"),
         ("models.a = {provider = 'demo', max_tokens = -1}", "models.a.max_tokens: must be greater than or equal to 1"),
         ("models.a = {provider = 'demo', base_url = 'https://a/?b=c'}", "models.a.base_url: must be an address"),
         ("assistants.a = {instructions = 3}", "assistants.a.instructions: must be text in quotes"),

@@ -35,10 +35,12 @@ from chatferry.growth import Growth
 from chatferry.holding import Holding
 from chatferry.intake import Intake
 from chatferry.ledger import Ledger
+from chatferry.limits import Limits
 from chatferry.links import Links, signing_key
 from chatferry.metrics import Metrics
 from chatferry.relay import Relay
 from chatferry.replies import Replies, prepare
+from chatferry.retention import retain
 from chatferry.retry import Circuit
 from chatferry.vault import Vault
 from chatferry.worker import Worker
@@ -94,7 +96,7 @@ class Gateway:
         self.ledger = Ledger(database, clock, lease=_ALONE if alone else _AMONG_OTHERS)
         self.engines = {name: make_engine(name, model, http, clock) for name, model in settings.models.items()}
         assigned = {name: channel.assistant for name, channel in settings.channels.items()} | {"api": "default"}
-        self.staff = Staff(_assistants(settings, self.engines, clock), assigned)
+        self.staff = Staff(_assistants(settings, self.engines, clock, self.metrics), assigned)
         self.links = links
         self.desk = Desk(Commands(settings.commands), Replies(settings.replies), self.staff, links, clock)
         self.channels = make_channels(settings, http, clock, database)
@@ -111,7 +113,8 @@ class Gateway:
             desk=self.desk,
             alone=alone,
         )
-        self.intake = Intake(self.ledger, self.dispatcher, self.metrics, self.desk, end=self.worker.stop)
+        limits = Limits(settings)
+        self.intake = Intake(self.ledger, self.dispatcher, self.metrics, self.desk, limits, end=self.worker.stop)
         self.holding = Holding(self.ledger, self.feed, links, clock)
         self.relay = Relay(self.ledger, self.feed, clock, ours=lambda turn: alone or self.worker.holds(turn))
         self.metrics.running.set_function(lambda: self.worker.running)
@@ -167,6 +170,8 @@ class Gateway:
         kept: dict[str, Coroutine[Any, Any, None]] = {}
         if self.role != "web":
             kept["leases"] = self.worker.keep_leases()
+        if self.role != "web" and self.settings.server.keep is not None:
+            kept["retention"] = retain(self.settings.server.keep, self.ledger.prune, self.metrics.pruned, self.clock)
         if not self._alone:
             kept |= {"news": self._database.listen(self._hear), "relay": self.relay.run()}
         if isinstance(self.clock, SharedClock):
@@ -249,12 +254,14 @@ def make_channels(
     return channels
 
 
-def _assistants(settings: Settings, engines: Mapping[str, Engine], clock: Clock) -> dict[str, Assistant]:
+def _assistants(
+    settings: Settings, engines: Mapping[str, Engine], clock: Clock, metrics: Metrics
+) -> dict[str, Assistant]:
     circuits = {name: Circuit(clock) for name in engines}
 
     def route(model: str) -> Route:
         order = (model, *settings.models[model].fallback)
-        return Route([(engines[name], circuits[name]) for name in order], clock, random.random)
+        return Route([(engines[name], circuits[name]) for name in order], clock, random.random, metrics)
 
     return {
         name: Assistant(name, assistant, route(assistant.model), assistant.words)

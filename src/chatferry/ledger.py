@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 import msgspec
 from sqlalchemy.exc import SQLAlchemyError
 
-from chatferry import fetching, operations, rows, writes
+from chatferry import fetching, operations, retention, rows, writes
 from chatferry.accepting import Accept, Accepted
 from chatferry.clock import Clock
 from chatferry.commit import GroupCommit, unavailable
@@ -21,6 +21,7 @@ from chatferry.errors import Closed, LeaseLost, Unavailable, Unsure
 from chatferry.looking import Looking
 from chatferry.model import APOLOGY, Attempt, Grant, Inbound, Message, Piece, Receipt, Turn, Usage, says
 from chatferry.operations import Change, Renewed
+from chatferry.pacing import Pace
 from chatferry.sessions import Gate
 from chatferry.text import clean
 
@@ -49,15 +50,20 @@ class Ledger(Looking):
     # ── accepting ────────────────────────────────────────────────────────────────────────────────────────────
 
     async def accept(
-        self, channel: str, events: Sequence[Inbound], gates: Sequence[Gate | None] = ()
+        self,
+        channel: str,
+        events: Sequence[Inbound],
+        gates: Sequence[Gate | None] = (),
+        paces: Sequence[Pace | None] = (),
     ) -> list[Accepted]:
         """Keep events; when this returns they are on the disk. One result for each: the turn, and whether it is new.
 
         An event that is there already gives its turn again. `retract` gives the turn that it withdrew, or turn 0,
-        and so does a message that its gate does not let in.
+        and so does a message that its gate does not let in, or that is one too many.
         Raises Unavailable, and then nothing was kept.
         """
-        operation = Accept(channel, tuple(events), self._clock.now(), tuple(gates) or (None,) * len(events))
+        none = (None,) * len(events)
+        operation = Accept(channel, tuple(events), self._clock.now(), tuple(gates) or none, tuple(paces) or none)
         accepted: list[Accepted] = await self._commit.submit(operation)
         return accepted
 
@@ -324,6 +330,11 @@ class Ledger(Looking):
         """
         reopened: bool = await self._commit.submit(operations.Reopen(turn, self._clock.now()))
         return reopened
+
+    async def prune(self, before: float, place: retention.Place, *, limit: int = retention.BATCH) -> retention.Pruned:
+        """Remove what was closed before this time, among the next turns of a pass that has come to `place`."""
+        pruned: retention.Pruned = await self._commit.submit(retention.Prune(before, place, limit))
+        return pruned
 
 
 def _merge(turn: Turn, other: Turn) -> Turn:

@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.exc import SQLAlchemyError
 
 from chatferry import rows
+from chatferry.census import Census, take
 from chatferry.clock import Clock
-from chatferry.commit import unavailable
 from chatferry.database import Database
 from chatferry.errors import Unavailable
+from chatferry.grouplook import GroupLook
 from chatferry.model import Inbound, Message, Piece, Turn, Usage, conversation_key, express_key
 from chatferry.tables import OPEN, OPEN_STATES, OUT, messages, outbox, sessions, state_is, turns
 
@@ -133,10 +133,11 @@ class Looking:
     def __init__(self, database: Database, clock: Clock, lease: float = 60.0) -> None:
         self._database = database
         self._clock = clock
+        self._look = GroupLook(database).look
         self.lease = lease
         self._wary = 0.0
         """Until then (unix seconds) no turn is taken over."""
-        self._wanted: dict[int, asyncio.Future[sa.Row[Any]]] = {}
+        self._wanted: dict[int, asyncio.Future[sa.Row[Any] | None]] = {}
         """Turns that somebody asks about, until the next look takes them all."""
         self._watching: asyncio.Task[None] | None = None
 
@@ -226,6 +227,8 @@ class Looking:
         if self._watching is None or self._watching.done():
             self._watching = asyncio.create_task(self._watch(), name="how far turns are")
         row = await looked
+        if row is None:  # it was removed, with what it answered
+            return Standing(turn, False, None)
         if row.state == "merged" and row.merged_into:
             after = await self.standing(row.merged_into)
             return Standing(after.turn, after.open, row.reply)
@@ -237,14 +240,15 @@ class Looking:
         while self._wanted:
             wanted = {turn: self._wanted.pop(turn) for turn in list(self._wanted)[:_AT_ONCE]}
             try:
-                found = await self._rows(sa.select(*fields).where(turns.c.id.in_(wanted)))
+                found = await self._rows(sa.select(*fields).where(turns.c.id.in_(rows.padded(wanted))))
             except Unavailable as fault:
                 for looked in wanted.values():
                     looked.set_exception(fault)
                     looked.exception()  # perhaps nobody waits any more
             else:
-                for row in found:
-                    wanted[row.id].set_result(row)
+                seen = {row.id: row for row in found}
+                for turn, looked in wanted.items():
+                    looked.set_result(seen.get(turn))
             finally:
                 for looked in wanted.values():
                     looked.cancel()  # those who got nothing, if the look was cut off
@@ -255,7 +259,7 @@ class Looking:
         fields = (turns.c.id, turns.c.state, turns.c.partial, turns.c.answer, turns.c.finish, turns.c.model,
                   turns.c.prompt_tokens, turns.c.completion_tokens, turns.c.error)  # fmt: skip
         for first in range(0, len(among), _AT_ONCE):
-            query = sa.select(*fields).where(turns.c.id.in_(among[first : first + _AT_ONCE]))
+            query = sa.select(*fields).where(turns.c.id.in_(rows.padded(among[first : first + _AT_ONCE])))
             for row in await self._rows(query):
                 open_ = row.state in ("due", "doing")
                 answer = rows.MESSAGE.decode(row.answer) if row.answer and not open_ else None
@@ -376,12 +380,13 @@ class Looking:
         found = {row.state: row.turns for row in await self._rows(query)}
         return {state: found.get(state, 0) for state in ("due", "doing")}
 
+    async def census(self) -> Census:
+        """What there is to do in all processes, and how much there is of the past."""
+        now = self._clock.now()
+        return await self._look(lambda connection: take(connection, now))
+
     async def _rows(self, query: sa.Select[Any]) -> Sequence[sa.Row[Any]]:
-        """What a query finds. A database that fails is Unavailable, as it is for writes."""
-        try:
-            return await self._database.read(lambda connection: connection.execute(query).all())
-        except (SQLAlchemyError, OSError) as fault:
-            raise unavailable(fault) from fault
+        return await self._look(lambda connection: connection.execute(query).all())
 
 
 def _began(conversation: str, turn: int) -> sa.ScalarSelect[int]:

@@ -147,6 +147,8 @@ class Inbound(msgspec.Struct, frozen=True, omit_defaults=True):
     """The prepared answer, where the command is one; or what stands before the answer where a session has `expired`."""
     expired: bool = False
     """The session before this ended by silence, and the person has not been told yet."""
+    again_at: float = 0.0
+    """Unix seconds from which on there is room again for who was too fast, as the command `slow` tells."""
     also: tuple[Inbound, ...] = ()
     """Later messages of the conversation that are answered together with this one."""
 
@@ -248,6 +250,8 @@ class Turn(msgspec.Struct, frozen=True):
     """Why there is none, for the log."""
     stopped: bool = False
     """Somebody has told us to stop: the model is not asked any more."""
+    taken_over: bool = False
+    """It was claimed while another held it, whose lease had run out."""
 
     @property
     def conversation(self) -> str:
@@ -269,3 +273,8 @@ def lane_key(channel: str, inbound: Inbound) -> str:
 def express_key(conversation: str) -> str:
     """The queue of a conversation's commands. No channel's name begins like this."""
     return f"!{conversation}"
+
+
+def talk_key(lane: str) -> str:
+    """The conversation that a queue is of."""
+    return lane.removeprefix(express_key(""))

@@ -134,8 +134,9 @@ sessions = sa.Table(
     "sessions",
     metadata,
     sa.Column("conversation", sa.Text, primary_key=True),
-    # The first turn that belongs to it; the next row of the conversation ends it.
-    sa.Column("turn", _Id, sa.ForeignKey("turns.id"), primary_key=True, autoincrement=False),
+    # The first turn that belongs to it; the next row of the conversation ends it. A place among the turns, and no
+    # foreign key: it stays where it is when that turn is removed (`retention`).
+    sa.Column("turn", _Id, primary_key=True, autoincrement=False),
     # Or else what was said between two sessions.
     sa.Column("open", sa.Boolean, nullable=False),
     sa.Column("began_at", sa.Double, nullable=False),
@@ -150,6 +151,18 @@ keys = sa.Table(
     # Made here and shared by all processes, such as the one by which links to pages are signed.
     sa.Column("key", sa.LargeBinary, nullable=False),
 )
+
+pace = sa.Table(
+    "pace",
+    metadata,
+    # Who, or which conversation, is counted.
+    sa.Column("key", sa.Text, primary_key=True),
+    # When all that was asked does not count any more: the row is worthless then.
+    sa.Column("free_at", sa.Double, nullable=False),
+    # Who is too fast was told to wait so long.
+    sa.Column("pause_until", sa.Double, nullable=False),
+)
+sa.Index("pace_free", pace.c.free_at)
 
 vault = sa.Table(
     "vault",

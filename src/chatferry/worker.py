@@ -87,6 +87,7 @@ class Worker:
             return False
         if turn is None:
             return False
+        self._metrics.claimed(turn, self._clock.now())
         async with asyncio.TaskGroup() as group:
             group.create_task(self._guard(turn, nudged, until), name=f"turn {turn.id}")
         return True
@@ -160,6 +161,7 @@ class Worker:
             raise
         except LeaseLost:
             log.warning("turn taken over or withdrawn", turn=turn.id)
+            self._metrics.leases_lost.inc()
         except Unavailable as fault:
             # Its lease runs out, and the sweep finds it again.
             log.error("ledger unavailable", turn=turn.id, error=str(fault))
@@ -363,6 +365,7 @@ class Worker:
         log.error("turn failed", turn=turn.id, error=error)
         try:
             await self._ledger.finish(turn, state="failed", error=error)
+            self._metrics.closed(turn, "failed", self._clock.now())
         except (LeaseLost, Unavailable) as fault:
             log.error("turn not closed", turn=turn.id, error=str(fault))
         self._feed.tail(turn.id).end(Outcome(None, APOLOGY, error=error))
@@ -375,6 +378,7 @@ class Worker:
                 # The answer is kept: it comes with the person's next message.
                 said = said_of(turn, Outcome(turn.answer, turn.finish))
                 await self._ledger.finish(turn, said, state="parked", error=str(fault))
+                self._metrics.closed(turn, "parked", self._clock.now())
                 self._feed.tail(turn.id).end(Outcome(turn.answer, turn.finish))
             elif wait is None:
                 await self._give_up(turn, str(fault))
@@ -389,4 +393,5 @@ class Worker:
         try:
             await self._ledger.release(turn)
         except (LeaseLost, Unavailable) as fault:
+            self._metrics.leases_lost.inc(isinstance(fault, LeaseLost))
             log.warning("turn not released", turn=turn.id, error=str(fault))

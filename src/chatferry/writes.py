@@ -10,17 +10,19 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from chatferry import fetching, peers
+from chatferry import fetching, peers, retention
 from chatferry.accepting import Accept, accept
 from chatferry.errors import LeaseLost
 from chatferry.fetching import complete
 from chatferry.model import APOLOGY, Turn
 from chatferry.operations import Adopt, Change, Claim, Renew, Renewed, Reopen, Watch
-from chatferry.rows import BEFORE, INBOUND, TURN, dump, insert, turn_of
+from chatferry.rows import BEFORE, INBOUND, TURN, dump, insert, padded, turn_of
 from chatferry.sessions import heard
 from chatferry.tables import OPEN, messages, outbox, state_is, turns
 
 _ENDS = ("done", "failed", "parked")
+_TAKEN = 0.001
+"""Seconds that the lease of a turn is longer if it was taken over."""
 
 
 def apply(connection: sa.Connection, operations: Sequence[Any]) -> list[Any]:
@@ -48,7 +50,7 @@ def _claim(connection: sa.Connection, operations: Sequence[Claim]) -> list[Turn 
     running = sa.func.min(sa.case((state_is("doing"), turns.c.id)))
     oldest = (
         sa.select(sa.func.coalesce(running, sa.func.min(turns.c.id)))
-        .where(turns.c.conversation.in_({op.conversation for op in operations}), OPEN)
+        .where(turns.c.conversation.in_(padded({op.conversation for op in operations})), OPEN)
         .group_by(turns.c.conversation)
     )
     ready = sa.or_(
@@ -64,19 +66,21 @@ def _claim(connection: sa.Connection, operations: Sequence[Claim]) -> list[Turn 
         .values(
             state="doing",
             lease=turns.c.lease + 1,
-            leased_until=until,
+            # Nobody but a RETURNING, which sees new values only, minds the difference.
+            leased_until=sa.case((state_is("doing"), until + _TAKEN), else_=until),
             attempts=turns.c.attempts + 1,
             started_at=sa.func.coalesce(turns.c.started_at, now),
         )
-        .returning(*TURN)
+        .returning(*TURN, (turns.c.leased_until > until).label("taken_over"))
     )
-    claimed = {turn.conversation: turn for turn in map(turn_of, connection.execute(update))}
+    found = [turn_of(row, taken_over=row.taken_over) for row in connection.execute(update)]
+    claimed = {turn.conversation: turn for turn in found}
     return [claimed.pop(op.conversation, None) for op in operations]
 
 
 def _held(connection: sa.Connection, ids: set[int]) -> dict[int, int]:
     """The leases under which these turns are running, locked in the order of their ids."""
-    query = sa.select(turns.c.id, turns.c.lease).where(turns.c.id.in_(ids), state_is("doing"))
+    query = sa.select(turns.c.id, turns.c.lease).where(turns.c.id.in_(padded(ids)), state_is("doing"))
     found = connection.execute(query.order_by(turns.c.id).with_for_update())
     return {row.id: row.lease for row in found}
 
@@ -291,5 +295,6 @@ _WRITES: dict[type, Any] = {
     Watch: _watch,
     **fetching.WRITES,
     Claim: _claim,
+    **retention.WRITES,
 }
-"""In this order: what ends a turn comes before what looks for the next one."""
+"""In this order: what ends a turn comes before what looks for the next one; behind what removes turns nobody waits."""

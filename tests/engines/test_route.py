@@ -13,6 +13,7 @@ from chatferry.engines.base import Delta, Done, Engine, Event, Prompt, Restart
 from chatferry.engines.openai import OpenAI
 from chatferry.engines.route import Route
 from chatferry.errors import Fault, Final, TryLater
+from chatferry.metrics import Metrics
 from chatferry.model import Finding
 from chatferry.retry import Circuit
 from tests.contracts.engine import EngineContract
@@ -55,7 +56,7 @@ def failing(times: int, fault: Fault = BUSY) -> list[Play]:
 
 def route(*engines: Player, clock: HastyClock | None = None) -> Route:
     clock = clock or HastyClock()
-    return Route([(engine, Circuit(clock)) for engine in engines], clock, lambda: 1.0)
+    return Route([(engine, Circuit(clock)) for engine in engines], clock, lambda: 1.0, Metrics())
 
 
 async def played(of: Route) -> tuple[list[Event], Fault | None]:
@@ -72,8 +73,32 @@ class TestRoute(EngineContract):
     def engine(self, provider: Provider, http: aiohttp.ClientSession) -> Engine:
         clock = HastyClock()
         return Route(
-            [(OpenAI("m", settings("openai", f"{provider.url}/v1"), http), Circuit(clock))], clock, lambda: 0.5
+            [(OpenAI("m", settings("openai", f"{provider.url}/v1"), http), Circuit(clock))],
+            clock,
+            lambda: 0.5,
+            Metrics(),
         )
+
+
+class Broken(Player):
+    """An engine with a bug."""
+
+    async def run(self, prompt: Prompt, *, pace: float = 0.0) -> AsyncGenerator[Event, None]:
+        yield Delta("w")
+        raise ZeroDivisionError
+
+
+async def test_a_bug_of_ours_is_counted_as_one_and_whoever_leaves_after_the_end_has_the_answer() -> None:
+    tally, clock = Metrics(), HastyClock()
+    with pytest.raises(ZeroDivisionError):
+        await gather([], Route([(Broken("a"), Circuit(clock))], clock, lambda: 1.0, tally).run(asking("hello")))
+    asked = Route([(Player("b", answers("x")), Circuit(clock))], clock, lambda: 1.0, tally).run(asking("hello"))
+    async for event in asked:
+        if isinstance(event, Done):
+            break
+    await asked.aclose()
+    for model, outcome in (("a", "error"), ("b", "ok")):
+        assert tally.registry.get_sample_value("chatferry_model_calls_total", {"model": model, "outcome": outcome}) == 1
 
 
 async def test_the_first_model_answers_if_it_can() -> None:
@@ -171,7 +196,9 @@ async def test_closing_closes_the_engine_that_speaks() -> None:
 async def test_a_wait_can_be_cancelled() -> None:
     clock = WatchedClock()
     engine = Player("a", [BUSY], answers("one"))
-    task = asyncio.create_task(gather([], Route([(engine, Circuit(clock))], clock, lambda: 1.0).run(asking("hello"))))
+    task = asyncio.create_task(
+        gather([], Route([(engine, Circuit(clock))], clock, lambda: 1.0, Metrics()).run(asking("hello")))
+    )
     await clock.asleep.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

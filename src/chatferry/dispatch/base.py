@@ -37,10 +37,10 @@ class Dispatcher(Protocol):
 class Local(Dispatcher, Protocol):
     """A dispatcher of this process, of which another one may ask more."""
 
-    def takes(self, conversation: str) -> bool:
-        """Is it worked on here, or is there room for it?"""
+    def free(self, *, bulk: bool) -> int:
+        """How many conversations more it takes."""
         ...
 
-    async def begin(self, conversation: str, *, bulk: bool = False) -> None:
-        """Wake it, and return when it is worked on, or waits for nothing but its own channel."""
+    def has(self, conversation: str) -> bool:
+        """Is it worked on here, or does it wait here for room?"""
         ...

@@ -21,12 +21,11 @@ _LOOK = 1000
 class _Lane:
     """One conversation being worked on. `again`: something came since the last look."""
 
-    __slots__ = ("again", "begun", "nudged")
+    __slots__ = ("again", "nudged")
 
     def __init__(self) -> None:
         self.again = True
         self.nudged = asyncio.Event()
-        self.begun = asyncio.Event()
 
 
 class InProcess:
@@ -64,18 +63,13 @@ class InProcess:
     def dispatching(self) -> bool:
         return self._group is not None and not self._stopping
 
+    def free(self, *, bulk: bool) -> int:
+        return self._rooms.wanting(bulk=bulk) if self.dispatching else 0
+
+    def has(self, conversation: str) -> bool:
+        return conversation in self._lanes
+
     async def wake(self, conversation: str, *, bulk: bool = False) -> None:
-        self._wake(conversation, bulk)
-
-    def takes(self, conversation: str) -> bool:
-        return self.dispatching and (conversation in self._lanes or self._rooms.free > 0)
-
-    async def begin(self, conversation: str, *, bulk: bool = False) -> None:
-        lane = self._wake(conversation, bulk)
-        if lane is not None and not self._rooms.free:
-            await lane.begun.wait()
-
-    def _wake(self, conversation: str, bulk: bool) -> _Lane | None:
         lane = self._lanes.get(conversation)
         if lane is not None:
             lane.again = True
@@ -85,7 +79,6 @@ class InProcess:
         elif self._group is not None and self._handle is not None and not self._stopping:
             lane = self._lanes[conversation] = _Lane()
             self._group.create_task(self._drive(conversation, lane, self._handle, bulk), name=f"lane {conversation}")
-        return lane
 
     async def run(self, handle: Handle) -> None:
         self._handle = handle
@@ -101,7 +94,6 @@ class InProcess:
     async def _drive(self, conversation: str, lane: _Lane, handle: Handle, bulk: bool) -> None:
         try:
             await self._rooms.enter(conversation, bulk=bulk)
-            lane.begun.set()
             try:
                 while lane.again and not self._stopping:
                     lane.again = False
@@ -113,7 +105,6 @@ class InProcess:
                 self._rooms.leave(conversation)
         finally:
             del self._lanes[conversation]
-            lane.begun.set()
 
     async def _sweeping(self) -> None:
         while True:
@@ -124,5 +115,5 @@ class InProcess:
                 due = []
             for conversation, bulk in due:
                 if conversation not in self._lanes:
-                    self._wake(conversation, bulk)
+                    await self.wake(conversation, bulk=bulk)
             await self._clock.sleep(self._sweep)

@@ -8,7 +8,7 @@ tables need not survive a crash (they are UNLOGGED), and whatever goes wrong wit
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from datetime import timedelta
 from functools import cache
 from typing import Any
@@ -19,6 +19,8 @@ from pgqueuer.adapters.persistence import qb, queries
 from pgqueuer.core.qm import QueueManager
 from pgqueuer.domain.models import Job
 from pgqueuer.domain.settings import DBSettings, Durability
+from pgqueuer.domain.types import QueueEntrypoint
+from pgqueuer.ports.repository import EntrypointExecutionParameter
 
 from chatferry.clock import Clock
 from chatferry.dispatch.base import Handle, Local
@@ -63,7 +65,7 @@ class PgQueuer:
         return self._running and not self._stopping.is_set()
 
     async def wake(self, conversation: str, *, bulk: bool = False) -> None:
-        if self._local is not None and self._local.takes(conversation):
+        if self._local is not None and (self._local.has(conversation) or self._local.free(bulk=bulk)):
             await self._local.wake(conversation, bulk=bulk)
         else:
             self._untold[conversation] = bulk and self._untold.get(conversation, True)
@@ -130,15 +132,10 @@ class PgQueuer:
                 )
 
     async def _take_jobs(self, jobs: queries.Queries, local: Local) -> None:
-        manager = QueueManager(jobs, channel=_settings().channel)
-
-        @manager.entrypoint(_ENTRIES[False])
-        async def answer(job: Job) -> None:
-            await local.begin((job.payload or b"").decode())
-
-        @manager.entrypoint(_ENTRIES[True])
-        async def push(job: Job) -> None:
-            await local.begin((job.payload or b"").decode(), bulk=True)
+        manager = _Manager(jobs, channel=_settings().channel)
+        manager.local = local
+        for bulk, entry in _ENTRIES.items():
+            manager.entrypoint(entry)(_work(local, bulk))
 
         async def leave() -> None:
             await self._stopping.wait()
@@ -149,7 +146,6 @@ class PgQueuer:
             await manager.run(
                 dequeue_timeout=timedelta(seconds=_IDLE),
                 batch_size=_BATCH,
-                max_concurrent_tasks=4 * _BATCH,
                 heartbeat_timeout=timedelta(seconds=_LOST),
                 shutdown_on_listener_failure=True,
                 log_aggregation_interval=timedelta(0),
@@ -165,6 +161,45 @@ class PgQueuer:
                 f"DELETE FROM {names.queue_table_log} WHERE created < now() - interval '{_TIDY} seconds'"  # noqa: S608
             )
             await asyncio.sleep(_TIDY)
+
+
+def _work(local: Local, bulk: bool) -> Callable[[Job], Awaitable[None]]:
+    async def work(job: Job) -> None:
+        await local.wake((job.payload or b"").decode(), bulk=bulk)
+
+    return work
+
+
+Entries = dict[QueueEntrypoint, EntrypointExecutionParameter]
+_UNLIMITED = EntrypointExecutionParameter(concurrency_limit=0)
+
+
+class _Manager(QueueManager):
+    """Takes no more jobs than there is room for here: others may have some."""
+
+    local: Local
+
+    async def fetch_jobs(
+        self, batch_size: int, global_concurrency_limit: int | None, heartbeat_timeout: timedelta
+    ) -> AsyncGenerator[Job, None]:
+        while not self.shutdown.is_set():
+            found = 0
+            for most, entries in self._wanted(batch_size):
+                jobs = await self.queries.dequeue(
+                    most, entries, self.queue_manager_id, global_concurrency_limit, heartbeat_timeout
+                )
+                found += len(jobs)
+                for job in jobs:
+                    yield job
+            if not found:
+                return
+
+    def _wanted(self, most: int) -> list[tuple[int, Entries]]:
+        """How many jobs, and of which kinds; what comes first in a kind is PgQueuer's to say."""
+        answers, pushes = ({QueueEntrypoint(_ENTRIES[bulk]): _UNLIMITED} for bulk in (False, True))
+        room, later = (min(most, self.local.free(bulk=bulk)) for bulk in (False, True))
+        wanted = [(room, answers | pushes)] if later >= room else [(room, answers), (later, pushes)]
+        return [(jobs, kinds) for jobs, kinds in wanted if jobs]
 
 
 @cache

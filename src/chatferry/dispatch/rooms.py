@@ -30,9 +30,16 @@ class Rooms:
         self._asked: Queues = {}
         self._bulk: Queues = {}
 
+    def wanting(self, *, bulk: bool) -> int:
+        """How many more conversations are welcome: as many as have room, and a few of those that have to wait."""
+        if bulk:
+            waiting = sum(map(len, self._bulk.values()))
+            return max(0, min(self._free, 2 * self._bulk_most - self._bulk_inside - waiting))
+        # What waits here waits for its channel: it must not keep those of others out.
+        return self._free if sum(map(len, self._asked.values())) < self._total else 0
+
     @property
-    def free(self) -> int:
-        """How many more would be let in, if their channels have room."""
+    def _free(self) -> int:
         return max(0, self._total - len(self._inside))
 
     async def enter(self, conversation: str, *, bulk: bool) -> None:
@@ -64,7 +71,7 @@ class Rooms:
         self._admit()
 
     def _admit(self) -> None:
-        while self.free:
+        while self._free:
             found = self._next(self._asked)
             bulk = found is None and self._bulk_inside < self._bulk_most
             if bulk:

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
+from typing import Protocol
 
 from chatferry.clock import Clock
 from chatferry.engines.base import Delta, Done, Engine, Event, Prompt, Restart
+from chatferry.engines.faults import Unreached
 from chatferry.errors import Fault, Final, TryLater
-from chatferry.model import Finding
+from chatferry.model import Finding, Usage
 from chatferry.retry import Circuit, next_try
+
+
+class Tally(Protocol):
+    """Who counts what models do, by their names in the configuration."""
+
+    def spoke(self, model: str, seconds: float) -> None:
+        """It began to answer."""
+        ...
+
+    def called(self, model: str, outcome: str, seconds: float, usage: Usage | None) -> None:
+        """A call ended: `ok`, `filter`, `stopped`, `busy`, `unreached`, `refused` or `error`."""
+        ...
 
 
 class Route:
@@ -18,11 +33,14 @@ class Route:
     Circuits come in by argument because they belong to the model: all assistants that use it share one.
     """
 
-    def __init__(self, engines: Sequence[tuple[Engine, Circuit]], clock: Clock, random: Callable[[], float]) -> None:
+    def __init__(
+        self, engines: Sequence[tuple[Engine, Circuit]], clock: Clock, random: Callable[[], float], tally: Tally
+    ) -> None:
         self.name = engines[0][0].name
         self._engines = engines
         self._clock = clock
         self._random = random
+        self._tally = tally
 
     async def run(self, prompt: Prompt, *, pace: float = 0.0) -> AsyncGenerator[Event, None]:
         """See `Engine.run`. Text of a try that failed is voided by a `Restart` once there is something new to show."""
@@ -32,23 +50,32 @@ class Route:
             attempts = 0
             while circuit.admits():
                 void, shown = shown, False
+                began, outcome, usage = self._clock.now(), "", None
                 try:
                     async with aclosing(engine.run(prompt, pace=pace)) as events:
                         async for event in events:
                             if void:
                                 yield Restart()
                                 void = False
-                            shown = shown or isinstance(event, Delta)
+                            if not shown and isinstance(event, Delta):
+                                shown = True
+                                self._tally.spoke(engine.name, self._clock.now() - began)
                             if isinstance(event, Done):
                                 circuit.answered()
+                                outcome, usage = "filter" if event.finish == "filter" else "ok", event.usage
                             yield event
                     return
                 except TryLater as fault:
                     circuit.failed()
-                    last = fault
+                    last, outcome = fault, "unreached" if isinstance(fault, Unreached) else "busy"
                 except Final as fault:
                     circuit.answered()
-                    last = fault
+                    last, outcome = fault, "refused"
+                except (GeneratorExit, asyncio.CancelledError):
+                    outcome = outcome or "stopped"
+                    raise
+                finally:
+                    self._tally.called(engine.name, outcome or "error", self._clock.now() - began, usage)
                 shown = shown or void
                 attempts += 1
                 wait = next_try(last, attempts, random=self._random)

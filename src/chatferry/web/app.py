@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -15,6 +16,9 @@ from chatferry.errors import Unavailable
 from chatferry.gateway import Gateway
 from chatferry.web import hooks, pages
 from chatferry.web.http import RETRY_AFTER
+
+_PATIENCE = 3.0
+"""Seconds that the database has to tell what it knows: whoever asks for metrics hangs up after ten."""
 
 
 def build(gateway: Gateway) -> Starlette:
@@ -78,6 +82,11 @@ def _readyz(gateway: Gateway) -> Endpoint:
 
 def _metrics(gateway: Gateway) -> Endpoint:
     async def metrics(request: Request) -> Response:
-        return Response(generate_latest(gateway.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                census = await gateway.ledger.census()
+        except (Unavailable, TimeoutError):
+            census = None
+        return Response(gateway.metrics.shown(census), media_type=CONTENT_TYPE_LATEST)
 
     return metrics
