@@ -36,7 +36,7 @@ _TIMES = 3
 _SESSION = {
     "application_name": "chatferry",
     # A process that was cut off in the middle of a transaction must not hold its locks: others wait for them.
-    "idle_in_transaction_session_timeout": "10s",
+    "idle_in_transaction_session_timeout": "3s",
     "tcp_keepalives_idle": "5",
     "tcp_keepalives_interval": "2",
     "tcp_keepalives_count": "3",
