@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import aiohttp
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 
 from chatferry import news
 from chatferry.assistant import Assistant, Staff
@@ -29,14 +30,14 @@ from chatferry.dispatch.base import Dispatcher
 from chatferry.dispatch.inprocess import InProcess
 from chatferry.engines.base import Engine
 from chatferry.engines.route import Route
-from chatferry.errors import ConfigError
+from chatferry.errors import ConfigError, Unavailable
 from chatferry.feed import Feed
 from chatferry.growth import Growth
 from chatferry.holding import Holding
 from chatferry.intake import Intake
 from chatferry.ledger import Ledger
 from chatferry.limits import Limits
-from chatferry.links import Links, signing_key
+from chatferry.links import Links, signing_key, tell_address, told_address
 from chatferry.metrics import Metrics
 from chatferry.relay import Relay
 from chatferry.replies import Replies, prepare
@@ -90,6 +91,9 @@ class Gateway:
         self.role = role
         self._alone = alone
         self._database = database
+        self.unreached = links.base is None
+        """It is not set how people reach us, and nobody has come here yet whom we believe it."""
+        self._addressed = asyncio.Event()
         self.clock = clock
         self.metrics = Metrics()
         self.feed = Feed()
@@ -173,10 +177,26 @@ class Gateway:
         if self.role != "web" and self.settings.server.keep is not None:
             kept["retention"] = retain(self.settings.server.keep, self.ledger.prune, self.metrics.pruned, self.clock)
         if not self._alone:
-            kept |= {"news": self._database.listen(self._hear), "relay": self.relay.run()}
+            kept |= {"news": self._database.listen(self._hear), "relay": self.relay.run(), "address": self._learn()}
         if isinstance(self.clock, SharedClock):
             kept["clock"] = self.clock.keep()
         return kept
+
+    async def reached(self, base: str) -> None:
+        """People reach us by this address: all processes know it from here on."""
+        self.unreached = False
+        if base != self.links.base:
+            self.links.base = base
+            with contextlib.suppress(SQLAlchemyError, OSError, Unavailable):  # the next start tells it
+                await tell_address(self._database, base)
+
+    async def _learn(self) -> None:
+        """Learn from other processes how people reach us, where it is not set, until cancelled."""
+        while self.settings.server.public_url is None:
+            await self._addressed.wait()
+            self._addressed.clear()
+            with contextlib.suppress(SQLAlchemyError, OSError):  # it is told again when the database is back
+                self.links.base = await told_address(self._database) or self.links.base
 
     def _hear(self, payload: str | None) -> None:
         """What another process, or this one, tells of a turn."""
@@ -184,10 +204,13 @@ class Gateway:
         if payload is None:
             self.worker.missed()
             self.relay.missed()
+            self._addressed.set()
         elif told is not None:
             kind, turns = told
             if kind == "changed":
                 self.relay.ring(turns)
+            elif kind == "address":
+                self._addressed.set()
             else:
                 tell = {"stop": self.worker.stop, "nudge": self.worker.nudge, "watch": self.worker.watched}[kind]
                 for turn in turns:

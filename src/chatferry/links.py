@@ -15,6 +15,7 @@ from typing import Literal
 
 import sqlalchemy as sa
 
+from chatferry import news
 from chatferry.database import Database
 from chatferry.statements import inserting
 from chatferry.tables import keys
@@ -89,3 +90,26 @@ async def signing_key(database: Database) -> bytes:
 
     known: bytes | None = await database.read(lambda connection: connection.execute(query).scalar())
     return bytes(known) if known is not None else await database.write(make)
+
+
+_ADDRESS = "address"
+"""The row of the table `keys` that says how people reach us, where they came to tell."""
+
+
+async def told_address(database: Database) -> str | None:
+    """How people reach us, as a process of this database has learned it."""
+    query = sa.select(keys.c.key).where(keys.c.name == _ADDRESS)
+    found: bytes | None = await database.read(lambda connection: connection.execute(query).scalar())
+    return bytes(found).decode() if found is not None else None
+
+
+async def tell_address(database: Database, base: str) -> None:
+    """Let all processes of this database know how people reach us."""
+
+    def tell(connection: sa.Connection) -> None:
+        known = inserting(connection.dialect.name, keys).values(name=_ADDRESS, key=base.encode())
+        connection.execute(known.on_conflict_do_update(index_elements=[keys.c.name], set_={"key": base.encode()}))
+        if connection.dialect.name == "postgresql":
+            news.tell(connection, {"address": (1,)})
+
+    await database.write(tell)

@@ -25,6 +25,8 @@ from tests.scenarios.support import (
     world,
 )
 
+pytestmark = pytest.mark.usefixtures("layout")
+
 WORDS = words("en")
 BUTTON = {"late": "button"}
 
