@@ -50,6 +50,7 @@ CORE = {
     "rows",
     "sessions",
     "signals",
+    "statements",
     "tables",
     "vault",
     "worker",

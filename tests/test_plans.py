@@ -179,8 +179,12 @@ async def wide_on_postgresql(url: str, statements: dict[str, Any]) -> dict[str, 
     connection = await asyncpg.connect(url)
     await connection.execute(HISTORY)
     wide = {}
-    for statement, parameters in explained(statements):
-        (told,) = json.loads(await connection.fetchval(f"EXPLAIN (FORMAT JSON) {statement}", *parameters))
+    # As it is in the pool: one plan, whatever is asked.
+    await connection.execute("SET plan_cache_mode = force_generic_plan")
+    for number, (statement, parameters) in enumerate(explained(statements)):
+        await connection.execute(f"PREPARE s{number} AS {statement}")
+        asked = f"({', '.join(['NULL'] * len(parameters))})" if parameters else ""
+        (told,) = json.loads(await connection.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE s{number}{asked}"))
         if bad := [node["Node Type"] for node in _nodes(told["Plan"]) if _reads_all(node)]:
             wide[statement] = bad
     await connection.close()

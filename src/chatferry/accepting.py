@@ -11,9 +11,10 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
+from chatferry import statements
 from chatferry.model import Inbound, conversation_key, express_key, lane_key
 from chatferry.pacing import Pace, Paces
-from chatferry.rows import INBOUND, dump, insert, recorded
+from chatferry.rows import INBOUND, dump, recorded
 from chatferry.sessions import Admitted, Doors, Gate
 from chatferry.tables import OUT, messages, outbox, state_is, turns
 
@@ -61,7 +62,7 @@ def accept(connection: sa.Connection, operations: Sequence[Accept]) -> list[list
     made: dict[Key, int] = {}
     if rows:
         found = connection.execute(
-            insert(connection, turns).on_conflict_do_nothing().returning(turns.c.id, turns.c.channel, turns.c.event),
+            statements.accepting(connection.dialect.name),
             rows,
         )
         made = {(row.channel, row.event): row.id for row in found}
@@ -250,7 +251,7 @@ def _retract(connection: sa.Connection, op: Accept, event: Inbound) -> Accepted:
     concerned = _said(connection, conversation, event.ref)
     if not concerned and event.ref and (not event.joined or _known(connection, [conversation])):
         stone = _row(op.channel, event, op.now) | {"state": "withdrawn", "finished_at": op.now}
-        connection.execute(insert(connection, turns).on_conflict_do_nothing(), [stone])
+        connection.execute(statements.accepting(connection.dialect.name), [stone])
     for turn in concerned:
         _forget(connection, turn, event.ref)
     last = concerned[-1].id if concerned else 0

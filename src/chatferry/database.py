@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -50,6 +51,10 @@ class Database(Protocol):
 
         Raises InUse where another process is, and still is after `patience` seconds.
         """
+        ...
+
+    async def age(self) -> float:
+        """Seconds for which it has been there for all processes."""
         ...
 
     async def clock(self) -> Clock:
@@ -137,6 +142,9 @@ class Sqlite:
 
     async def committed(self, transaction: str) -> bool | None:
         return False  # a file is never unsure
+
+    async def age(self) -> float:
+        return math.inf
 
     async def clock(self) -> Clock:
         return SystemClock()

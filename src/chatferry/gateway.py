@@ -218,7 +218,7 @@ async def open_gateway(
                 clock = clock or await database.clock()
                 gateway = Gateway(settings, clock, database, http, links, alone=alone, role=role)
                 async with gateway.ledger.open():
-                    if not alone:
+                    if await database.age() < gateway.ledger.lease:
                         gateway.ledger.beware()
                     if alone and (freed := await gateway.ledger.adopt()):
                         log.info("going on with turns that were cut off", turns=freed)

@@ -243,8 +243,8 @@ class Ledger(Looking):
         await self._change(turn, columns=columns)
 
     async def release(self, turn: Turn) -> None:
-        """Give the turn back as it is, for the next holder to go on with."""
-        await self._change(turn, columns={"state": "due", "due_at": self._clock.now()}, attempts=-1)
+        """Give the turn back as it is, for the next holder to go on with. Tried once: else its lease runs out."""
+        await self._change(turn, columns={"state": "due", "due_at": self._clock.now()}, attempts=-1, patience=0.0)
 
     async def absorb(self, turn: Turn, others: Sequence[Turn]) -> Turn:
         """Let this turn answer for later ones of its conversation that are still due: their words and newest grant."""
@@ -278,13 +278,14 @@ class Ledger(Looking):
         attempts: int = 0,
         abandon: tuple[tuple[int, ...], str] = ((), ""),
         gather: tuple[tuple[int, ...], Message | None] = ((), None),
+        patience: float = _PATIENCE,
     ) -> None:
         change = Change(
             turn, self._clock.now(), columns or {}, say, rewrite, notice, draft, begun, attempt, sent, remember, recall,
             unsay, absorb, attempts, abandon, gather,
         )  # fmt: skip
         # What was answered or sent is not forgotten because the database is away for a moment.
-        patience = self._clock.now() + _PATIENCE
+        until = self._clock.now() + patience
         unsure: Unsure | None = None
         while True:
             try:
@@ -300,7 +301,7 @@ class Ledger(Looking):
             except Unsure as fault:
                 unsure = fault
             except Unavailable:
-                if self._clock.now() >= patience:
+                if self._clock.now() >= until:
                     raise
             await self._clock.sleep(_AGAIN)
 

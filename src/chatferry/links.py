@@ -15,8 +15,8 @@ from typing import Literal
 
 import sqlalchemy as sa
 
-from chatferry import rows
 from chatferry.database import Database
+from chatferry.statements import inserting
 from chatferry.tables import keys
 
 Page = Literal["a", "h"]
@@ -84,7 +84,7 @@ async def signing_key(database: Database) -> bytes:
 
     def make(connection: sa.Connection) -> bytes:
         row = {"name": "links", "key": secrets.token_bytes(32)}
-        connection.execute(rows.insert(connection, keys).values(row).on_conflict_do_nothing())
+        connection.execute(inserting(connection.dialect.name, keys).values(row).on_conflict_do_nothing())
         return bytes(connection.execute(query).scalar_one())
 
     known: bytes | None = await database.read(lambda connection: connection.execute(query).scalar())

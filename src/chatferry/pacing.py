@@ -14,8 +14,8 @@ import msgspec
 import sqlalchemy as sa
 
 from chatferry.rate import Rate
-from chatferry.rows import insert
 from chatferry.sessions import Admitted
+from chatferry.statements import inserting
 from chatferry.tables import pace as table
 
 _PAUSE = 60.0
@@ -76,27 +76,27 @@ class Paces:
         return msgspec.structs.replace(admitted, event=event, wait=until - now)
 
     def write(self) -> None:
-        """Keep what was counted; for each row that is new, up to two go that say nothing any more."""
+        """Keep what was counted; where a row is new, up to twenty go that say nothing any more."""
         rows = [
             {"key": key, "free_at": row.free_at, "pause_until": row.pause_until}
             for key, row in self._rows.items()
             if row.changed
         ]
         if rows:
-            upsert = insert(self._connection, table)
+            upsert = inserting(self._connection.dialect.name, table)
             counts = {"free_at": upsert.excluded.free_at, "pause_until": upsert.excluded.pause_until}
             there = upsert.on_conflict_do_update(index_elements=[table.c.key], set_=counts)
             # To return something lets SQLAlchemy write many rows by one statement.
             self._connection.execute(there.returning(table.c.key), rows)
         if self._new:
-            self._connection.execute(_CLEAR, {"past": self._now - _PAST, "most": 2 * self._new})
+            self._connection.execute(_CLEAR, {"past": self._now - _PAST})
 
 
 def lock(connection: sa.Connection, paces: Iterable[Pace | None]) -> None:
     """Let no other process count by these keys before we have; before anything else is locked, in one order for all."""
     rows = [{"key": key, "free_at": 0.0, "pause_until": 0.0} for key in _keys(paces)]
     if rows:
-        upsert = insert(connection, table)
+        upsert = inserting(connection.dialect.name, table)
         there = upsert.on_conflict_do_update(index_elements=[table.c.key], set_={"key": upsert.excluded.key})
         connection.execute(there.returning(table.c.key), rows)
 
@@ -112,7 +112,7 @@ _USELESS = (
     sa.select(table.c.key)
     .where(table.c.free_at < sa.bindparam("past"), table.c.pause_until < sa.bindparam("past"))
     .order_by(table.c.free_at)
-    .limit(sa.bindparam("most"))
+    .limit(sa.literal_column("20"))  # written out, for the planner to see that they are few
     .with_for_update(skip_locked=True)
 )
 _CLEAR = sa.delete(table).where(table.c.key.in_(_USELESS.scalar_subquery()))

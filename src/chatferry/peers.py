@@ -7,12 +7,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from chatferry import fetching, news, pacing
+from chatferry import fetching, news, pacing, statements
 from chatferry.accepting import Accept
 from chatferry.model import lane_key
 from chatferry.operations import Change, Renew, Reopen, Watch
 from chatferry.rows import padded, recorded
-from chatferry.tables import outbox, state_is, turns
+from chatferry.tables import outbox
 
 
 def lock(connection: sa.Connection, operations: Sequence[Any]) -> None:
@@ -46,8 +46,7 @@ def lock(connection: sa.Connection, operations: Sequence[Any]) -> None:
     if pieces:
         ids.update(connection.execute(sa.select(outbox.c.turn).where(outbox.c.id.in_(pieces))).scalars())
     if len(ids) > 1 and ids != alone:
-        rows = sa.select(turns.c.id).where(turns.c.id.in_(padded(ids))).order_by(turns.c.id)
-        connection.execute(rows.with_for_update())
+        connection.execute(statements.LOCK, {"ids": padded(ids)})
 
 
 _SEEN = {"state", "partial"}
@@ -79,6 +78,5 @@ def tell(connection: sa.Connection, operations: Sequence[Any], results: Sequence
                 watch.update(op.turns)
     nudge: set[int] = set()
     if lanes:
-        running = sa.select(turns.c.id).where(turns.c.conversation.in_(padded(lanes)), state_is("doing"))
-        nudge.update(connection.execute(running).scalars())
+        nudge.update(connection.execute(statements.RUNNING, {"lanes": padded(lanes)}).scalars())
     news.tell(connection, {"changed": changed, "stop": stop, "nudge": nudge, "watch": watch})

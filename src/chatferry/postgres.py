@@ -40,8 +40,12 @@ _SESSION = {
     "tcp_keepalives_idle": "5",
     "tcp_keepalives_interval": "2",
     "tcp_keepalives_count": "3",
-    # Our statements are short; compiling them takes longer than running them.
+    # Nor may whoever else holds a lock hold up all that is written here: the others in the batch go on without it.
+    "lock_timeout": "1500ms",
+    # Our statements are short, and find their rows by an index whatever is asked: neither to compile them nor to plan
+    # them anew each time is worth it.
     "jit": "off",
+    "plan_cache_mode": "force_generic_plan",
 }
 
 _AWAY = ("08", "53", "57")
@@ -50,6 +54,7 @@ _CLASH = ("40001", "40P01")
 """Two transactions were in each other's way, and ours was undone."""
 
 _TIME = sa.text("SELECT CAST(extract(epoch FROM clock_timestamp()) AS double precision)")
+_AGE = sa.text("SELECT CAST(extract(epoch FROM clock_timestamp() - pg_postmaster_start_time()) AS double precision)")
 _NUMBER = sa.text("SELECT pg_current_xact_id_if_assigned()::text")
 _STATUS = sa.text("SELECT pg_xact_status(CAST(CAST(:number AS text) AS xid8))")
 
@@ -66,8 +71,8 @@ class Postgres:
 
             self._engine = create_async_engine(
                 _ours(url),
-                pool_size=_CONNECTIONS // 2,
-                max_overflow=_CONNECTIONS // 2,
+                pool_size=_CONNECTIONS,
+                max_overflow=0,  # what overflows is closed when it comes back, and to open one is dear
                 pool_timeout=_LOOKING,
                 connect_args={"timeout": _CONNECTING, "server_settings": _SESSION},
             )
@@ -123,6 +128,9 @@ class Postgres:
     @contextlib.asynccontextmanager
     async def exclusive(self, patience: float = 0.0) -> AsyncIterator[bool]:
         yield False
+
+    async def age(self) -> float:
+        return await self.read(lambda connection: float(connection.execute(_AGE).scalar_one()))
 
     async def clock(self) -> SharedClock:
         async def ask() -> float:

@@ -7,10 +7,9 @@ from typing import Any, TypeVar
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
+from chatferry import statements
 from chatferry.model import APOLOGY, Attempt, Grant, Inbound, Message, Turn
-from chatferry.tables import turns
 
 T = TypeVar("T")
 
@@ -23,9 +22,6 @@ GRANT = msgspec.json.Decoder(Grant)
 ATTEMPT = msgspec.json.Decoder(Attempt)
 MESSAGES = msgspec.json.Decoder(tuple[Message, ...])
 _encoder = msgspec.json.Encoder()
-
-TURN = (turns.c.id, turns.c.lease, turns.c.channel, turns.c.inbound, turns.c.grant, turns.c.accepted_at,
-        turns.c.attempts, turns.c.answer, turns.c.finish, turns.c.error, turns.c.stopped)  # fmt: skip
 
 
 def dump(value: msgspec.Struct | Sequence[msgspec.Struct]) -> str:
@@ -64,19 +60,7 @@ def padded(values: Collection[T]) -> list[T]:
 
 def recorded(connection: sa.Connection, events: Collection[tuple[str, str]]) -> dict[tuple[str, str], int]:
     """The turns of those events, told by channel and id, that were accepted before."""
-    query = sa.select(turns.c.channel, turns.c.event, turns.c.id)
-    if connection.dialect.name != "postgresql":
-        query = query.where(sa.tuple_(turns.c.channel, turns.c.event).in_(events))
-    else:
-        # One by one: for a list PostgreSQL reads the whole table, as long as it has no statistics that tell it better.
-        columns = (sa.literal(list(column), postgresql.ARRAY(sa.Text)) for column in zip(*events, strict=True))
-        given = sa.func.unnest(*columns).table_valued("channel", "event", name="given").render_derived()
-        mine = turns.c.channel == given.c.channel, turns.c.event == given.c.event
-        one = query.where(*mine).limit(1).lateral("one")
-        query = sa.select(one.c.channel, one.c.event, one.c.id).select_from(given.join(one, sa.true()))
-    return {(row.channel, row.event): row.id for row in connection.execute(query)}
-
-
-def insert(connection: sa.Connection, table: sa.Table) -> Any:
-    """An INSERT that knows ON CONFLICT in this database's dialect."""
-    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
+    query, names = statements.recorded(connection.dialect.name)
+    given = [list(events)] if len(names) == 1 else [list(column) for column in zip(*events, strict=True)]
+    found = connection.execute(query, dict(zip(names, given, strict=True)))
+    return {(row.channel, row.event): row.id for row in found}
