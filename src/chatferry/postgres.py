@@ -192,7 +192,8 @@ class Postgres:
                     log.warning("the connection to other processes broke; listening again")
                     return
                 hear(said)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError) as fault:
+        # The last of these is how asyncpg says that a connection went at the wrong moment.
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as fault:
             raise ConnectionError(str(fault)) from fault
         finally:
             connection.terminate()
