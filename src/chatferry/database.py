@@ -75,8 +75,12 @@ def open_database(url: str) -> Database:
         case "sqlite":
             return Sqlite(Path(parsed.database or ""))
         case "postgresql":
-            from chatferry.postgres import Postgres
-
+            try:
+                from chatferry.postgres import Postgres
+            except ImportError:  # asyncpg, or the greenlet that SQLAlchemy needs for it
+                raise ConfigError(
+                    "server.database: what PostgreSQL needs is not installed\n  mend: pip install 'chatferry[postgres]'"
+                ) from None
             return Postgres(parsed)
     raise ConfigError("server.database: use sqlite:///FILE or postgresql://...")
 

@@ -7,14 +7,16 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from typing import Any, TypeVar
 
+import asyncpg  # type: ignore[import-untyped]  # it brings no types
 import sqlalchemy as sa
 import structlog
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from chatferry import news
 from chatferry.clock import SharedClock
 from chatferry.database import Work
-from chatferry.errors import ConfigError, Unsure
+from chatferry.errors import Unsure
 
 log = structlog.get_logger(__name__)
 
@@ -66,20 +68,13 @@ class Postgres:
     """
 
     def __init__(self, url: sa.URL) -> None:
-        try:
-            from sqlalchemy.ext.asyncio import create_async_engine
-
-            self._engine = create_async_engine(
-                _ours(url),
-                pool_size=_CONNECTIONS,
-                max_overflow=0,  # what overflows is closed when it comes back, and to open one is dear
-                pool_timeout=_LOOKING,
-                connect_args={"timeout": _CONNECTING, "server_settings": _SESSION},
-            )
-        except ImportError:  # asyncpg, or the greenlet that SQLAlchemy needs for it
-            raise ConfigError(
-                "server.database: what PostgreSQL needs is not installed\n  mend: pip install 'chatferry[postgres]'"
-            ) from None
+        self._engine = create_async_engine(
+            _ours(url),
+            pool_size=_CONNECTIONS,
+            max_overflow=0,  # what overflows is closed when it comes back, and to open one is dear
+            pool_timeout=_LOOKING,
+            connect_args={"timeout": _CONNECTING, "server_settings": _SESSION},
+        )
         # One statement is a transaction: to begin and to end one would be two more ways to the server and back.
         self._reader = self._engine.execution_options(isolation_level="AUTOCOMMIT")
 
@@ -98,7 +93,7 @@ class Postgres:
         number: str | None = None
         results: list[T] = []
         try:
-            async with asyncio.timeout(patience), self._engine.connect() as connection:
+            async with _plainly(), asyncio.timeout(patience), self._engine.connect() as connection:
                 transaction = await connection.begin()
                 result = await connection.run_sync(work)
                 number = (await connection.execute(_NUMBER)).scalar()  # none: nothing was written
@@ -118,7 +113,7 @@ class Postgres:
     async def read(self, work: Work[T]) -> T:
         for left in reversed(range(_TIMES)):
             try:
-                async with asyncio.timeout(_LOOKING), self._reader.connect() as connection:
+                async with _plainly(), asyncio.timeout(_LOOKING), self._reader.connect() as connection:
                     return await connection.run_sync(work)
             except DBAPIError as fault:
                 if not fault.connection_invalidated or not left:
@@ -146,17 +141,13 @@ class Postgres:
 
     async def connect(self) -> Any:
         """A connection beside the pool, an `asyncpg.Connection`, for whoever listens. Raises OSError."""
-        import asyncpg  # type: ignore[import-untyped]  # it brings no types
-
         _, options = self._engine.dialect.create_connect_args(self._engine.url)
         for ours in ("prepared_statement_cache_size", "prepared_statement_name_func", "async_fallback"):
             options.pop(ours, None)
-        try:
+        async with _plainly():
             return await asyncpg.connect(
                 **options, timeout=_CONNECTING, command_timeout=_LOOKING, server_settings=_SESSION
             )
-        except (asyncpg.PostgresError, asyncpg.InterfaceError) as fault:
-            raise ConnectionError(str(fault)) from fault
 
     async def listen(self, hear: Callable[[str | None], None]) -> None:
         missed = False
@@ -173,33 +164,39 @@ class Postgres:
 
     async def _listen(self, hear: Callable[[str | None], None]) -> None:
         """Until the connection is gone. Raises OSError where there is none, or it does not answer any more."""
-        import asyncpg
-
         connection = await self.connect()
         heard: asyncio.Queue[str | None] = asyncio.Queue()
         try:
-            connection.add_termination_listener(lambda _: heard.put_nowait(None))
-            await connection.add_listener(news.CHANNEL, lambda *told: heard.put_nowait(told[3]))
-            hear(None)
-            while True:
-                try:
-                    async with asyncio.timeout(_PULSE):
-                        said = await heard.get()
-                except TimeoutError:
-                    await connection.execute("SELECT 1", timeout=_PULSE)
-                    continue
-                if said is None:
-                    log.warning("the connection to other processes broke; listening again")
-                    return
-                hear(said)
-        # The last of these is how asyncpg says that a connection went at the wrong moment.
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as fault:
-            raise ConnectionError(str(fault)) from fault
+            async with _plainly():
+                connection.add_termination_listener(lambda _: heard.put_nowait(None))
+                await connection.add_listener(news.CHANNEL, lambda *told: heard.put_nowait(told[3]))
+                hear(None)
+                while True:
+                    try:
+                        async with asyncio.timeout(_PULSE):
+                            said = await heard.get()
+                    except TimeoutError:
+                        await connection.execute("SELECT 1", timeout=_PULSE)
+                        continue
+                    if said is None:
+                        log.warning("the connection to other processes broke; listening again")
+                        return
+                    hear(said)
         finally:
             connection.terminate()
 
     async def aclose(self) -> None:
         await self._engine.dispose()
+
+
+@contextlib.asynccontextmanager
+async def _plainly() -> AsyncIterator[None]:
+    """What the driver itself raises, as OSError; what SQLAlchemy makes of it stays as it is."""
+    try:
+        yield
+    # The last of these is how it says that a connection went at the wrong moment.
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as fault:
+        raise ConnectionError(str(fault)) from fault
 
 
 def _ours(url: sa.URL) -> sa.URL:
