@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import itertools
+import math
 import re
 from bisect import bisect_left
 from collections import Counter, defaultdict
@@ -279,18 +280,26 @@ class Judge:
             overtaking = [one for one in sightings[:place] if order[one.what] > order[late.what]]
             if not overtaking:
                 continue
-            if self._repeated(name, late.seen) or self._in_vain(name, late):
+            if self._repeated(name, late) or self._in_vain(name, late):
                 self.figures["overtaken"] += 1
             else:
                 others = "; ".join(f"{one.what!r} in {one.seen}" for one in overtaking)
                 self.account.disorder.append(f"{self._story(name, late.what)}\n  behind {others}")
 
-    def _repeated(self, name: str, seen: Seen) -> bool:
-        """Did a kill cut off an earlier response to the same message?"""
+    def _repeated(self, name: str, late: Sighting) -> bool:
+        """Was an earlier response to the same message cut off, by a kill, or because WeChat hung up just then?"""
+        seen = late.seen
         for delivery, _ in self._trial.said[name]:
             if delivery.id == seen.message:
-                return any(one.reason == "unreachable" for one in delivery.attempts[: seen.call - 1])
+                killed = any(one.reason == "unreachable" for one in delivery.attempts[: seen.call - 1])
+                began = seen.at - delivery.attempts[seen.call - 1].seconds
+                return killed or self._noted(name, late.what) < began
         return False
+
+    def _noted(self, name: str, words: str) -> float:
+        """When it was noted that the answer is out: unix seconds."""
+        rows = [self._rows.get(delivery.id) for delivery, said in self._trial.said[name] if said == words]
+        return max((row["finished_at"] or math.inf for row in rows if row is not None), default=math.inf)
 
     def _in_vain(self, name: str, late: Sighting) -> bool:
         """Was a response too late that may have had it in it, so that it had to wait again?"""
