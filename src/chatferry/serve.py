@@ -68,11 +68,9 @@ async def serve(
                 group.create_task(server.serve(sockets=[listener]), name="http")
                 host, port = listener.getsockname()[:2]
                 address = f"http://{host if ':' not in host else f'[{host}]'}:{port}"
-                channels = {name: channel.path for name, channel in settings.channels.items()}
-                if role == "worker":
-                    log.info("answering", address=address, channels=list(channels))
-                else:
-                    log.info("serving", role=role, address=address, hooks=channels, api=settings.api is not None)
+                hooks = {name: channel.path for name, channel in settings.channels.items()} if role != "worker" else {}
+                api = settings.api is not None and role != "worker"
+                log.info("serving", role=role, address=address, hooks=hooks, api=api)
                 if ready is not None:
                     ready(gateway, address)
                 await gateway.work(stop)
