@@ -11,6 +11,7 @@ import asyncpg  # type: ignore[import-untyped]  # it brings no types
 import sqlalchemy as sa
 import structlog
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from chatferry import news
@@ -158,6 +159,8 @@ class Postgres:
                 if not missed:
                     log.warning("not listening to other processes", error=str(fault) or type(fault).__name__)
                 missed = True
+            except Exception:  # the top of the task: what is not heard is found by a look
+                log.exception("bug")
             else:
                 missed = False
             await asyncio.sleep(_AGAIN)
@@ -194,8 +197,8 @@ async def _plainly() -> AsyncIterator[None]:
     """What the driver itself raises, as OSError; what SQLAlchemy makes of it stays as it is."""
     try:
         yield
-    # The last of these is how it says that a connection went at the wrong moment.
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as fault:
+    # The third of these is how it says that a connection went at the wrong moment, the last is the pool's.
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, PoolTimeout) as fault:
         raise ConnectionError(str(fault)) from fault
 
 
