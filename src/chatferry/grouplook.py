@@ -27,22 +27,28 @@ class GroupLook:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._asked: list[Asked] = []
+        self._at_once = 0
         self._looking: set[asyncio.Task[None]] = set()
 
     async def look(self, work: Callable[[sa.Connection], T]) -> T:
         """What is found. A database that fails is Unavailable, as it is for writes."""
         found: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._asked.append((work, found))
-        if len(self._looking) < _AT_ONCE:
+        if self._at_once < _AT_ONCE:
+            self._at_once += 1
             task = asyncio.create_task(self._look(), name="looks")
             self._looking.add(task)
             task.add_done_callback(self._looking.discard)
         return await found
 
     async def _look(self) -> None:
-        while self._asked:
-            asked, self._asked = self._asked[:_MOST], self._asked[_MOST:]
-            await self._answer([one for one in asked if not one[1].done()])
+        try:
+            while self._asked:
+                asked, self._asked = self._asked[:_MOST], self._asked[_MOST:]
+                await self._answer([one for one in asked if not one[1].done()])
+        finally:
+            # Here and not when the task is noticed to be done: whoever asks in between would wait for nobody.
+            self._at_once -= 1
 
     async def _answer(self, asked: Sequence[Asked]) -> None:
         try:

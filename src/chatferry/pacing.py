@@ -76,7 +76,7 @@ class Paces:
         return msgspec.structs.replace(admitted, event=event, wait=until - now)
 
     def write(self) -> None:
-        """Keep what was counted; where a row is new, up to twenty go that say nothing any more."""
+        """Keep what was counted; for each row that is new, up to two go that say nothing any more."""
         rows = [
             {"key": key, "free_at": row.free_at, "pause_until": row.pause_until}
             for key, row in self._rows.items()
@@ -88,8 +88,9 @@ class Paces:
             there = upsert.on_conflict_do_update(index_elements=[table.c.key], set_=counts)
             # To return something lets SQLAlchemy write many rows by one statement.
             self._connection.execute(there.returning(table.c.key), rows)
-        if self._new:
-            self._connection.execute(_CLEAR, {"past": self._now - _PAST})
+        for _ in range(0, self._new, _FEW // 2):
+            if self._connection.execute(_CLEAR, {"past": self._now - _PAST}).rowcount < _FEW:
+                break
 
 
 def lock(connection: sa.Connection, paces: Iterable[Pace | None]) -> None:
@@ -108,11 +109,12 @@ def _keys(paces: Iterable[Pace | None]) -> list[str]:
 _FOUND = sa.select(table.c.key, table.c.free_at, table.c.pause_until).where(
     table.c.key.in_(sa.bindparam("keys", expanding=True))
 )
+_FEW = 20
 _USELESS = (
     sa.select(table.c.key)
     .where(table.c.free_at < sa.bindparam("past"), table.c.pause_until < sa.bindparam("past"))
     .order_by(table.c.free_at)
-    .limit(sa.literal_column("20"))  # written out, for the planner to see that they are few
+    .limit(sa.literal_column(str(_FEW)))  # written out, for the planner to see that they are few
     .with_for_update(skip_locked=True)
 )
 _CLEAR = sa.delete(table).where(table.c.key.in_(_USELESS.scalar_subquery()))
