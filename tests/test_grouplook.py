@@ -18,7 +18,12 @@ T = TypeVar("T")
 
 def number(value: int) -> Callable[[sa.Connection], int]:
     query = sa.select(sa.literal(value))
-    return lambda connection: connection.execute(query).scalar_one()
+
+    def look(connection: sa.Connection) -> int:
+        found: int = connection.execute(query).scalar_one()
+        return found
+
+    return look
 
 
 async def test_everybody_gets_what_he_asked_for(database: Database) -> None:
@@ -42,7 +47,8 @@ async def test_a_look_that_fails_fails_nobody_else(database: Database) -> None:
     wrong = sa.text("SELECT nothing FROM nowhere")
 
     def fails(connection: sa.Connection) -> int:
-        return connection.execute(wrong).scalar_one()
+        connection.execute(wrong)
+        return 0
 
     results = await asyncio.gather(
         group.look(number(1)), group.look(fails), group.look(number(2)), return_exceptions=True

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-import pytest
-
 from chatferry.simulator.line import LineSimulator
 from chatferry.simulator.model import Break, Refuse
 from tests.scenarios.support import (
@@ -23,8 +21,6 @@ from tests.scenarios.support import (
     world,
 )
 from tests.stack import running
-
-pytestmark = pytest.mark.usefixtures("layout")
 
 
 async def test_quick_messages_are_answered_each_in_their_order(tmp_path: Path) -> None:

@@ -25,8 +25,6 @@ from tests.scenarios.support import (
     world,
 )
 
-pytestmark = pytest.mark.usefixtures("layout")
-
 WORDS = words("en")
 BUTTON = {"late": "button"}
 
