@@ -112,13 +112,13 @@ async def connected(url: str) -> AsyncIterator[Any]:
         await connection.close()
 
 
-async def settled(connection: Any, turns: int, patience: float = PATIENCE) -> None:
-    """Return when so many turns were accepted and all are closed."""
+async def settled(connection: Any, turns: int, patience: float = PATIENCE, *, since: int = 0) -> None:
+    """Return when so many turns were accepted, and all after `since` are closed."""
     end = time.monotonic() + patience
     while True:
         made = await connection.fetchval("SELECT coalesce(max(id), 0) FROM turns")
         if made >= turns and not await connection.fetchval(
-            "SELECT EXISTS (SELECT FROM turns WHERE state IN ('due', 'doing'))"
+            "SELECT EXISTS (SELECT FROM turns WHERE state IN ('due', 'doing') AND id > $1)", since
         ):
             return
         if time.monotonic() > end:
@@ -139,9 +139,8 @@ def load() -> str:
 @contextlib.contextmanager
 def server() -> Iterator[Server]:
     with Cluster(durable=True) as cluster:
-        one = Server(cluster.url, 0)
-        [row] = one.fetch("SELECT pg_backend_pid() AS pid, split_part(pg_read_file('postmaster.pid'), E'\\n', 1) AS main")
-        yield Server(cluster.url, int(row["main"]))
+        main = "SELECT split_part(pg_read_file('postmaster.pid'), E'\\n', 1)::integer AS pid"
+        yield Server(cluster.url, Server(cluster.url, 0).fetch(main)[0]["pid"])
 
 
 class Fleet(NamedTuple):

@@ -13,7 +13,6 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from functools import partial
-from typing import cast
 
 import msgspec
 import uvloop

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 
 from bench import rig
 from bench.fleet import Fleet, connected, fleet, load
-from bench.rates import flood
+from bench.rates import flood, questions
 
 TURNS = 300
-WORKERS = 4
+WORKERS = 3
 YOUNG = 8.0
 """Seconds for which a worker that has just started takes nothing over, and one more."""
 PATIENCE = 40.0
@@ -55,15 +55,15 @@ def _strikes(how: signal.Signals) -> str:
         fleet(WORKERS, line, model) as ours,
     ):
         time.sleep(YOUNG)
-        flood(ours.front.port, TURNS, TURNS, 100)
+        flood(ours.front.port, questions(TURNS, TURNS), 100)
         time.sleep(2)
         struck = [_strike(ours, victim, how) for victim in ours.workers[1:]]
     found = [after for seconds, _, _ in struck for after in seconds]
     turns = sum(theirs for _, theirs, _ in struck)
     woken = f"; woken up, they let {sum(freed for _, _, freed in struck)} go" if how == signal.SIGSTOP else ""
     return (
-        f"{how.name} of {len(struck)} of {WORKERS} workers, one after the other: {len(found)} of {turns} turns taken over "
-        f"after {statistics.median(found):.1f} s (median), {max(found):.1f} s (the last){woken} ({quiet})"
+        f"{how.name} of {len(struck)} of {WORKERS} workers, one after the other: {len(found)} of {turns} turns "
+        f"taken over after {statistics.median(found):.1f} s (median), {max(found):.1f} s (the last){woken} ({quiet})"
     )
 
 
