@@ -26,7 +26,7 @@ demo: .venv/.base ## LINE, WeChat and Slack on a page: no account, no key
 
 # Three at once also on two cores: much of the suite waits, for processes that start and for WeChat.
 test: .venv/.dev ## the whole suite
-	@$(BIN)/python -m pytest -n 3 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: .venv/.dev ## ruff and mypy --strict
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

@@ -163,11 +163,10 @@ class Shop:
         return ended
 
     @contextlib.asynccontextmanager
-    async def serving(self, *program: str, **changed: str) -> AsyncIterator[Served]:
+    async def serving(self, *program: str, role: str = "all", **changed: str) -> AsyncIterator[Served]:
         """A gateway while the context is open; LINE calls it. Nothing secret is in what it says."""
-        process = await self._start(
-            *(program or (*CHATFERRY, "serve")), changed=changed, out=asyncio.subprocess.DEVNULL
-        )
+        command = program or (*CHATFERRY, "serve", "--role", role)
+        process = await self._start(*command, changed=changed, out=asyncio.subprocess.DEVNULL)
         served = Served(process)
         try:
             address = (await served.event("serving"))["address"]

@@ -14,7 +14,7 @@ import structlog
 from chatferry.database import Database, migrate, open_database
 from chatferry.ledger import Ledger
 from chatferry.testing import ManualClock
-from tests.postgres import cluster, create, database_on, named
+from tests.postgres import cluster, create, database_on, empty, named
 from tests.stack import apart
 
 # Plain tracebacks: the pretty ones print local variables, and a failing test should not flood the screen.
@@ -30,6 +30,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kills", type=int, default=40, help="How often the crash test kills the gateway.")
     parser.addoption("--seed", type=int, help="Repeats the random choices of a crash test that printed this.")
     parser.addoption("--deploy", action="store_true", help="Build the image's file system: it takes most of a minute.")
+
+
+LONG = ("test_chaos", "test_crash", "test_line_busy", "test_wechat_crash", "test_playground_faults", "test_hardening")
+"""Files that take long, or wait long: who begins with them is not the last to end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.stem not in LONG)
 
 
 @pytest.fixture(scope="session")
@@ -66,10 +74,19 @@ def clock() -> ManualClock:
     return ManualClock()
 
 
+@pytest.fixture
+def postgres_clean(postgres_server: str, postgres_template: str) -> Iterator[str]:
+    """The address of a database with the schema and nothing else: emptied after each test, as that is quickest."""
+    url = named(postgres_server, postgres_template)
+    yield url
+    with ThreadPoolExecutor(1) as elsewhere:  # a loop may be running here
+        elsewhere.submit(asyncio.run, empty(url)).result()
+
+
 @pytest.fixture(params=["one process", "web and worker"])
 def layout(request: pytest.FixtureRequest) -> Iterator[None]:
     """Everything that `gateway_on` starts is one process on SQLite, or two on PostgreSQL."""
-    token = apart.set(None if request.param == "one process" else request.getfixturevalue("postgres"))
+    token = apart.set(None if request.param == "one process" else request.getfixturevalue("postgres_clean"))
     yield
     apart.reset(token)
 
@@ -83,9 +100,7 @@ async def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncI
         await database.aclose()
         yield f"sqlite:///{tmp_path}/ledger.db"
     else:
-        server, template = (request.getfixturevalue(f"postgres_{name}") for name in ("server", "template"))
-        async with database_on(server, template=template) as url:
-            yield url
+        yield request.getfixturevalue("postgres_clean")
 
 
 @pytest.fixture

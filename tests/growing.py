@@ -33,6 +33,7 @@ from chatferry.worker import Worker
 from tests.scenarios.support import until
 
 WORDS = words("en")
+LEASE = 60.0
 SHORT = Capabilities(limit=40, markdown=True, unprompted="always", edits=1.0)
 """A board whose messages are soon full."""
 
@@ -72,23 +73,28 @@ class World:
     busy: Literal["queue", "merge", "interrupt"] = "queue"
 
     @contextlib.asynccontextmanager
-    async def process(self) -> AsyncIterator[Process]:
-        """A process that dies when the context is left: what it was doing stays undone, and nothing is given back."""
+    async def process(self, clock: ManualClock | None = None) -> AsyncIterator[Process]:
+        """A process that dies when the context is left: what it was doing stays undone, and nothing is given back.
+
+        With a clock of its own it is one of several: it leaves the others what is theirs, and can be frozen.
+        """
+        alone, clock = clock is None, clock or self.clock
         async with contextlib.AsyncExitStack() as stack:
             opened = await stack.enter_async_context(contextlib.AsyncExitStack())
-            ledger = await opened.enter_async_context(Ledger(self.database, self.clock).open())
-            await ledger.adopt()
+            ledger = await opened.enter_async_context(Ledger(self.database, clock, lease=LEASE).open())
+            if alone:
+                await ledger.adopt()
             settings = AssistantSettings(language="en", busy=self.busy)
             staff = Staff({"default": Assistant("default", settings, self.engine, WORDS)}, {"board": "default"})
             links = Links(b"key", 3600.0, "https://bot.example")
-            desk = Desk(Commands(CommandSettings()), Replies(()), staff, links, self.clock)
+            desk = Desk(Commands(CommandSettings()), Replies(()), staff, links, clock)
             worker = Worker(
-                ledger, Delivery(ledger, links, self.clock), Growth(ledger, self.clock), Feed(), self.clock, Metrics(),
+                ledger, Delivery(ledger, links, clock), Growth(ledger, clock), Feed(), clock, Metrics(),
                 channels={"board": self.board},
                 staff=staff,
                 desk=desk,
             )  # fmt: skip
-            dispatcher = InProcess(ledger.due, self.clock)
+            dispatcher = InProcess(ledger.due, clock)
             running = asyncio.create_task(dispatcher.run(worker.handle))
             leases = asyncio.create_task(worker.keep_leases())
             try:

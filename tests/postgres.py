@@ -16,6 +16,8 @@ from typing import Any, Literal
 import pytest
 import sqlalchemy as sa
 
+from chatferry.migrations import HEAD
+
 _ACCOUNT = "postgres"
 """PostgreSQL refuses to run as root; its package brings this account along."""
 
@@ -105,13 +107,29 @@ async def create(server: str, name: str, template: str = "template1") -> None:
     await _administer(server, f"CREATE DATABASE {name} TEMPLATE {template}")
 
 
+async def empty(url: str) -> None:
+    """Remove all rows, and let numbers begin anew. Whoever is still connected is sent away, and knows it."""
+    import asyncpg  # type: ignore[import-untyped]  # it brings no types
+
+    connection = await asyncpg.connect(url)
+    try:
+        others = "pid != pg_backend_pid() AND datname = current_database()"
+        await connection.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}")  # noqa: S608
+        tables = await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+        names = ", ".join(row["tablename"] for row in tables if row["tablename"] != "alembic_version")
+        await connection.execute(f"TRUNCATE {names} RESTART IDENTITY CASCADE")
+        await connection.execute("UPDATE alembic_version SET version_num = $1", HEAD)
+    finally:
+        await connection.close()
+
+
 def named(server: str, name: str) -> str:
     """The address of another database on the same server."""
     return sa.make_url(server).set(database=name).render_as_string(hide_password=False)
 
 
 async def _administer(server: str, statement: str) -> None:
-    import asyncpg  # type: ignore[import-untyped]  # it brings no types
+    import asyncpg
 
     admin = await asyncpg.connect(server)
     try:

@@ -15,7 +15,7 @@ from chatferry.gateway import CHANNELS, ENGINES
 
 SRC = Path(chatferry.__file__).parent
 FILES = {".".join(path.relative_to(SRC).with_suffix("").parts): path for path in sorted(SRC.rglob("*.py"))}
-ROOT = {"model", "errors", "clock", "news", "text", "likeness", "plain", "markdown", "words.__init__"}
+ROOT = {"model", "errors", "clock", "news", "text", "likeness", "plain", "markdown", "rate", "words.__init__"}
 """Values and pure functions: everybody may use them."""
 CORE = {
     "accepting",
@@ -29,15 +29,18 @@ CORE = {
     "desk",
     "feed",
     "fetching",
+    "grouplook",
     "growth",
     "held",
     "holding",
     "intake",
     "ledger",
+    "limits",
     "links",
     "looking",
     "operations",
     "outcomes",
+    "pacing",
     "peers",
     "postgres",
     "prompt",
@@ -47,6 +50,7 @@ CORE = {
     "rows",
     "sessions",
     "signals",
+    "statements",
     "tables",
     "vault",
     "worker",
@@ -121,7 +125,7 @@ def test_the_seams_and_retry_import_values_and_each_other_only() -> None:
 
 
 def test_the_configuration_imports_values_only() -> None:
-    config = {"config", "configfile", "configrules", "configtables", "configtalk"}
+    config = {"config", "configfile", "configrules", "configlimits", "configtables", "configtalk"}
     assert {(a, b) for a, b in IMPORTS if a in config and b not in ROOT | config} == set()
 
 

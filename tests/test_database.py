@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -55,3 +56,23 @@ async def test_migrations_make_the_tables_that_the_code_knows(tmp_path: Path) ->
 def test_the_message_values_can_be_read_as_they_were_written() -> None:
     message = Message("user", (Text("喂 👋"), File("image", "42", size=3)), author="U1", buttons=(Button("a", "b"),))
     assert rows.MESSAGE.decode(rows.dump(message)) == message
+
+
+def test_migrations_only_add_so_that_an_older_version_goes_on_beside_a_newer_one() -> None:
+    adding = {"create_table", "add_column", "create_index", "get_bind"}
+    # A rule that goes is kept by an older version all the same; `batch_alter_table` is how SQLite lets it go.
+    rules = {"batch_alter_table", "drop_constraint"}
+    first_with_company = "0004"  # before it there was one process at a time
+    for script in ScriptDirectory.from_config(config()).walk_revisions():
+        if script.revision >= first_with_company:
+            tree = ast.parse(Path(script.path).read_text("utf-8"))
+            calls = set(filter(None, map(_operation, ast.walk(tree))))
+            assert calls <= adding | rules, script.revision
+
+
+def _operation(node: ast.AST) -> str:
+    """What a call does to the schema; empty: it is none that does."""
+    match node:
+        case ast.Call(ast.Attribute(ast.Name("op" | "sessions"), name)):
+            return name
+    return ""

@@ -15,6 +15,8 @@ import sqlalchemy as sa
 
 from chatferry.ledger import Ledger
 from chatferry.model import Attempt, Grant, Inbound, Kind, Receipt, says
+from chatferry.pacing import Pace
+from chatferry.rate import Rate
 from chatferry.retention import Place
 from chatferry.sessions import Gate
 from chatferry.testing import ManualClock
@@ -79,6 +81,10 @@ async def everything(ledger: Ledger) -> None:
     await ledger.entries()
     await ledger.delivered([1, 2])
     await ledger.adopt()
+    pace = Pace((("user board:ann", Rate(1, 60.0)), ("talk board:room", Rate(9, 60.0))), "first")
+    for ref in ("m10", "m11", "m11"):
+        await ledger.accept("board", [about("message", ref)], (), [pace])
+    await ledger.accept("board", [about("message", "m12", joined=True)], (), [pace])
 
 
 async def talks(ledger: Ledger, clock: ManualClock) -> None:
@@ -139,6 +145,7 @@ HISTORY = """
         SELECT id, conversation, '{}', false, 1, event FROM turns WHERE channel = 'old';
     INSERT INTO sessions (conversation, turn, open, began_at, seen_at)
         SELECT conversation, id, true, 0, 0 FROM turns WHERE channel = 'old';
+    INSERT INTO pace (key, free_at, pause_until) SELECT conversation || id, 2e9, 0 FROM turns WHERE channel = 'old';
     ANALYZE;
 """
 """A past that makes it dear to read a table: PostgreSQL's planner goes by what is in it."""
@@ -156,7 +163,7 @@ def wide_on_sqlite(path: Path, statements: dict[str, Any]) -> dict[str, list[str
     with contextlib.closing(sqlite3.connect(path)) as database:
         for statement, parameters in explained(statements):
             plan = [row[3] for row in database.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)]
-            scans = [step for step in plan if re.match(r"SCAN (turns|outbox|messages|sessions)", step)]
+            scans = [step for step in plan if re.match(r"SCAN (turns|outbox|messages|sessions|pace)", step)]
             # What is read to the end before its first row is told: a talk and its sessions only grow.
             sorts = [
                 step for step in plan if "TEMP B-TREE" in step and re.search(r"FROM (messages|sessions)", statement)
@@ -172,8 +179,12 @@ async def wide_on_postgresql(url: str, statements: dict[str, Any]) -> dict[str, 
     connection = await asyncpg.connect(url)
     await connection.execute(HISTORY)
     wide = {}
-    for statement, parameters in explained(statements):
-        (told,) = json.loads(await connection.fetchval(f"EXPLAIN (FORMAT JSON) {statement}", *parameters))
+    # As it is in the pool: one plan, whatever is asked.
+    await connection.execute("SET plan_cache_mode = force_generic_plan")
+    for number, (statement, parameters) in enumerate(explained(statements)):
+        await connection.execute(f"PREPARE s{number} AS {statement}")
+        asked = f"({', '.join(['NULL'] * len(parameters))})" if parameters else ""
+        (told,) = json.loads(await connection.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE s{number}{asked}"))
         if bad := [node["Node Type"] for node in _nodes(told["Plan"]) if _reads_all(node)]:
             wide[statement] = bad
     await connection.close()
@@ -190,7 +201,8 @@ def _reads_all(node: dict[str, Any]) -> bool:
     """Does it read a table, or an index that grows, to its end?"""
     if "Index Name" in node:
         return "Index Cond" not in node and node["Index Name"] not in SMALL
-    return node["Node Type"] == "Seq Scan" and node["Relation Name"] in ("turns", "outbox", "messages", "sessions")
+    large = ("turns", "outbox", "messages", "sessions", "pace")
+    return node["Node Type"] == "Seq Scan" and node["Relation Name"] in large
 
 
 async def test_every_statement_finds_its_rows_by_an_index(
@@ -201,6 +213,7 @@ async def test_every_statement_finds_its_rows_by_an_index(
         await talks(ledger, clock)
         await past(ledger, clock)
     assert len(statements) > 50
+    assert any(statement.startswith("DELETE FROM pace") for statement in statements)
     if database_url.startswith("sqlite"):
         assert wide_on_sqlite(tmp_path / "ledger.db", statements) == {}
     else:

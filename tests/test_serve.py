@@ -196,3 +196,27 @@ async def test_what_providers_quote_of_a_key_is_not_passed_on(shop: Shop) -> Non
     assert "401" in failed["error"]
     ended = await shop.run("turns")
     assert "401" in ended.out
+
+
+@pytest.mark.parametrize("role", ["web", "worker"])
+async def test_a_part_of_the_work_needs_a_database_for_several(shop: Shop, role: str) -> None:
+    ended = await shop.run("serve", "--role", role)
+    assert ended.status == 2
+    assert f"not for --role {role}" in ended.err
+    assert "mend: CHATFERRY_DATABASE=postgresql://" in ended.err
+
+
+async def test_one_takes_in_and_another_one_answers(shop: Shop, postgres: str) -> None:
+    shop.environ["CHATFERRY_DATABASE"] = postgres
+    migrated = await shop.run("migrate")
+    assert (migrated.status, migrated.err) == (0, "")
+    assert "the tables are as this version wants them" in migrated.out
+    async with shop.serving(role="worker") as worker, shop.serving(role="web") as web:
+        for url, routes in ((worker.url, 404), (web.url, 405)):
+            async with aiohttp.ClientSession() as http:
+                for path, status in (("/healthz", 200), ("/readyz", 200), ("/metrics", 200), ("/hooks/line", routes)):
+                    async with http.get(f"{url}{path}") as answer:
+                        assert (path, answer.status) == (path, status)
+        await shop.line.say("ann", "hello")
+        [seen] = await shop.line.seen("ann", 1)
+        assert seen.text == "echo: hello"

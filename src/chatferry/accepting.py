@@ -11,8 +11,10 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
+from chatferry import statements
 from chatferry.model import Inbound, conversation_key, express_key, lane_key
-from chatferry.rows import INBOUND, dump, insert
+from chatferry.pacing import Pace, Paces
+from chatferry.rows import INBOUND, dump, recorded
 from chatferry.sessions import Admitted, Doors, Gate
 from chatferry.tables import OUT, messages, outbox, state_is, turns
 
@@ -27,6 +29,8 @@ class Accepted(msgspec.Struct, frozen=True):
     """How often the platform has delivered the event by now."""
     lane: str = ""
     """The queue that it waits in, where the event alone does not tell."""
+    wait: float = 0.0
+    """Seconds until there is room for it, where it was one too many."""
 
 
 class Accept(msgspec.Struct, frozen=True):
@@ -37,6 +41,8 @@ class Accept(msgspec.Struct, frozen=True):
     now: float
     gates: tuple[Gate | None, ...] = ()
     """The session that each event has to be in, if any."""
+    paces: tuple[Pace | None, ...] = ()
+    """What each event is counted by, if by anything."""
 
 
 Key = tuple[str, str]
@@ -50,13 +56,13 @@ _STONES = sa.select(turns.c.conversation, turns.c.ref).where(
 
 def accept(connection: sa.Connection, operations: Sequence[Accept]) -> list[list[Accepted]]:
     """A result for each event of each operation, in their order."""
-    doors = Doors(connection, operations[-1].now)
+    doors, given = Doors(connection, operations[-1].now), operations
     operations, admitted = _admit(connection, doors, operations)
     rows = _owed(connection, operations)
     made: dict[Key, int] = {}
     if rows:
         found = connection.execute(
-            insert(connection, turns).on_conflict_do_nothing().returning(turns.c.id, turns.c.channel, turns.c.event),
+            statements.accepting(connection.dialect.name),
             rows,
         )
         made = {(row.channel, row.event): row.id for row in found}
@@ -78,12 +84,18 @@ def accept(connection: sa.Connection, operations: Sequence[Accept]) -> list[list
             return Accepted(turn, True, _stop(connection, op, event).ends)
         if new and key in admitted:
             ends = doors.record(conversation_key(op.channel, event.conversation), turn, admitted[key])
-            return Accepted(turn, True, ends, lane=lane_key(op.channel, event))
+            return Accepted(turn, True, ends, lane=lane_key(op.channel, event), wait=admitted[key].wait)
         return Accepted(turn, new, delivery=deliveries.get(key, 1))
 
+    def passed(op: Accept, event: Inbound) -> Accepted:
+        return Accepted(0, False, wait=admitted[op.channel, event.event].wait)
+
     results = [
-        [accepted(op, event) if event is not _NOTHING else Accepted(0, False) for event in op.events]
-        for op in operations
+        [
+            accepted(op, event) if event is not _NOTHING else passed(op, was)
+            for event, was in zip(op.events, before.events, strict=True)
+        ]
+        for op, before in zip(operations, given, strict=True)
     ]
     doors.slide()
     return results
@@ -96,24 +108,32 @@ _NOTHING = Inbound("", "")
 def _admit(
     connection: sa.Connection, doors: Doors, operations: Sequence[Accept]
 ) -> tuple[Sequence[Accept], dict[Key, Admitted]]:
-    """The operations with each event as it counts by the session that it is in; one that is known already stays so."""
+    """The operations with each event as it counts: by the session that it is in, and by how many there were.
+
+    One that is known already stays as it is.
+    """
     ruled = [
-        (op.channel, event, gate)
+        (op.channel, event, gate, pace)
         for op in operations
-        for event, gate in zip(op.events, op.gates, strict=False)
-        if gate is not None or event.kind == "command"
+        for event, gate, pace in zip(op.events, op.gates, op.paces, strict=False)
+        if gate is not None or pace is not None or event.kind == "command"
     ]
     if not ruled:
         return operations, {}
-    pair = sa.tuple_(turns.c.channel, turns.c.event)
-    keys = [(channel, event.event) for channel, event, _ in ruled]
-    found = connection.execute(sa.select(turns.c.channel, turns.c.event).where(pair.in_(keys)))
-    known = {(row.channel, row.event) for row in found}
+    keys = [(channel, event.event) for channel, event, _, _ in ruled]
+    there = recorded(connection, keys)
+    paces = Paces(connection, [pace for *_, pace in ruled], operations[-1].now)
     admitted: dict[Key, Admitted] = {}
-    for channel, event, gate in ruled:
-        key = (channel, event.event)
-        if key not in known and key not in admitted:
-            admitted[key] = doors.admit(conversation_key(channel, event.conversation), event, gate)
+    for channel, event, gate, pace in ruled:
+        key, talk = (channel, event.event), conversation_key(channel, event.conversation)
+        if key in there or key in admitted:
+            continue
+        gated = gate is not None or event.kind == "command"
+        its = doors.admit(talk, event, gate) if gated else Admitted(event)
+        if pace is not None and (not event.joined or _known(connection, [talk])):
+            its = paces.admit(its, pace)
+        admitted[key] = its
+    paces.write()
 
     def counts(op: Accept, event: Inbound) -> Inbound:
         is_ = admitted.get((op.channel, event.event))
@@ -126,7 +146,7 @@ def _admit(
 
 def _again(connection: sa.Connection, keys: Collection[Key]) -> tuple[dict[Key, int], dict[Key, int]]:
     """The turns of events that are there already, and how often each was delivered, this time included."""
-    mine = sa.tuple_(turns.c.channel, turns.c.event).in_(keys)
+    mine = turns.c.id.in_(recorded(connection, keys).values())
     count = sa.update(turns).where(mine).values(deliveries=turns.c.deliveries + 1)
     found = connection.execute(count.returning(turns.c.id, turns.c.channel, turns.c.event, turns.c.deliveries)).all()
     return (
@@ -231,7 +251,7 @@ def _retract(connection: sa.Connection, op: Accept, event: Inbound) -> Accepted:
     concerned = _said(connection, conversation, event.ref)
     if not concerned and event.ref and (not event.joined or _known(connection, [conversation])):
         stone = _row(op.channel, event, op.now) | {"state": "withdrawn", "finished_at": op.now}
-        connection.execute(insert(connection, turns).on_conflict_do_nothing(), [stone])
+        connection.execute(statements.accepting(connection.dialect.name), [stone])
     for turn in concerned:
         _forget(connection, turn, event.ref)
     last = concerned[-1].id if concerned else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal, NamedTuple
 
 from chatferry.config import CommandSettings, SessionSettings
@@ -92,6 +93,12 @@ def notice(words: Words, session: SessionSettings | None) -> str:
     if not session.always:
         return _expired(words, session)
     return words.session_renewed.replace("{time}", span(session.ttl, words))
+
+
+def slow(seconds: float, words: Words) -> str:
+    """What is said to who is too fast: roughly when to go on, and never too early."""
+    step = 60.0 if seconds > 60.0 else 10.0 if seconds > 10.0 else 1.0
+    return words.slow.replace("{time}", span(math.ceil(max(seconds, 1.0) / step) * step, words))
 
 
 def _ended(words: Words, session: SessionSettings | None) -> str:

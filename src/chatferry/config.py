@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from chatferry.configfile import Draft, Key, read, set_it, suggest, variables
+from chatferry.configlimits import LimitSettings
 from chatferry.configrules import check, fill
 from chatferry.configtables import (
     ApiSettings,
@@ -33,9 +34,9 @@ from chatferry.configtables import (
 )
 
 __all__ = [
-    "ApiSettings", "AssistantSettings", "ChannelSettings", "CommandSettings", "LineSettings", "ModelSettings",
-    "PagesSettings", "ReplySettings", "RoomSettings", "ServerSettings", "SessionSettings", "Settings", "SlackSettings",
-    "WeChatSettings", "found", "load", "load_server",
+    "ApiSettings", "AssistantSettings", "ChannelSettings", "CommandSettings", "LimitSettings", "LineSettings",
+    "ModelSettings", "PagesSettings", "ReplySettings", "RoomSettings", "ServerSettings", "SessionSettings", "Settings",
+    "SlackSettings", "WeChatSettings", "found", "load", "load_server",
 ]  # fmt: skip
 
 

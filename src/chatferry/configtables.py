@@ -23,6 +23,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from chatferry.configlimits import LimitSettings
 from chatferry.likeness import folded
 from chatferry.words import LANGUAGES, MODEL, Language, Words, language_of, words, words_of
 
@@ -250,6 +251,8 @@ class LineSettings(Table):
     secret: Secret
     token: Secret
     assistant: str = "default"
+    limits: LimitSettings = LimitSettings()
+    """Over the usual ones of [limits]."""
     groups: Literal["mention", "all", "off"] = "mention"
     """In groups, answer whoever mentions us, everybody, or nobody."""
     waiting: Literal["loading", "message", "none"] = "loading"
@@ -286,6 +289,8 @@ class SlackSettings(Table):
     client_secret: Secret | None = None
     """With `client_id`: any workspace may install us, at `/NAME/install`."""
     assistant: str = "default"
+    limits: LimitSettings = LimitSettings()
+    """Over the usual ones of [limits]."""
     rooms: dict[str, Room] = {}
     """Which assistant answers in a Slack channel, by its id, where it is not the usual one."""
     dm: Literal["thread", "chat"] = "thread"
@@ -322,6 +327,8 @@ class WeChatSettings(Table):
     """passive: answer in the response, for accounts that may not send; service: by customer-service messages;
     auto: find out."""
     assistant: str = "default"
+    limits: LimitSettings = LimitSettings()
+    """Over the usual ones of [limits]."""
     limit: float = Field(default=5.0, gt=0)
     """Seconds after which WeChat hangs up and calls again."""
     hold: float = Field(default=4.5, gt=0, validate_default=True)
@@ -380,7 +387,7 @@ class ApiSettings(Table):
     keys: tuple[Secret, ...] = Field(min_length=1)
     """Each of them opens the API."""
     rate: int | None = Field(default=None, ge=1)
-    """Requests per minute and key. None: no limit."""
+    """Requests per minute and key. None: what [limits] says of a user."""
     concurrency: int | None = Field(default=None, ge=1)
     """Conversations of the API that are answered at once, in a process. None: as many as there is room for."""
 
@@ -392,6 +399,7 @@ class Settings(Table):
     channels: dict[str, Annotated[ChannelSettings, Field(discriminator="type")]] = {}
     api: ApiSettings | None = None
     commands: CommandSettings = CommandSettings()
+    limits: LimitSettings = LimitSettings()
     replies: tuple[ReplySettings, ...] = ()
     """Asked in this order, before the assistant; the first that fits answers."""
     pages: PagesSettings = PagesSettings()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -52,6 +53,10 @@ class Database(Protocol):
         """
         ...
 
+    async def age(self) -> float:
+        """Seconds for which it has been there for all processes."""
+        ...
+
     async def clock(self) -> Clock:
         """The time by which all processes on this database go."""
         ...
@@ -70,8 +75,12 @@ def open_database(url: str) -> Database:
         case "sqlite":
             return Sqlite(Path(parsed.database or ""))
         case "postgresql":
-            from chatferry.postgres import Postgres
-
+            try:
+                from chatferry.postgres import Postgres
+            except ImportError:  # asyncpg, or the greenlet that SQLAlchemy needs for it
+                raise ConfigError(
+                    "server.database: what PostgreSQL needs is not installed\n  mend: pip install 'chatferry[postgres]'"
+                ) from None
             return Postgres(parsed)
     raise ConfigError("server.database: use sqlite:///FILE or postgresql://...")
 
@@ -137,6 +146,9 @@ class Sqlite:
 
     async def committed(self, transaction: str) -> bool | None:
         return False  # a file is never unsure
+
+    async def age(self) -> float:
+        return math.inf
 
     async def clock(self) -> Clock:
         return SystemClock()

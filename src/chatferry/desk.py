@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from chatferry.assistant import Assistant, Staff
 from chatferry.channels.base import Channel
 from chatferry.clock import Clock
-from chatferry.commands import Commands, notice
+from chatferry.commands import Commands, notice, slow
 from chatferry.config import SessionSettings
 from chatferry.links import Links
 from chatferry.model import Inbound, Text, Turn, says
@@ -54,6 +54,8 @@ class Desk:
         inbound, settings = turn.inbound, assistant.settings
         if inbound.command == "reply":
             return inbound.reply
+        if inbound.command == "slow":
+            return slow(inbound.again_at - self._clock.now(), assistant.words)
         if inbound.command == "python":
             message = inbound.message or says("user", "")
             return await call(inbound.reply, message, inbound.conversation)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import aiohttp
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 
 from chatferry import news
 from chatferry.assistant import Assistant, Staff
@@ -29,13 +30,14 @@ from chatferry.dispatch.base import Dispatcher
 from chatferry.dispatch.inprocess import InProcess
 from chatferry.engines.base import Engine
 from chatferry.engines.route import Route
-from chatferry.errors import ConfigError
+from chatferry.errors import ConfigError, Unavailable
 from chatferry.feed import Feed
 from chatferry.growth import Growth
 from chatferry.holding import Holding
 from chatferry.intake import Intake
 from chatferry.ledger import Ledger
-from chatferry.links import Links, signing_key
+from chatferry.limits import Limits
+from chatferry.links import Links, signing_key, tell_address, told_address
 from chatferry.metrics import Metrics
 from chatferry.relay import Relay
 from chatferry.replies import Replies, prepare
@@ -89,6 +91,9 @@ class Gateway:
         self.role = role
         self._alone = alone
         self._database = database
+        self.unreached = links.base is None
+        """It is not set how people reach us, and nobody has come here yet whom we believe it."""
+        self._addressed = asyncio.Event()
         self.clock = clock
         self.metrics = Metrics()
         self.feed = Feed()
@@ -112,7 +117,8 @@ class Gateway:
             desk=self.desk,
             alone=alone,
         )
-        self.intake = Intake(self.ledger, self.dispatcher, self.metrics, self.desk, end=self.worker.stop)
+        limits = Limits(settings)
+        self.intake = Intake(self.ledger, self.dispatcher, self.metrics, self.desk, limits, end=self.worker.stop)
         self.holding = Holding(self.ledger, self.feed, links, clock)
         self.relay = Relay(self.ledger, self.feed, clock, ours=lambda turn: alone or self.worker.holds(turn))
         self.metrics.running.set_function(lambda: self.worker.running)
@@ -171,10 +177,26 @@ class Gateway:
         if self.role != "web" and self.settings.server.keep is not None:
             kept["retention"] = retain(self.settings.server.keep, self.ledger.prune, self.metrics.pruned, self.clock)
         if not self._alone:
-            kept |= {"news": self._database.listen(self._hear), "relay": self.relay.run()}
+            kept |= {"news": self._database.listen(self._hear), "relay": self.relay.run(), "address": self._learn()}
         if isinstance(self.clock, SharedClock):
             kept["clock"] = self.clock.keep()
         return kept
+
+    async def reached(self, base: str) -> None:
+        """People reach us by this address: all processes know it from here on."""
+        self.unreached = False
+        if base != self.links.base:
+            self.links.base = base
+            with contextlib.suppress(SQLAlchemyError, OSError, Unavailable):  # the next start tells it
+                await tell_address(self._database, base)
+
+    async def _learn(self) -> None:
+        """Learn from other processes how people reach us, where it is not set, until cancelled."""
+        while self.settings.server.public_url is None:
+            await self._addressed.wait()
+            self._addressed.clear()
+            with contextlib.suppress(SQLAlchemyError, OSError):  # it is told again when the database is back
+                self.links.base = await told_address(self._database) or self.links.base
 
     def _hear(self, payload: str | None) -> None:
         """What another process, or this one, tells of a turn."""
@@ -182,10 +204,13 @@ class Gateway:
         if payload is None:
             self.worker.missed()
             self.relay.missed()
+            self._addressed.set()
         elif told is not None:
             kind, turns = told
             if kind == "changed":
                 self.relay.ring(turns)
+            elif kind == "address":
+                self._addressed.set()
             else:
                 tell = {"stop": self.worker.stop, "nudge": self.worker.nudge, "watch": self.worker.watched}[kind]
                 for turn in turns:
@@ -216,7 +241,7 @@ async def open_gateway(
                 clock = clock or await database.clock()
                 gateway = Gateway(settings, clock, database, http, links, alone=alone, role=role)
                 async with gateway.ledger.open():
-                    if not alone:
+                    if await database.age() < gateway.ledger.lease:
                         gateway.ledger.beware()
                     if alone and (freed := await gateway.ledger.adopt()):
                         log.info("going on with turns that were cut off", turns=freed)

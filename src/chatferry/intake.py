@@ -14,6 +14,7 @@ from chatferry.desk import Desk
 from chatferry.dispatch.base import Dispatcher
 from chatferry.errors import Fault, Rejected, Unavailable
 from chatferry.ledger import Ledger
+from chatferry.limits import Limits
 from chatferry.metrics import Metrics
 from chatferry.model import conversation_key
 
@@ -24,12 +25,20 @@ class Intake:
     """Takes what platforms deliver. `end` is told of a running turn that is to end: stopped, changed or taken back."""
 
     def __init__(
-        self, ledger: Ledger, dispatcher: Dispatcher, metrics: Metrics, desk: Desk, *, end: Callable[[int], None]
+        self,
+        ledger: Ledger,
+        dispatcher: Dispatcher,
+        metrics: Metrics,
+        desk: Desk,
+        limits: Limits | None = None,
+        *,
+        end: Callable[[int], None],
     ) -> None:
         self._ledger = ledger
         self._dispatcher = dispatcher
         self._metrics = metrics
         self._desk = desk
+        self._limits = limits
         self._end = end
         self._asides: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -58,11 +67,15 @@ class Intake:
                 raise Unavailable("shutting down")
             received = [self._desk.receive(channel, event) for event in taken.events]
             events, gates = zip(*received, strict=True)
-            accepted = await self._ledger.accept(channel.name, events, gates)
+            held = taken.hold is not None
+            paces = [self._limits.pace(channel, event, held=held) for event in events] if self._limits else ()
+            accepted = await self._ledger.accept(channel.name, events, gates, paces)
             taken = msgspec.structs.replace(taken, events=events)
         for event, owed in zip(taken.events, accepted, strict=True):
             if owed.ends:
                 self._end(owed.ends)
+            if owed.wait:
+                self._metrics.limited.labels(channel.name).inc()
             if not owed.turn:
                 continue
             if event.kind not in EFFECTS:

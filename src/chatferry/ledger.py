@@ -21,6 +21,7 @@ from chatferry.errors import Closed, LeaseLost, Unavailable, Unsure
 from chatferry.looking import Looking
 from chatferry.model import APOLOGY, Attempt, Grant, Inbound, Message, Piece, Receipt, Turn, Usage, says
 from chatferry.operations import Change, Renewed
+from chatferry.pacing import Pace
 from chatferry.sessions import Gate
 from chatferry.text import clean
 
@@ -49,15 +50,20 @@ class Ledger(Looking):
     # ── accepting ────────────────────────────────────────────────────────────────────────────────────────────
 
     async def accept(
-        self, channel: str, events: Sequence[Inbound], gates: Sequence[Gate | None] = ()
+        self,
+        channel: str,
+        events: Sequence[Inbound],
+        gates: Sequence[Gate | None] = (),
+        paces: Sequence[Pace | None] = (),
     ) -> list[Accepted]:
         """Keep events; when this returns they are on the disk. One result for each: the turn, and whether it is new.
 
         An event that is there already gives its turn again. `retract` gives the turn that it withdrew, or turn 0,
-        and so does a message that its gate does not let in.
+        and so does a message that its gate does not let in, or that is one too many.
         Raises Unavailable, and then nothing was kept.
         """
-        operation = Accept(channel, tuple(events), self._clock.now(), tuple(gates) or (None,) * len(events))
+        none = (None,) * len(events)
+        operation = Accept(channel, tuple(events), self._clock.now(), tuple(gates) or none, tuple(paces) or none)
         accepted: list[Accepted] = await self._commit.submit(operation)
         return accepted
 
@@ -237,8 +243,8 @@ class Ledger(Looking):
         await self._change(turn, columns=columns)
 
     async def release(self, turn: Turn) -> None:
-        """Give the turn back as it is, for the next holder to go on with."""
-        await self._change(turn, columns={"state": "due", "due_at": self._clock.now()}, attempts=-1)
+        """Give the turn back as it is, for the next holder to go on with. Tried once: else its lease runs out."""
+        await self._change(turn, columns={"state": "due", "due_at": self._clock.now()}, attempts=-1, patience=0.0)
 
     async def absorb(self, turn: Turn, others: Sequence[Turn]) -> Turn:
         """Let this turn answer for later ones of its conversation that are still due: their words and newest grant."""
@@ -272,13 +278,14 @@ class Ledger(Looking):
         attempts: int = 0,
         abandon: tuple[tuple[int, ...], str] = ((), ""),
         gather: tuple[tuple[int, ...], Message | None] = ((), None),
+        patience: float = _PATIENCE,
     ) -> None:
         change = Change(
             turn, self._clock.now(), columns or {}, say, rewrite, notice, draft, begun, attempt, sent, remember, recall,
             unsay, absorb, attempts, abandon, gather,
         )  # fmt: skip
         # What was answered or sent is not forgotten because the database is away for a moment.
-        patience = self._clock.now() + _PATIENCE
+        until = self._clock.now() + patience
         unsure: Unsure | None = None
         while True:
             try:
@@ -294,7 +301,7 @@ class Ledger(Looking):
             except Unsure as fault:
                 unsure = fault
             except Unavailable:
-                if self._clock.now() >= patience:
+                if self._clock.now() >= until:
                     raise
             await self._clock.sleep(_AGAIN)
 

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.exc import SQLAlchemyError
 
-from chatferry import rows
+from chatferry import rows, statements
 from chatferry.census import Census, take
 from chatferry.clock import Clock
-from chatferry.commit import unavailable
-from chatferry.database import Database, T, Work
+from chatferry.database import Database
 from chatferry.errors import Unavailable
+from chatferry.grouplook import GroupLook
 from chatferry.model import Inbound, Message, Piece, Turn, Usage, conversation_key, express_key
 from chatferry.tables import OPEN, OPEN_STATES, OUT, messages, outbox, sessions, state_is, turns
 
-_PAGE = 50
 _AHEAD = 100
 """Waiting turns that one look takes in."""
 _AT_ONCE = 500
@@ -134,6 +132,7 @@ class Looking:
     def __init__(self, database: Database, clock: Clock, lease: float = 60.0) -> None:
         self._database = database
         self._clock = clock
+        self._look = GroupLook(database).look
         self.lease = lease
         self._wary = 0.0
         """Until then (unix seconds) no turn is taken over."""
@@ -144,7 +143,7 @@ class Looking:
     async def waiting(self, turn: Turn, *kinds: str) -> list[Turn]:
         """The turns of these kinds that wait behind this one in its conversation, oldest first, a hundred at most."""
         query = (
-            sa.select(*rows.TURN)
+            sa.select(*statements.TURN)
             .where(turns.c.conversation == turn.conversation, OPEN, turns.c.id > turn.id)
             .where(turns.c.kind.in_(kinds))
             .order_by(turns.c.id)
@@ -154,13 +153,6 @@ class Looking:
 
     async def pending(self, conversation: str) -> list[Piece]:
         """The pieces of a conversation that must still go out, in their order: of its running and its parked turns."""
-        query = (
-            sa.select(outbox.c.id, outbox.c.turn, outbox.c.message, outbox.c.notice, outbox.c.attempt, outbox.c.receipt)
-            .join(turns, turns.c.id == outbox.c.turn)
-            .where(outbox.c.conversation == conversation, outbox.c.sent_at.is_(None))
-            .where(state_is("doing", "parked"))
-            .order_by(outbox.c.id)
-        )
         return [
             Piece(
                 row.id,
@@ -170,7 +162,7 @@ class Looking:
                 rows.ATTEMPT.decode(row.attempt) if row.attempt else None,
                 row.receipt,
             )
-            for row in await self._rows(query)
+            for row in await self._rows(statements.PENDING, {"talk": conversation})
         ]
 
     async def history(self, conversation: str, turn: int | None = None) -> AsyncIterator[Message]:
@@ -179,29 +171,20 @@ class Looking:
         turn: only the session that it belongs to.
         In the order of the questions: what is heard while an answer is made is remembered before it, and came after.
         """
-        place = sa.tuple_(messages.c.turn, messages.c.id)
-        before: tuple[int, int] | None = None
+        given: dict[str, Any] = {"talk": conversation} if turn is None else {"talk": conversation, "turn": turn}
+        paged = False
         while True:
-            query = sa.select(messages.c.turn, messages.c.id, messages.c.role, messages.c.body)
-            query = query.where(messages.c.conversation == conversation)
-            if turn is not None:
-                after = sa.select(sa.func.min(sessions.c.turn)).where(
-                    sessions.c.conversation == conversation, sessions.c.turn > turn
-                )
-                ended = sa.func.coalesce(after.scalar_subquery(), sys.maxsize)
-                query = query.where(messages.c.turn >= _began(conversation, turn), messages.c.turn < ended)
-            if before is not None:
-                query = query.where(place < before)
-            page = await self._rows(query.order_by(messages.c.turn.desc(), messages.c.id.desc()).limit(_PAGE))
+            page = await self._rows(statements.history(session=turn is not None, paged=paged), given)
             for row in page:
                 if row.role == rows.BEFORE:
                     for message in reversed(rows.MESSAGES.decode(row.body)):
                         yield message
                 else:
                     yield rows.MESSAGE.decode(row.body)
-            if len(page) < _PAGE:
+            if len(page) < statements.PAGE:
                 return
-            before = page[-1].turn, page[-1].id
+            given |= {"turn_before": page[-1].turn, "id_before": page[-1].id}
+            paged = True
 
     async def acquainted(self, conversation: str) -> bool:
         """Have we ever answered here, or read what was said before we came?"""
@@ -240,7 +223,7 @@ class Looking:
         while self._wanted:
             wanted = {turn: self._wanted.pop(turn) for turn in list(self._wanted)[:_AT_ONCE]}
             try:
-                found = await self._rows(sa.select(*fields).where(turns.c.id.in_(wanted)))
+                found = await self._rows(sa.select(*fields).where(turns.c.id.in_(rows.padded(wanted))))
             except Unavailable as fault:
                 for looked in wanted.values():
                     looked.set_exception(fault)
@@ -259,7 +242,7 @@ class Looking:
         fields = (turns.c.id, turns.c.state, turns.c.partial, turns.c.answer, turns.c.finish, turns.c.model,
                   turns.c.prompt_tokens, turns.c.completion_tokens, turns.c.error)  # fmt: skip
         for first in range(0, len(among), _AT_ONCE):
-            query = sa.select(*fields).where(turns.c.id.in_(among[first : first + _AT_ONCE]))
+            query = sa.select(*fields).where(turns.c.id.in_(rows.padded(among[first : first + _AT_ONCE])))
             for row in await self._rows(query):
                 open_ = row.state in ("due", "doing")
                 answer = rows.MESSAGE.decode(row.answer) if row.answer and not open_ else None
@@ -292,7 +275,7 @@ class Looking:
                          row.stopped, row.partial or "")  # fmt: skip
         return None
 
-    async def said(self, conversation: str, before: int | None = None, limit: int = _PAGE) -> list[Said]:
+    async def said(self, conversation: str, before: int | None = None, limit: int = statements.PAGE) -> list[Said]:
         """The latest lines of a conversation, newest first; only those of turns older than `before`."""
         fields = messages.c.turn, messages.c.role, messages.c.body, messages.c.said_at
         query = sa.select(*fields).where(messages.c.conversation == conversation, messages.c.role != rows.BEFORE)
@@ -308,7 +291,7 @@ class Looking:
         query = (
             sa.select(sessions.c.turn, sessions.c.open, sessions.c.began_at)
             .where(sessions.c.conversation == conversation, sessions.c.turn <= until)
-            .where(sessions.c.turn >= _began(conversation, since))
+            .where(sessions.c.turn >= statements.began(conversation, since))
             .order_by(sessions.c.turn.desc())
         )
         return [Section(row.turn, row.open, row.began_at) for row in await self._rows(query)]
@@ -385,18 +368,5 @@ class Looking:
         now = self._clock.now()
         return await self._look(lambda connection: take(connection, now))
 
-    async def _rows(self, query: sa.Select[Any]) -> Sequence[sa.Row[Any]]:
-        return await self._look(lambda connection: connection.execute(query).all())
-
-    async def _look(self, work: Work[T]) -> T:
-        """What is found. A database that fails is Unavailable, as it is for writes."""
-        try:
-            return await self._database.read(work)
-        except (SQLAlchemyError, OSError) as fault:
-            raise unavailable(fault) from fault
-
-
-def _began(conversation: str, turn: int) -> sa.ScalarSelect[int]:
-    """The first turn of the session that a turn belongs to."""
-    mine = sessions.c.conversation == conversation, sessions.c.turn <= turn
-    return sa.select(sa.func.coalesce(sa.func.max(sessions.c.turn), 0)).where(*mine).scalar_subquery()
+    async def _rows(self, query: sa.Select[Any], given: Mapping[str, Any] | None = None) -> Sequence[sa.Row[Any]]:
+        return await self._look(lambda connection: connection.execute(query, given).all())

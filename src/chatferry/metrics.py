@@ -25,6 +25,7 @@ class Metrics:
             "chatferry_repeated", "Events that were delivered again.", ["channel"], registry=registry
         )
         self.rejected = Counter("chatferry_rejected", "Requests refused.", ["channel", "status"], registry=registry)
+        self.limited = Counter("chatferry_limited", "Messages beyond a limit.", ["channel"], registry=registry)
         self.turns = Counter("chatferry_turns", "Turns closed.", ["channel", "state"], registry=registry)
         self.starts = Histogram(
             "chatferry_start_seconds", "From accepted to taken up for the first time.", ["channel"],

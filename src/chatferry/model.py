@@ -147,6 +147,8 @@ class Inbound(msgspec.Struct, frozen=True, omit_defaults=True):
     """The prepared answer, where the command is one; or what stands before the answer where a session has `expired`."""
     expired: bool = False
     """The session before this ended by silence, and the person has not been told yet."""
+    again_at: float = 0.0
+    """Unix seconds from which on there is room again for who was too fast, as the command `slow` tells."""
     also: tuple[Inbound, ...] = ()
     """Later messages of the conversation that are answered together with this one."""
 

@@ -13,12 +13,13 @@ import sqlalchemy as sa
 
 CHANNEL = "chatferry"
 
-Kind = Literal["changed", "stop", "nudge", "watch"]
+Kind = Literal["changed", "stop", "nudge", "watch", "address"]
 """
 `changed` it has ended, or more of its answer can be read;
 `stop`    whoever works on it is to look whether it may go on: stopped, changed or taken back;
 `nudge`   something came behind it in its conversation;
-`watch`   somebody reads its answer along, in another process.
+`watch`   somebody reads its answer along, in another process;
+`address` about no turn: it is known now how people reach us.
 """
 
 _MOST = 300

@@ -7,11 +7,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from chatferry import fetching, news
+from chatferry import fetching, news, pacing, statements
 from chatferry.accepting import Accept
 from chatferry.model import lane_key
 from chatferry.operations import Change, Renew, Reopen, Watch
-from chatferry.tables import outbox, state_is, turns
+from chatferry.rows import padded, recorded
+from chatferry.tables import outbox
 
 
 def lock(connection: sa.Connection, operations: Sequence[Any]) -> None:
@@ -20,7 +21,10 @@ def lock(connection: sa.Connection, operations: Sequence[Any]) -> None:
     Else two processes that write about the same people wait for each other until the database ends one of the two,
     after a second in which neither writes anything.
     """
+    pacing.lock(connection, [pace for op in operations if isinstance(op, Accept) for pace in op.paces])
     ids: set[int] = set()
+    alone = {op.turn.id for op in operations if isinstance(op, Change)}
+    """Where there are no others, the one statement that looks at their leases locks them in the same order."""
     pieces: set[int] = set()
     events: set[tuple[str, str]] = set()
     for op in operations:
@@ -38,12 +42,11 @@ def lock(connection: sa.Connection, operations: Sequence[Any]) -> None:
             case fetching.Unreply() | fetching.Opened() | fetching.Halt() | Reopen():
                 ids.add(op.turn)
     if events:
-        known = sa.select(turns.c.id).where(sa.tuple_(turns.c.channel, turns.c.event).in_(events))
-        ids.update(connection.execute(known).scalars())
+        ids.update(recorded(connection, events).values())
     if pieces:
         ids.update(connection.execute(sa.select(outbox.c.turn).where(outbox.c.id.in_(pieces))).scalars())
-    if len(ids) > 1:
-        connection.execute(sa.select(turns.c.id).where(turns.c.id.in_(ids)).order_by(turns.c.id).with_for_update())
+    if len(ids) > 1 and ids != alone:
+        connection.execute(statements.LOCK, {"ids": padded(ids)})
 
 
 _SEEN = {"state", "partial"}
@@ -65,7 +68,9 @@ def tell(connection: sa.Connection, operations: Sequence[Any], results: Sequence
             case Accept():
                 stop.update(one.ends for one in result)
                 lanes.update(
-                    lane_key(op.channel, event) for event, one in zip(op.events, result, strict=True) if one.new
+                    one.lane or lane_key(op.channel, event)
+                    for event, one in zip(op.events, result, strict=True)
+                    if one.new
                 )
             case fetching.Halt() if result:
                 stop.add(op.turn)
@@ -73,6 +78,5 @@ def tell(connection: sa.Connection, operations: Sequence[Any], results: Sequence
                 watch.update(op.turns)
     nudge: set[int] = set()
     if lanes:
-        running = sa.select(turns.c.id).where(turns.c.conversation.in_(lanes), state_is("doing"))
-        nudge.update(connection.execute(running).scalars())
+        nudge.update(connection.execute(statements.RUNNING, {"lanes": padded(lanes)}).scalars())
     news.tell(connection, {"changed": changed, "stop": stop, "nudge": nudge, "watch": watch})

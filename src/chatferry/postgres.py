@@ -7,14 +7,17 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from typing import Any, TypeVar
 
+import asyncpg  # type: ignore[import-untyped]  # it brings no types
 import sqlalchemy as sa
 import structlog
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from chatferry import news
 from chatferry.clock import SharedClock
 from chatferry.database import Work
-from chatferry.errors import ConfigError, Unsure
+from chatferry.errors import Unsure
 
 log = structlog.get_logger(__name__)
 
@@ -36,12 +39,16 @@ _TIMES = 3
 _SESSION = {
     "application_name": "chatferry",
     # A process that was cut off in the middle of a transaction must not hold its locks: others wait for them.
-    "idle_in_transaction_session_timeout": "10s",
+    "idle_in_transaction_session_timeout": "3s",
     "tcp_keepalives_idle": "5",
     "tcp_keepalives_interval": "2",
     "tcp_keepalives_count": "3",
-    # Our statements are short; compiling them takes longer than running them.
+    # Nor may whoever else holds a lock hold up all that is written here: the others in the batch go on without it.
+    "lock_timeout": "1500ms",
+    # Our statements are short, and find their rows by an index whatever is asked: neither to compile them nor to plan
+    # them anew each time is worth it.
     "jit": "off",
+    "plan_cache_mode": "force_generic_plan",
 }
 
 _AWAY = ("08", "53", "57")
@@ -50,6 +57,7 @@ _CLASH = ("40001", "40P01")
 """Two transactions were in each other's way, and ours was undone."""
 
 _TIME = sa.text("SELECT CAST(extract(epoch FROM clock_timestamp()) AS double precision)")
+_AGE = sa.text("SELECT CAST(extract(epoch FROM clock_timestamp() - pg_postmaster_start_time()) AS double precision)")
 _NUMBER = sa.text("SELECT pg_current_xact_id_if_assigned()::text")
 _STATUS = sa.text("SELECT pg_xact_status(CAST(CAST(:number AS text) AS xid8))")
 
@@ -61,20 +69,13 @@ class Postgres:
     """
 
     def __init__(self, url: sa.URL) -> None:
-        try:
-            from sqlalchemy.ext.asyncio import create_async_engine
-
-            self._engine = create_async_engine(
-                _ours(url),
-                pool_size=_CONNECTIONS // 2,
-                max_overflow=_CONNECTIONS // 2,
-                pool_timeout=_LOOKING,
-                connect_args={"timeout": _CONNECTING, "server_settings": _SESSION},
-            )
-        except ImportError:  # asyncpg, or the greenlet that SQLAlchemy needs for it
-            raise ConfigError(
-                "server.database: what PostgreSQL needs is not installed\n  mend: pip install 'chatferry[postgres]'"
-            ) from None
+        self._engine = create_async_engine(
+            _ours(url),
+            pool_size=_CONNECTIONS,
+            max_overflow=0,  # what overflows is closed when it comes back, and to open one is dear
+            pool_timeout=_LOOKING,
+            connect_args={"timeout": _CONNECTING, "server_settings": _SESSION},
+        )
         # One statement is a transaction: to begin and to end one would be two more ways to the server and back.
         self._reader = self._engine.execution_options(isolation_level="AUTOCOMMIT")
 
@@ -93,7 +94,7 @@ class Postgres:
         number: str | None = None
         results: list[T] = []
         try:
-            async with asyncio.timeout(patience), self._engine.connect() as connection:
+            async with _plainly(), asyncio.timeout(patience), self._engine.connect() as connection:
                 transaction = await connection.begin()
                 result = await connection.run_sync(work)
                 number = (await connection.execute(_NUMBER)).scalar()  # none: nothing was written
@@ -113,7 +114,7 @@ class Postgres:
     async def read(self, work: Work[T]) -> T:
         for left in reversed(range(_TIMES)):
             try:
-                async with asyncio.timeout(_LOOKING), self._reader.connect() as connection:
+                async with _plainly(), asyncio.timeout(_LOOKING), self._reader.connect() as connection:
                     return await connection.run_sync(work)
             except DBAPIError as fault:
                 if not fault.connection_invalidated or not left:
@@ -123,6 +124,9 @@ class Postgres:
     @contextlib.asynccontextmanager
     async def exclusive(self, patience: float = 0.0) -> AsyncIterator[bool]:
         yield False
+
+    async def age(self) -> float:
+        return await self.read(lambda connection: float(connection.execute(_AGE).scalar_one()))
 
     async def clock(self) -> SharedClock:
         async def ask() -> float:
@@ -138,17 +142,13 @@ class Postgres:
 
     async def connect(self) -> Any:
         """A connection beside the pool, an `asyncpg.Connection`, for whoever listens. Raises OSError."""
-        import asyncpg  # type: ignore[import-untyped]  # it brings no types
-
         _, options = self._engine.dialect.create_connect_args(self._engine.url)
         for ours in ("prepared_statement_cache_size", "prepared_statement_name_func", "async_fallback"):
             options.pop(ours, None)
-        try:
+        async with _plainly():
             return await asyncpg.connect(
                 **options, timeout=_CONNECTING, command_timeout=_LOOKING, server_settings=_SESSION
             )
-        except (asyncpg.PostgresError, asyncpg.InterfaceError) as fault:
-            raise ConnectionError(str(fault)) from fault
 
     async def listen(self, hear: Callable[[str | None], None]) -> None:
         missed = False
@@ -159,38 +159,47 @@ class Postgres:
                 if not missed:
                     log.warning("not listening to other processes", error=str(fault) or type(fault).__name__)
                 missed = True
+            except Exception:  # the top of the task: what is not heard is found by a look
+                log.exception("bug")
             else:
                 missed = False
             await asyncio.sleep(_AGAIN)
 
     async def _listen(self, hear: Callable[[str | None], None]) -> None:
         """Until the connection is gone. Raises OSError where there is none, or it does not answer any more."""
-        import asyncpg
-
         connection = await self.connect()
         heard: asyncio.Queue[str | None] = asyncio.Queue()
         try:
-            connection.add_termination_listener(lambda _: heard.put_nowait(None))
-            await connection.add_listener(news.CHANNEL, lambda *told: heard.put_nowait(told[3]))
-            hear(None)
-            while True:
-                try:
-                    async with asyncio.timeout(_PULSE):
-                        said = await heard.get()
-                except TimeoutError:
-                    await connection.execute("SELECT 1", timeout=_PULSE)
-                    continue
-                if said is None:
-                    log.warning("the connection to other processes broke; listening again")
-                    return
-                hear(said)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError) as fault:
-            raise ConnectionError(str(fault)) from fault
+            async with _plainly():
+                connection.add_termination_listener(lambda _: heard.put_nowait(None))
+                await connection.add_listener(news.CHANNEL, lambda *told: heard.put_nowait(told[3]))
+                hear(None)
+                while True:
+                    try:
+                        async with asyncio.timeout(_PULSE):
+                            said = await heard.get()
+                    except TimeoutError:
+                        await connection.execute("SELECT 1", timeout=_PULSE)
+                        continue
+                    if said is None:
+                        log.warning("the connection to other processes broke; listening again")
+                        return
+                    hear(said)
         finally:
             connection.terminate()
 
     async def aclose(self) -> None:
         await self._engine.dispose()
+
+
+@contextlib.asynccontextmanager
+async def _plainly() -> AsyncIterator[None]:
+    """What the driver itself raises, as OSError; what SQLAlchemy makes of it stays as it is."""
+    try:
+        yield
+    # The third of these is how it says that a connection went at the wrong moment, the last is the pool's.
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, PoolTimeout) as fault:
+        raise ConnectionError(str(fault)) from fault
 
 
 def _ours(url: sa.URL) -> sa.URL:

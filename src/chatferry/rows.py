@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Collection, Sequence
+from typing import Any, TypeVar
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
+from chatferry import statements
 from chatferry.model import APOLOGY, Attempt, Grant, Inbound, Message, Turn
-from chatferry.tables import turns
+
+T = TypeVar("T")
 
 BEFORE = "before"
 """The role of a row that holds all that was said before we came."""
@@ -21,9 +22,6 @@ GRANT = msgspec.json.Decoder(Grant)
 ATTEMPT = msgspec.json.Decoder(Attempt)
 MESSAGES = msgspec.json.Decoder(tuple[Message, ...])
 _encoder = msgspec.json.Encoder()
-
-TURN = (turns.c.id, turns.c.lease, turns.c.channel, turns.c.inbound, turns.c.grant, turns.c.accepted_at,
-        turns.c.attempts, turns.c.answer, turns.c.finish, turns.c.error, turns.c.stopped)  # fmt: skip
 
 
 def dump(value: msgspec.Struct | Sequence[msgspec.Struct]) -> str:
@@ -50,6 +48,19 @@ def turn_of(row: Any, *, taken_over: bool = False) -> Turn:
     )
 
 
-def insert(connection: sa.Connection, table: sa.Table) -> Any:
-    """An INSERT that knows ON CONFLICT in this database's dialect."""
-    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
+def padded(values: Collection[T]) -> list[T]:
+    """The same, the last one repeated until there are 1, 2, 4, 8 ...: for `IN`, where it changes nothing.
+
+    PostgreSQL plans each length of a list anew.
+    """
+    found = list(values)
+    wanted = 1 << (len(found) - 1).bit_length()
+    return found + found[-1:] * (wanted - len(found))
+
+
+def recorded(connection: sa.Connection, events: Collection[tuple[str, str]]) -> dict[tuple[str, str], int]:
+    """The turns of those events, told by channel and id, that were accepted before."""
+    query, names = statements.recorded(connection.dialect.name)
+    given = [list(events)] if len(names) == 1 else [list(column) for column in zip(*events, strict=True)]
+    found = connection.execute(query, dict(zip(names, given, strict=True)))
+    return {(row.channel, row.event): row.id for row in found}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import logging
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -23,6 +24,16 @@ log = structlog.get_logger(__name__)
 
 _HANDOVER = 3.0
 """Seconds for which we wait for the one before us, or a `chatferry push`, to leave the database."""
+
+
+class _GivenUp(logging.Filter):
+    """A request that is cut off at the end is told in one line by uvicorn, and is no bug that wants a traceback."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
+
+
+_given_up = _GivenUp()
 
 
 class _Server(uvicorn.Server):
@@ -63,16 +74,15 @@ async def serve(
                 ws_max_size=settings.server.body_limit,
                 timeout_graceful_shutdown=3,
             )
+            logging.getLogger("uvicorn.error").addFilter(_given_up)
             server = _Server(config)
             async with asyncio.TaskGroup() as group:
                 group.create_task(server.serve(sockets=[listener]), name="http")
                 host, port = listener.getsockname()[:2]
                 address = f"http://{host if ':' not in host else f'[{host}]'}:{port}"
-                channels = {name: channel.path for name, channel in settings.channels.items()}
-                if role == "worker":
-                    log.info("answering", address=address, channels=list(channels))
-                else:
-                    log.info("serving", role=role, address=address, hooks=channels, api=settings.api is not None)
+                hooks = {name: channel.path for name, channel in settings.channels.items()} if role != "worker" else {}
+                api = settings.api is not None and role != "worker"
+                log.info("serving", role=role, address=address, hooks=hooks, api=api)
                 if ready is not None:
                     ready(gateway, address)
                 await gateway.work(stop)

@@ -43,6 +43,8 @@ class Admitted(msgspec.Struct, frozen=True):
     result: Result = ""
     begins: bool | None = None
     """A session begins with it (True), or ends with it (False)."""
+    wait: float = 0.0
+    """Seconds until there is room for it, where it was one too many (`pacing`)."""
 
 
 class Doors:

@@ -152,6 +152,18 @@ keys = sa.Table(
     sa.Column("key", sa.LargeBinary, nullable=False),
 )
 
+pace = sa.Table(
+    "pace",
+    metadata,
+    # Who, or which conversation, is counted.
+    sa.Column("key", sa.Text, primary_key=True),
+    # When all that was asked does not count any more: the row is worthless then.
+    sa.Column("free_at", sa.Double, nullable=False),
+    # Who is too fast was told to wait so long.
+    sa.Column("pause_until", sa.Double, nullable=False),
+)
+sa.Index("pace_free", pace.c.free_at)
+
 vault = sa.Table(
     "vault",
     metadata,

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
-from chatferry import rows
 from chatferry.clock import Clock
 from chatferry.commit import unavailable
 from chatferry.database import Database, Work
 from chatferry.errors import ConfigError
+from chatferry.statements import inserting
 from chatferry.tables import vault
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Vault:
         row = {"secret": encrypted, "changed_at": self._clock.now()}
 
         def upsert(connection: sa.Connection) -> None:
-            insert = rows.insert(connection, vault).values(**key, **row)
+            insert = inserting(connection.dialect.name, vault).values(**key, **row)
             connection.execute(insert.on_conflict_do_update(index_elements=list(key), set_=row))
 
         await self._do(upsert)

@@ -69,6 +69,8 @@ class Worker:
         self._desk = desk
         self._alone = alone
         self._held: dict[int, Held] = {}
+        self._readers: dict[int, float] = {}
+        """Until when answers count as being read that are not made here, or not yet."""
         self._doubt = asyncio.Event()
         """Set when we may have missed what was told about a turn of ours."""
 
@@ -135,9 +137,16 @@ class Worker:
             self._held[turn].nudged.set()
 
     def watched(self, turn: int) -> None:
-        """Somebody reads the answer of a turn along in another process."""
+        """Somebody reads the answer of a turn along in another process; he may do so before it is begun here."""
+        now = self._clock.now()
         if turn in self._held:
-            self._held[turn].watch(self._clock.now() + _WATCHED)
+            self._held[turn].watch(now + _WATCHED)
+            return
+        self._readers[turn] = now + _WATCHED
+        for early, until in list(self._readers.items()):  # in the order in which they were told
+            if until > now:
+                break
+            del self._readers[early]
 
     def missed(self) -> None:
         """We may not have been told of something: look at all that is worked on here."""
@@ -154,6 +163,7 @@ class Worker:
             return
         held = Held(turn, channel, assistant, nudged, until)
         self._held[turn.id] = held
+        held.watch(self._readers.pop(turn.id, 0.0))
         try:
             await self._run(held)
         except asyncio.CancelledError:

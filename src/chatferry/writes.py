@@ -5,24 +5,22 @@ All functions are synchronous and run inside one transaction; nothing here waits
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
-from chatferry import fetching, peers, retention
+from chatferry import fetching, peers, retention, statements
 from chatferry.accepting import Accept, accept
 from chatferry.errors import LeaseLost
 from chatferry.fetching import complete
 from chatferry.model import APOLOGY, Turn
 from chatferry.operations import Adopt, Change, Claim, Renew, Renewed, Reopen, Watch
-from chatferry.rows import BEFORE, INBOUND, TURN, dump, insert, turn_of
+from chatferry.rows import BEFORE, INBOUND, dump, padded, turn_of
 from chatferry.sessions import heard
-from chatferry.tables import OPEN, messages, outbox, state_is, turns
+from chatferry.tables import messages, outbox, state_is, turns
 
 _ENDS = ("done", "failed", "parked")
-_TAKEN = 0.001
-"""Seconds that the lease of a turn is longer if it was taken over."""
 
 
 def apply(connection: sa.Connection, operations: Sequence[Any]) -> list[Any]:
@@ -45,56 +43,31 @@ def apply(connection: sa.Connection, operations: Sequence[Any]) -> list[Any]:
 
 
 def _claim(connection: sa.Connection, operations: Sequence[Claim]) -> list[Turn | None]:
-    now, until = operations[-1].now, operations[-1].until
-    # The one that is running comes first, even where an older turn was made due again behind it.
-    running = sa.func.min(sa.case((state_is("doing"), turns.c.id)))
-    oldest = (
-        sa.select(sa.func.coalesce(running, sa.func.min(turns.c.id)))
-        .where(turns.c.conversation.in_({op.conversation for op in operations}), OPEN)
-        .group_by(turns.c.conversation)
-    )
-    ready = sa.or_(
-        sa.and_(state_is("due"), turns.c.due_at <= now),
-        sa.and_(state_is("doing"), turns.c.leased_until < operations[-1].expired),
-    )
-    # What another process is just writing about is left to it: to wait for it, holding rows of ours, may deadlock.
-    mine = sa.select(turns.c.id).where(turns.c.id.in_(oldest.scalar_subquery()), ready).order_by(turns.c.id)
-    mine = mine.with_for_update(skip_locked=True)
-    update = (
-        sa.update(turns)
-        .where(turns.c.id.in_(mine.scalar_subquery()))
-        .values(
-            state="doing",
-            lease=turns.c.lease + 1,
-            # Nobody but a RETURNING, which sees new values only, minds the difference.
-            leased_until=sa.case((state_is("doing"), until + _TAKEN), else_=until),
-            attempts=turns.c.attempts + 1,
-            started_at=sa.func.coalesce(turns.c.started_at, now),
-        )
-        .returning(*TURN, (turns.c.leased_until > until).label("taken_over"))
-    )
-    found = [turn_of(row, taken_over=row.taken_over) for row in connection.execute(update)]
+    last = operations[-1]
+    lanes = padded({op.conversation for op in operations})
+    given = {"lanes": lanes, "now": last.now, "until": last.until, "expired": last.expired}
+    found = [turn_of(row, taken_over=row.taken_over) for row in connection.execute(statements.CLAIM, given)]
     claimed = {turn.conversation: turn for turn in found}
     return [claimed.pop(op.conversation, None) for op in operations]
 
 
-def _held(connection: sa.Connection, ids: set[int]) -> dict[int, int]:
-    """The leases under which these turns are running, locked in the order of their ids."""
-    query = sa.select(turns.c.id, turns.c.lease).where(turns.c.id.in_(ids), state_is("doing"))
-    found = connection.execute(query.order_by(turns.c.id).with_for_update())
-    return {row.id: row.lease for row in found}
+def _held(connection: sa.Connection, ids: set[int]) -> dict[int, Any]:
+    """How these turns are held, where they are running; locked in the order of their ids."""
+    return {row.id: row for row in connection.execute(statements.HELD, {"ids": padded(ids)})}
+
+
+def _ours(held: Mapping[int, Any], turn: Turn) -> bool:
+    return turn.id in held and bool(held[turn.id].lease == turn.lease)
 
 
 def _renew(connection: sa.Connection, operations: Sequence[Renew]) -> list[Renewed]:
     held = _held(connection, {turn.id for op in operations for turn in op.held})
-    stopped = set(connection.execute(sa.select(turns.c.id).where(turns.c.id.in_(held), turns.c.stopped)).scalars())
     results = []
     for op in operations:
-        ours = [turn for turn in op.held if held.get(turn.id) == turn.lease]
-        renewed = sa.update(turns).where(turns.c.id.in_([turn.id for turn in ours]))
-        connection.execute(renewed.values(leased_until=op.until))
-        lost = [turn for turn in op.held if held.get(turn.id) != turn.lease]
-        results.append(Renewed(lost, [turn for turn in ours if turn.id in stopped]))
+        ours = [turn for turn in op.held if _ours(held, turn)]
+        connection.execute(statements.RENEW, {"ids": padded([turn.id for turn in ours]), "until": op.until})
+        lost = [turn for turn in op.held if not _ours(held, turn)]
+        results.append(Renewed(lost, [turn for turn in ours if held[turn.id].stopped]))
     return results
 
 
@@ -107,7 +80,7 @@ def _watch(connection: sa.Connection, operations: Sequence[Watch]) -> list[None]
 
 def _change(connection: sa.Connection, operations: Sequence[Change]) -> list[LeaseLost | None]:
     held = _held(connection, {op.turn.id for op in operations})
-    ours = [op for op in operations if held.get(op.turn.id) == op.turn.lease and _absorb(connection, op)]
+    ours = [op for op in operations if _ours(held, op.turn) and _absorb(connection, op)]
     _rewrite(connection, ours)
     _gather(connection, ours)
     _say(connection, ours)
@@ -130,8 +103,7 @@ def _change(connection: sa.Connection, operations: Sequence[Change]) -> list[Lea
         if op.columns:
             by_shape.setdefault(tuple(op.columns), []).append({"_id": op.turn.id, **op.columns})
     for shape, rows in by_shape.items():
-        update = sa.update(turns).where(turns.c.id == sa.bindparam("_id"))
-        connection.execute(update.values({name: sa.bindparam(name) for name in shape}), rows)
+        connection.execute(statements.changing(shape), rows)
     fine = {id(op) for op in ours}
     return [None if id(op) in fine else LeaseLost(f"turn {op.turn.id} has another holder") for op in operations]
 
@@ -164,14 +136,13 @@ def _say(connection: sa.Connection, changes: Sequence[Change]) -> None:
         for message in op.say
     ]
     if rows:
-        connection.execute(sa.insert(outbox), rows)
+        connection.execute(statements.SAY, rows)
 
 
 def _rewrite(connection: sa.Connection, changes: Sequence[Change]) -> None:
     rows = [{"_id": piece, "_message": dump(message)} for op in changes for piece, message in op.rewrite]
     if rows:
-        update = sa.update(outbox).where(outbox.c.id == sa.bindparam("_id"))
-        connection.execute(update.values(message=sa.bindparam("_message")), rows)
+        connection.execute(statements.REWRITE, rows)
 
 
 def _gather(connection: sa.Connection, changes: Sequence[Change]) -> None:
@@ -192,8 +163,7 @@ def _gather(connection: sa.Connection, changes: Sequence[Change]) -> None:
 def _begun(connection: sa.Connection, changes: Sequence[Change]) -> None:
     rows = [{"_id": piece, "_receipt": receipt} for op in changes for piece, receipt in op.begun]
     if rows:
-        update = sa.update(outbox).where(outbox.c.id == sa.bindparam("_id"))
-        connection.execute(update.values(receipt=sa.bindparam("_receipt"), attempt=None), rows)
+        connection.execute(statements.BEGUN, rows)
 
 
 def _attempt(connection: sa.Connection, changes: Sequence[Change]) -> None:
@@ -203,9 +173,7 @@ def _attempt(connection: sa.Connection, changes: Sequence[Change]) -> None:
         for piece in op.attempt[0]
     ]
     if rows:
-        # One that went out in the response to a request is out.
-        update = sa.update(outbox).where(outbox.c.id == sa.bindparam("_id"), outbox.c.sent_at.is_(None))
-        connection.execute(update.values(attempt=sa.bindparam("_attempt")), rows)
+        connection.execute(statements.ATTEMPT, rows)
     if void := [piece for op in changes if op.attempt[1] is None for piece in op.attempt[0]]:
         connection.execute(sa.delete(outbox).where(outbox.c.id.in_(void), outbox.c.notice))
 
@@ -214,9 +182,8 @@ def _sent(connection: sa.Connection, changes: Sequence[Change]) -> None:
     sent = [(op, piece, receipt) for op in changes for piece, receipt in op.sent]
     if not sent:
         return
-    update = sa.update(outbox).where(outbox.c.id == sa.bindparam("_id"))
     connection.execute(
-        update.values(sent_at=sa.bindparam("_at"), receipt=sa.bindparam("_receipt")),
+        statements.SENT,
         [{"_id": piece.id, "_at": op.now, "_receipt": receipt.id} for op, piece, receipt in sent],
     )
     parked = {piece.turn for op, piece, _ in sent if piece.turn != op.turn.id}
@@ -257,7 +224,7 @@ def _remember(connection: sa.Connection, changes: Sequence[Change]) -> None:
         parked = sa.and_(turns.c.id.in_(unsaid), state_is("parked"))
         connection.execute(sa.update(turns).where(parked).values(state="done"))
     if rows:
-        connection.execute(insert(connection, messages).on_conflict_do_nothing(), rows)
+        connection.execute(statements.remembering(connection.dialect.name), rows)
 
 
 # ── by hand ──────────────────────────────────────────────────────────────────────────────────────────────────────

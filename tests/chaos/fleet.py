@@ -40,6 +40,8 @@ class Process:
         self.log = folder / f"{name}.log"
         self._folder = folder
         self._process: asyncio.subprocess.Process | None = None
+        self.fate = asyncio.Lock()
+        """Held by whoever ends it and starts it again."""
         self._wanted = False
         self._changing = asyncio.Lock()
         self._watches: set[asyncio.Task[None]] = set()

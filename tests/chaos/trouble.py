@@ -52,9 +52,9 @@ class Troubles:
     async def run(self) -> None:
         """From now on; returns when all is well again."""
         self._began = asyncio.get_running_loop().time()
-        async with asyncio.TaskGroup() as group:
+        async with asyncio.TaskGroup() as self._group:
             for fault in self.faults:
-                group.create_task(self._when(fault), name=str(fault))
+                self._group.create_task(self._when(fault), name=str(fault))
 
     async def _when(self, fault: Fault) -> None:
         await asyncio.sleep(self._began + fault.at - asyncio.get_running_loop().time())
@@ -70,7 +70,8 @@ class Troubles:
     async def _happens(self, fault: Fault) -> None:
         match fault.kind:
             case "kill" | "skew" | "stop":
-                await self._dies(fault)
+                async with self.world.fleet.processes[fault.whom].fate:
+                    await self._dies(fault)
             case "freeze":
                 process = self.world.fleet.processes[fault.whom]
                 process.send(signal.SIGSTOP)
@@ -118,28 +119,29 @@ class Troubles:
             await asyncio.sleep(fault.seconds)
             await process.start()
             return
-        doing = "SELECT id, lease FROM turns WHERE state = 'doing'"
-        held = {row["id"]: row["lease"] for row in await self.world.fleet.ask(doing)} if fault.whom in WORKERS else {}
         await process.end(signal.SIGKILL)
-        died = time.monotonic()
-        async with asyncio.TaskGroup() as group:
-            if held:
-                group.create_task(self._taken_over(fault, held, died))
-            await asyncio.sleep(fault.seconds)
-            await process.start(fault.how)
+        died, held = time.monotonic(), {}
+        if fault.whom in WORKERS:
+            doing = "SELECT id, lease, leased_until FROM turns WHERE state = 'doing'"
+            held = {row["id"]: (row["lease"], row["leased_until"]) for row in await self.world.fleet.ask(doing)}
+        if held:
+            self._group.create_task(self._taken_over(fault, held, died))
+        await asyncio.sleep(fault.seconds)
+        await process.start(fault.how)
 
-    async def _taken_over(self, fault: Fault, held: dict[int, int], died: float) -> None:
-        """Wait until each of these turns has another holder, or is closed by its own."""
+    async def _taken_over(self, fault: Fault, held: dict[int, tuple[int, float]], died: float) -> None:
+        """Wait until each of these turns has another holder; those that their own still holds are of no interest."""
         others = [one for one in self.faults if one is not fault and one.whom in (*PROCESSES, "postgres")]
         calm = not any(one.at <= fault.at + 10.0 and fault.at <= one.until for one in others)
         while held and time.monotonic() < died + _PATIENCE:
             ids = ", ".join(map(str, held))
-            rows = await self.world.fleet.ask(f"SELECT id, lease, state FROM turns WHERE id IN ({ids})")  # noqa: S608
-            for row in rows:
-                if row["lease"] > held[row["id"]]:
-                    self.takeovers.append(Takeover(fault, row["id"], time.monotonic() - died, calm))
-                if row["lease"] > held[row["id"]] or row["state"] != "doing":
-                    del held[row["id"]]
+            query = f"SELECT id, lease, state, leased_until FROM turns WHERE id IN ({ids})"  # noqa: S608
+            for row in await self.world.fleet.ask(query):
+                turn, lease, until = row["id"], *held[row["id"]]
+                if row["lease"] > lease:
+                    self.takeovers.append(Takeover(fault, turn, time.monotonic() - died, calm))
+                if row["lease"] > lease or row["state"] != "doing" or row["leased_until"] > until:
+                    del held[turn]
             await asyncio.sleep(0.1)
         for turn in held:
             self.takeovers.append(Takeover(fault, turn, _PATIENCE, calm))

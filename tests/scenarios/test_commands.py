@@ -24,6 +24,8 @@ from tests.scenarios.support import World, ended, screen, until, world
 from tests.stack import Stack, running
 from tests.web.opening import get
 
+pytestmark = pytest.mark.usefixtures("layout")
+
 WORDS = words("en")
 ENDED = WORDS.session_ended.replace("{start}", "/chatgpt")
 GATE = {"session": {"ttl": 300.0}}
@@ -158,7 +160,7 @@ async def stack(tmp_path: Path) -> AsyncIterator[Stack]:
 
 
 async def test_commands_in_a_session_of_the_api(stack: Stack) -> None:
-    stack.gateway.links.base = stack.url  # as `server.public_url` would say it
+    await stack.gateway.reached(stack.url)
     async with client_at(stack.url) as api:
         said = [text(await ask(api, words, session="s1")) for words in ("one", "/new", "two", "/stop", "/help")]
         assert said[:4] == ["echo: one", WORDS.cleared, "echo: two", WORDS.nothing_to_stop]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import html
 import itertools
+import math
 import re
 from bisect import bisect_left
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from chatferry.simulator.wechat_records import Seen
@@ -60,11 +62,17 @@ def command_in(text: str) -> bool:
     return any(begin in html.unescape(text) for begin in _COMMANDS)
 
 
+def answers_in(text: str) -> list[Answer]:
+    """The answers in a text, or on a page."""
+    return [
+        Answer(words, bool(end) and len(numbers.split()) == int(count))
+        for words, count, numbers, end in _ANSWER.findall(html.unescape(text))
+    ]
+
+
 def answer_in(text: str) -> Answer | None:
-    """The answer in a text, or on a page."""
-    for words, count, numbers, end in _ANSWER.findall(html.unescape(text)):
-        return Answer(words, bool(end) and len(numbers.split()) == int(count))
-    return None
+    """The first of them."""
+    return next(iter(answers_in(text)), None)
 
 
 class Judge:
@@ -87,7 +95,11 @@ class Judge:
             }
         )
         self.account = Account({})
-        self._too_late = {one["turn"] for one in trial.served.logged() if one["event"] == "answered too late"}
+        self._too_late = defaultdict[int, list[float]](list)
+        """When a response was noted to be too late for anybody to hear: unix seconds, by the turn that it answered."""
+        for entry in trial.served.logged():
+            if entry["event"] == "answered too late":
+                self._too_late[entry["turn"]].append(datetime.fromisoformat(entry["timestamp"]).timestamp())
         self._read = {one.words for text in trial.opened.values() if (one := answer_in(text)) is not None and one.whole}
 
     def all(self) -> None:
@@ -256,8 +268,9 @@ class Judge:
         """Was it in a response that was cut off, and nothing asked for it again? Then the history has it."""
         if not any(f"{words}:" in row["reply"] for row in self._carriers(name)):
             return False
-        found = answer_in(self._trial.histories.get(words, "").partition("<article")[2])
-        if found is None or not found.whole:
+        # A long one is there twice, first as its beginning.
+        found = answers_in(self._trial.histories.get(words, "").partition("<article")[2])
+        if Answer(words, whole=True) not in found:
             return False
         self.figures["lost to the chat"] += 1
         return True
@@ -267,18 +280,33 @@ class Judge:
             overtaking = [one for one in sightings[:place] if order[one.what] > order[late.what]]
             if not overtaking:
                 continue
-            if self._repeated(name, late.seen):
+            if self._repeated(name, late) or self._in_vain(name, late):
                 self.figures["overtaken"] += 1
             else:
                 others = "; ".join(f"{one.what!r} in {one.seen}" for one in overtaking)
                 self.account.disorder.append(f"{self._story(name, late.what)}\n  behind {others}")
 
-    def _repeated(self, name: str, seen: Seen) -> bool:
-        """Did a kill cut off an earlier response to the same message?"""
+    def _repeated(self, name: str, late: Sighting) -> bool:
+        """Was an earlier response to the same message cut off, by a kill, or because WeChat hung up just then?"""
+        seen = late.seen
         for delivery, _ in self._trial.said[name]:
             if delivery.id == seen.message:
-                return any(one.reason == "unreachable" for one in delivery.attempts[: seen.call - 1])
+                killed = any(one.reason == "unreachable" for one in delivery.attempts[: seen.call - 1])
+                began = seen.at - delivery.attempts[seen.call - 1].seconds
+                return killed or self._noted(name, late.what) < began
         return False
+
+    def _noted(self, name: str, words: str) -> float:
+        """When it was noted that the answer is out: unix seconds."""
+        rows = [self._rows.get(delivery.id) for delivery, said in self._trial.said[name] if said == words]
+        return max((row["finished_at"] or math.inf for row in rows if row is not None), default=math.inf)
+
+    def _in_vain(self, name: str, late: Sighting) -> bool:
+        """Was a response too late that may have had it in it, so that it had to wait again?"""
+        rows = [(self._rows.get(delivery.id), words) for delivery, words in self._trial.said[name]]
+        made = next((row["answered_at"] for row, words in rows if row is not None and words == late.what), late.seen.at)
+        missed = [at for row, _ in rows if row is not None for at in self._too_late.get(row["id"], ())]
+        return any(made <= at <= late.seen.at for at in missed)
 
     def _model(self) -> None:
         """Was it asked again only where a kill came before its answer was kept?"""

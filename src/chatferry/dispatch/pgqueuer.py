@@ -194,6 +194,10 @@ class _Manager(QueueManager):
             if not found:
                 return
 
+    async def _effective_dequeue_timeout(self, dequeue_timeout: timedelta) -> timedelta:
+        """PgQueuer asks thrice for what does not happen here: no job is put off, and the sweep finds a missed one."""
+        return dequeue_timeout if self.local.free(bulk=False) else self.min_dequeue_poll_interval
+
     def _wanted(self, most: int) -> list[tuple[int, Entries]]:
         """How many jobs, and of which kinds; what comes first in a kind is PgQueuer's to say."""
         answers, pushes = ({QueueEntrypoint(_ENTRIES[bulk]): _UNLIMITED} for bulk in (False, True))

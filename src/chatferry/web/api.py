@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import math
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 
@@ -23,7 +24,6 @@ from chatferry.gateway import Gateway
 from chatferry.model import Usage
 from chatferry.web import shapes
 from chatferry.web.http import RETRY_AFTER, gone, read_body
-from chatferry.web.limits import Limits
 from chatferry.web.shapes import Shape
 from chatferry.web.stream import Events, EventStream
 
@@ -53,7 +53,6 @@ class _Service:
             raise TypeError("the API is not configured")
         self._gateway = gateway
         self._api = channel
-        self._limits = Limits(settings.rate, gateway.clock)
 
     async def models(self, request: Request) -> Response:
         try:
@@ -81,7 +80,6 @@ class _Service:
         try:
             # Nobody's body is read without a key.
             caller = self._api.caller(request.headers)
-            self._limits.count(caller)
             body = await read_body(request, gateway.settings.server.body_limit)
             key = request.headers.get("idempotency-key", "")
             call = self._api.read(body, caller, key, gateway.clock.now())
@@ -135,7 +133,6 @@ class _Service:
                     given = _key_in(frame) or key
                     caller = self._api.caller(socket.headers, key=given)
                     key = given
-                    self._limits.count(caller)
                     call = self._api.read(frame.encode(), caller, at=self._gateway.clock.now())
                     unanswered.append(call)
                     _, events = await self._begin(call)
@@ -149,11 +146,13 @@ class _Service:
     async def _begin(self, call: Call) -> tuple[int, Events]:
         """Keep the request: its turn, and what comes of it from the first word on, or long since came.
 
-        A request that had failed is made anew. Raises Rejected with 422 or 503.
+        A request that had failed is made anew. Raises Rejected with 422, 429 or 503.
         """
         gateway, inbound = self._gateway, call.inbound
         try:
             (accepted,) = await gateway.intake.accept(self._api, Taken((inbound,)))
+            if accepted.wait:
+                raise _too_many(accepted.wait)
             # Held before the ledger is read, so that no end falls between the two.
             tail = gateway.feed.tail(accepted.turn)
             if accepted.new:
@@ -188,6 +187,16 @@ class _Service:
     def _note(self, refusal: Rejected) -> None:
         self._gateway.metrics.rejected.labels("api", str(refusal.status)).inc()
         log.info("rejected", channel="api", status=refusal.status, reason=refusal.reason)
+
+
+def _too_many(wait: float) -> Rejected:
+    seconds = math.ceil(wait)
+    return Rejected(
+        429,
+        f"too many requests; try again in {seconds} s",
+        code="rate_limit_exceeded",
+        headers={"Retry-After": str(seconds)},
+    )
 
 
 async def _made(outcome: Outcome) -> AsyncGenerator[Outcome, None]:

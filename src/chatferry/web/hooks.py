@@ -57,7 +57,7 @@ class _Door:
             taken = self._gateway.intake.read(self._channel, hook_of(request, body, arrived))
         except Rejected as refusal:
             return _refused(refusal)
-        self._reached(request)
+        await self._reached(request)
         try:
             accepted = await self._gateway.intake.accept(self._channel, taken)
         except Unavailable:
@@ -100,16 +100,15 @@ class _Door:
             log.error("no answer in the response", turn=held.accepted.turn, error=str(fault))
             return None
 
-    def _reached(self, request: Request) -> None:
+    async def _reached(self, request: Request) -> None:
         """Where nobody said how people reach us, believe what a signed request came by."""
-        links = self._gateway.links
-        if links.base is not None:
+        if not self._gateway.unreached:
             return
         host = request.headers.get("x-forwarded-host") or request.headers.get("host", "")
         scheme = request.headers.get("x-forwarded-proto", request.url.scheme)
         told = _HOST.fullmatch(host)
         if told and int(told["port"] or 443) <= 65535 and scheme in ("http", "https"):
-            links.base = f"{scheme}://{host}"
+            await self._gateway.reached(f"{scheme}://{host}")
 
 
 async def _tell(request: Request, left: asyncio.Event) -> None:

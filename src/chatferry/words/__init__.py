@@ -60,6 +60,8 @@ class Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sorry_empty: str
     cut_short: str
     """The answer met the length limit."""
+    slow: str
+    """There are too many messages of one person, or in one talk; takes `time`, after which to go on."""
     image: str
     audio: str
     video: str

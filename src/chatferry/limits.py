@@ -1,0 +1,36 @@
+"""By which limits a message is counted: those of [limits], or of its channel's own table."""
+
+from __future__ import annotations
+
+from chatferry.channels.base import Channel
+from chatferry.config import Settings
+from chatferry.model import Inbound, conversation_key
+from chatferry.pacing import Pace
+from chatferry.rate import Rate
+
+
+class Limits:
+    """Where nothing is limited, nothing is counted."""
+
+    def __init__(self, settings: Settings) -> None:
+        usual = settings.limits
+        self._of = {name: its.limits.over(usual) for name, its in settings.channels.items()}
+        if settings.api is not None:
+            rate = settings.api.rate
+            self._of["api"] = usual.model_copy(update={"user": Rate(rate, 60.0)}) if rate else usual
+
+    def pace(self, channel: Channel, event: Inbound, *, held: bool = False) -> Pace | None:
+        """What this event is counted by, if it asks the assistant. held: its request stays open for what we say."""
+        its = self._of.get(channel.name)
+        if its is None or event.kind != "message":
+            return None
+        rates = []
+        if its.user and event.sender:
+            rates.append((f"user {channel.name}:{event.sender}", its.user))
+        # Whoever brings the whole talk along has no conversation with us.
+        if its.conversation and event.context is None:
+            rates.append((f"talk {conversation_key(channel.name, event.conversation)}", its.conversation))
+        if not rates:
+            return None
+        # Where nothing is sent, there is somebody who waits for the response, a program mostly.
+        return Pace(tuple(rates), "each" if held else "first" if channel.caps.batch else "caller")
