@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-NAMES = ("start", "ack", "turns", "tokens", "memory", "slack", "wechat")
+NAMES = ("start", "ack", "turns", "tokens", "memory", "slack", "wechat", "scale")
 
 for name in sys.argv[1:] or NAMES:
     print(f"\n## {name}\n", flush=True)

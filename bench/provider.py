@@ -62,7 +62,8 @@ class Provider:
     def begin(self, transport: asyncio.Transport) -> None:
         """Answer one request."""
         if not self.rate:
-            transport.write(_HEAD + TOKEN * self.tokens + END)
+            whole = _HEAD + TOKEN * self.tokens + END
+            asyncio.get_running_loop().call_later(self.first, transport.write, whole)
             return
         transport.write(_HEAD)
         if self.first:

@@ -32,6 +32,7 @@ SLACK = f"""
             api_base = "@"
             """
 """The channel in a configuration; `@` stands for the platform's address."""
+DATABASE = "bench.db"
 _TICK = os.sysconf("SC_CLK_TCK")
 
 
@@ -41,14 +42,19 @@ class Process:
 
     pid: int
 
-    def cpu(self) -> float:
-        """Seconds of CPU used so far, user and system."""
+    def cpu(self, *, children: bool = False) -> float:
+        """Seconds of CPU used so far, user and system; with that of children that have ended."""
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _TICK
+        return sum(map(int, fields[11 : 15 if children else 13])) / _TICK
 
     def rss(self) -> float:
         """Resident memory now, in MB."""
         return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+    def pss(self) -> float:
+        """The same, what it shares with others counted in part."""
+        fields = Path(f"/proc/{self.pid}/smaps_rollup").read_text().split("Pss:")[1].split()
+        return int(fields[0]) * 1024 / 1e6
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,8 @@ class Gateway(Process):
     url: str
     port: int
     database: Path
+    """The file, where it is one."""
+    log: Path
 
     def counter(self, name: str) -> float:
         """The sum of one metric over its labels."""
@@ -94,16 +102,24 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def gateway(platform: str, model: str, *, channel: str = LINE, concurrency: int = 10000) -> Iterator[Gateway]:
-    """`chatferry serve` on a fresh database, up and answering."""
-    port = free_port()
+    """`chatferry serve` on a fresh database of its own, up and answering."""
     with tempfile.TemporaryDirectory(prefix="chatferry-bench-") as folder:
-        config = Path(folder) / "chatferry.toml"
-        config.write_text(
-            f"""
+        database = Path(folder) / DATABASE
+        config = configured(Path(folder), f"sqlite:///{database}", platform, model, channel, concurrency)
+        with serving(config) as running:
+            yield running
+
+
+def configured(
+    folder: Path, database: str, platform: str, model: str, channel: str = LINE, concurrency: int = 10000
+) -> Path:
+    """A configuration, for as many processes as there are."""
+    config = folder / "chatferry.toml"
+    config.write_text(
+        f"""
             [server]
             host = "127.0.0.1"
-            port = {port}
-            database = "sqlite:///{folder}/bench.db"
+            database = "{database}"
             concurrency = {concurrency}
             drain = 0
             log = "json"
@@ -115,16 +131,25 @@ def gateway(platform: str, model: str, *, channel: str = LINE, concurrency: int 
             [api]
             keys = ["{KEY}"]
             """
-        )
-        log = open(Path(folder) / "log", "w")  # noqa: SIM115 - closed with the process
-        command = [sys.executable, "-m", "chatferry", "serve", "--config", str(config)]
-        with log, subprocess.Popen(command, stderr=log) as process:
-            try:
-                running = Gateway(process.pid, f"http://127.0.0.1:{port}", port, Path(folder) / "bench.db")
-                _until_up(running.url)
-                yield running
-            finally:
-                process.kill()
+    )
+    return config
+
+
+@contextlib.contextmanager
+def serving(config: Path, role: str = "all") -> Iterator[Gateway]:
+    """One process, up and answering. Its log is beside the configuration."""
+    port = free_port()
+    command = [sys.executable, "-m", "chatferry", "serve", "--config", str(config), "--role", role]
+    with (
+        open(config.parent / f"{role}-{port}.log", "w") as log,
+        subprocess.Popen(command, stderr=log, env=os.environ | {"PORT": str(port)}) as process,
+    ):
+        try:
+            running = Gateway(process.pid, f"http://127.0.0.1:{port}", port, config.parent / DATABASE, Path(log.name))
+            _until_up(running.url)
+            yield running
+        finally:
+            process.kill()
 
 
 def _until_up(url: str) -> None:

@@ -15,6 +15,15 @@ RATE = 50
 SECONDS = 15
 
 
+def streamed() -> bytes:
+    """A whole HTTP request for an answer that comes as it grows."""
+    body = b'{"messages":[{"role":"user","content":"hi"}],"stream":true}'
+    return (
+        b"POST /v1/chat/completions HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer %b\r\n"
+        b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (rig.KEY.encode(), len(body), body)
+    )
+
+
 async def _line(port: int) -> None:
     load = Load(port)
     await load.connect()
@@ -27,11 +36,7 @@ async def _api(gateway: rig.Gateway, streams: int, *, settle: float, seconds: fl
 
     async def read() -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
-        body = b'{"messages":[{"role":"user","content":"hi"}],"stream":true}'
-        writer.write(
-            b"POST /v1/chat/completions HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer %b\r\n"
-            b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (rig.KEY.encode(), len(body), body)
-        )
+        writer.write(streamed())
         while data := await reader.read(65536):
             counted[0] += data.count(b"token ")
 

@@ -8,6 +8,7 @@ import itertools
 import re
 import sqlite3
 import time
+from collections.abc import Iterable
 
 import uvloop
 
@@ -70,7 +71,7 @@ def webhook(user: int, *, safe: bool = False) -> bytes:
     )
 
 
-async def _burst(port: int, requests: list[bytes], rate: float) -> Load:
+async def burst(port: int, requests: list[bytes], rate: float) -> Load:
     load = Load(port, PEOPLE)
     await load.connect()
     await load.run(requests, rate)
@@ -86,17 +87,22 @@ def _latency() -> str:
         rig.helper("bench.provider", *arguments) as model,
         rig.gateway("", model, channel=channel(hold=HOLD)) as gateway,
     ):
-        load = uvloop.run(_burst(gateway.port, [webhook(user) for user in range(PEOPLE)], ARRIVALS))
+        load = uvloop.run(burst(gateway.port, [webhook(user) for user in range(PEOPLE)], ARRIVALS))
         with sqlite3.connect(gateway.database) as database:
-            rows = database.execute("SELECT conversation, answered_at FROM turns")
-            answered = {conversation.rpartition(":")[2].encode(): at for conversation, at in rows}
+            took = waits(load, database.execute("SELECT conversation, answered_at FROM turns"))
+    p50, p99 = percentile(took, 0.5), percentile(took, 0.99)
+    return f"{PEOPLE} waiting: p50 {p50:.1f} ms, p99 {p99:.1f} ms from the answer to its response"
+
+
+def waits(load: Load, rows: Iterable[tuple[str, float]]) -> list[float]:
+    """Milliseconds from each answer to its response. rows: conversations, and when they were answered."""
+    answered = {conversation.rpartition(":")[2].encode(): at for conversation, at in rows}
     ahead = time.time() - time.perf_counter()
     took = []
     for body, at in load.bodies:
         [person] = re.findall(rb"<ToUserName><!\[CDATA\[(o\d+)", body)
         took.append(1000 * (at + ahead - answered[person]))
-    p50, p99 = percentile(took, 0.5), percentile(took, 0.99)
-    return f"{PEOPLE} waiting: p50 {p50:.1f} ms, p99 {p99:.1f} ms from the answer to its response"
+    return took
 
 
 def _rate(*, safe: bool) -> str:
@@ -105,10 +111,10 @@ def _rate(*, safe: bool) -> str:
         rig.helper("bench.provider", "--rate", "0", "--tokens", "20") as model,
         rig.gateway("", model, channel=channel(safe=safe)) as gateway,
     ):
-        uvloop.run(_burst(gateway.port, [webhook(user, safe=safe) for user in range(PEOPLE)], 200))
+        uvloop.run(burst(gateway.port, [webhook(user, safe=safe) for user in range(PEOPLE)], 200))
         requests = [webhook(number % PEOPLE, safe=safe) for number in range(REQUESTS)]
         cpu, begin = gateway.cpu(), time.perf_counter()
-        load = uvloop.run(_burst(gateway.port, requests, 100_000))
+        load = uvloop.run(burst(gateway.port, requests, 100_000))
         rate = REQUESTS / (load.bodies[-1][1] - begin)
         each = (gateway.cpu() - cpu) / REQUESTS * 1000
     name = "encrypted" if safe else "plain"
