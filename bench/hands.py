@@ -61,7 +61,7 @@ class Hands:
         self._clock = clock
         due = partial(ledger.due, late=_HEARSAY)
         local = InProcess(due, clock, concurrency=2000) if works else None
-        self.dispatcher = PgQueuer(database.connect, clock, local=local)
+        self.dispatcher = PgQueuer(database.connect, local=local)
         self.spans: list[Span] = []
 
     async def run(self) -> None:

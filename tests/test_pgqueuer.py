@@ -9,7 +9,6 @@ from typing import cast
 import pytest
 import sqlalchemy as sa
 
-from chatferry.clock import SystemClock
 from chatferry.database import open_database
 from chatferry.dispatch.base import Look
 from chatferry.dispatch.inprocess import InProcess
@@ -35,7 +34,7 @@ def make(server: Postgres) -> Make:
         due: Look, clock: ManualClock, *, concurrency: int, channels: Mapping[str, int] | None = None
     ) -> PgQueuer:
         local = InProcess(due, clock, concurrency=concurrency, channels=channels)
-        return PgQueuer(server.connect, clock, local=local)
+        return PgQueuer(server.connect, local=local)
 
     return several
 
@@ -50,13 +49,13 @@ async def nothing_due(limit: int) -> list[tuple[str, bool]]:
 
 def web(server: Postgres) -> PgQueuer:
     """A process that only tells of work."""
-    return PgQueuer(server.connect, SystemClock(), local=None)
+    return PgQueuer(server.connect, local=None)
 
 
 def worker(server: Postgres, *, concurrency: int = 100) -> PgQueuer:
     """A process that hears of work in no other way."""
     local = InProcess(nothing_due, ManualClock(), concurrency=concurrency)
-    return PgQueuer(server.connect, SystemClock(), local=local)
+    return PgQueuer(server.connect, local=local)
 
 
 async def test_what_one_process_tells_another_one_does(server: Postgres) -> None:

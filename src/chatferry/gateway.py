@@ -135,7 +135,7 @@ class Gateway:
         from chatferry.dispatch.pgqueuer import PgQueuer
 
         connect = cast("Postgres", self._database).connect
-        return PgQueuer(connect, self.clock, local=local if self.role != "web" else None)
+        return PgQueuer(connect, local=local if self.role != "web" else None)
 
     async def work(self, stop: asyncio.Event) -> None:
         """Do what the role asks until `stop`; then what runs has `server.drain` seconds to end.

@@ -22,7 +22,6 @@ from pgqueuer.domain.settings import DBSettings, Durability
 from pgqueuer.domain.types import QueueEntrypoint
 from pgqueuer.ports.repository import EntrypointExecutionParameter
 
-from chatferry.clock import Clock
 from chatferry.dispatch.base import Handle, Local
 
 log = structlog.get_logger(__name__)
@@ -47,10 +46,9 @@ _TIDY = 60.0
 class PgQueuer:
     """Tells the jobs of this process to all, and takes those that it has room for."""
 
-    def __init__(self, connect: Callable[[], Awaitable[Any]], clock: Clock, *, local: Local | None) -> None:
+    def __init__(self, connect: Callable[[], Awaitable[Any]], *, local: Local | None) -> None:
         """connect: makes an `asyncpg.Connection` that is ours; local: what works here, None where nothing does."""
         self._connect = connect
-        self._clock = clock
         self._local = local
         self._untold: dict[str, bool] = {}
         """Conversations that no job tells of yet, and whether they are bulk."""
