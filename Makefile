@@ -39,7 +39,7 @@ crash: .venv/.dev ## the crash tests, long: 300 kills
 		tests/scenarios/test_wechat_crash.py --kills 300
 
 chaos: .venv/.dev ## five minutes of everything at once, on PostgreSQL
-	@$(BIN)/python -m tests.chaos
+	@$(BIN)/python -m tests.chaos $(ARGS)
 
 clean:
 	rm -rf .venv

@@ -32,7 +32,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--deploy", action="store_true", help="Build the image's file system: it takes most of a minute.")
 
 
-LONG = ("test_chaos", "test_crash", "test_line_busy", "test_wechat_crash", "test_playground_faults", "test_hardening")
+LONG = ("test_crash", "test_line_busy", "test_wechat_crash", "test_playground_faults", "test_hardening")
 """Files that take long, or wait long: who begins with them is not the last to end."""
 
 

@@ -74,10 +74,10 @@ class GroupCommit:
             operations = [operation for operation, _ in batch]
             results = await self._database.write(lambda connection: self._apply(connection, operations))
         except (OperationalError, InterfaceError, OSError) as fault:
-            self._tell(batch, [unavailable(fault)] * len(batch))
+            tell(batch, [unavailable(fault)] * len(batch))
         except Unsure as fault:
             outcomes = cast("Sequence[Any]", fault.result)
-            self._tell(batch, [Unsure(str(fault), fault.transaction, outcome) for outcome in outcomes])
+            tell(batch, [Unsure(str(fault), fault.transaction, outcome) for outcome in outcomes])
         except Exception as fault:  # noqa: BLE001 - the top of the task: the writer outlives a bad operation
             if len(batch) > 1:
                 # What the database refuses must not fail its neighbours.
@@ -85,19 +85,20 @@ class GroupCommit:
                     await self._write([single])
             else:
                 log.error("a write was refused", operation=type(batch[0][0]).__name__, error=type(fault).__name__)
-                self._tell(batch, [unavailable(fault)])
+                tell(batch, [unavailable(fault)])
         else:
-            self._tell(batch, results)
+            tell(batch, results)
 
-    @staticmethod
-    def _tell(batch: Sequence[tuple[Any, asyncio.Future[Any]]], results: Sequence[Any]) -> None:
-        for (_, future), result in zip(batch, results, strict=True):
-            if future.done():  # the caller was cancelled
-                continue
-            if isinstance(result, Exception):
-                future.set_exception(result)
-            else:
-                future.set_result(result)
+
+def tell(waiting: Sequence[tuple[Any, asyncio.Future[Any]]], results: Sequence[Any]) -> None:
+    """Give everybody who waits his result, or raise it where it is an exception."""
+    for (_, future), result in zip(waiting, results, strict=True):
+        if future.done():  # the caller was cancelled
+            continue
+        if isinstance(result, Exception):
+            future.set_exception(result)
+        else:
+            future.set_result(result)
 
 
 def unavailable(fault: Exception) -> Unavailable:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
-from chatferry.commit import unavailable
+from chatferry.commit import tell, unavailable
 from chatferry.database import Database
 
 T = TypeVar("T")
@@ -59,20 +59,10 @@ class GroupLook:
                 for one in asked:
                     await self._answer([one])
             else:
-                self._tell(asked, [unavailable(fault)])
+                tell(asked, [unavailable(fault)])
         except BaseException:
             for _, found in asked:
                 found.cancel()
             raise
         else:
-            self._tell(asked, results)
-
-    @staticmethod
-    def _tell(asked: Sequence[Asked], results: Sequence[Any]) -> None:
-        for (_, found), result in zip(asked, results, strict=True):
-            if found.done():  # whoever asked was cancelled
-                continue
-            if isinstance(result, Exception):
-                found.set_exception(result)
-            else:
-                found.set_result(result)
+            tell(asked, results)

@@ -16,12 +16,12 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from chatferry import news
 from chatferry.clock import SharedClock
-from chatferry.database import Work
 from chatferry.errors import Unsure
 
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
+Work = Callable[[sa.Connection], T]
 
 _CONNECTIONS = 8
 """What a process opens at the most for the ledger; a few more for what is told and for dispatch."""

@@ -131,8 +131,7 @@ async def test_what_is_put_off_is_told_apart_and_what_is_big_is_estimated(
     census = await ledger.census()
     assert (census.waiting, census.later, census.oldest, census.running) == (3, 1, 40.0, 1)
     assert census.bytes > 10_000
-    if database_url.startswith("postgresql"):
-        assert census.rows == {}, "it has not looked yet"
+    if database_url.startswith("postgresql"):  # which goes by its last look
         await database.write(lambda connection: connection.execute(sa.text("ANALYZE")))
         census = await ledger.census()
     assert census.rows == {"turns": 5, "outbox": 0, "messages": 0, "sessions": 0}

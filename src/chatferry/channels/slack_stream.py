@@ -75,7 +75,7 @@ class Streams:
             return None
         starts = self._paced.budget("chat.startStream", place.account)
         stops = self._paced.budget("chat.stopStream", place.account)
-        waits = object()
+        waits, began = object(), self._clock.now()  # Slack's five minutes begin before we hear of it
         if not stops.promise(waits):
             return None
         try:
@@ -86,7 +86,7 @@ class Streams:
             return None
         self._granted.put(place.account, None)
         said = "" if text in PLACEHOLDERS else text
-        self._open.put(_id(place, ts), Stream(self._clock.now(), metadata, said))
+        self._open.put(_id(place, ts), Stream(began, metadata, said))
         stops.growing.put(_id(place, ts), None)
         return ts
 
