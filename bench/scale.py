@@ -1,4 +1,4 @@
-"""Several processes on PostgreSQL: all measurements of them, in some seven minutes. Each can be had by its name."""
+"""Several processes on PostgreSQL: all measurements of them, in some eight minutes. Each can be had by its name."""
 
 from __future__ import annotations
 
