@@ -24,9 +24,9 @@ help: ## what can be made
 demo: .venv/.base ## LINE, WeChat and Slack on a page: no account, no key
 	@$(BIN)/chatferry demo
 
-# Three at once also on two cores: much of the suite waits, for processes that start and for WeChat.
+# Four at once also on two cores: much of the suite waits, for processes that start and for WeChat.
 test: .venv/.dev ## the whole suite
-	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: .venv/.dev ## ruff and mypy --strict
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

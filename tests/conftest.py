@@ -27,7 +27,7 @@ structlog.configure(
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--kills", type=int, default=40, help="How often the crash test kills the gateway.")
+    parser.addoption("--kills", type=int, default=24, help="How often the crash test kills the gateway.")
     parser.addoption("--seed", type=int, help="Repeats the random choices of a crash test that printed this.")
     parser.addoption("--deploy", action="store_true", help="Build the image's file system: it takes most of a minute.")
 

@@ -18,8 +18,6 @@ from chatferry.testing import ManualClock
 from tests.scenarios.asking import HEADERS, ask, client, client_at, ending, is_error, prompt, stream, streamed, text
 from tests.stack import KEY, Stack, gateway_on, running, settings_for
 
-pytestmark = pytest.mark.usefixtures("layout")
-
 
 @pytest.fixture
 async def stack(tmp_path: Path) -> AsyncIterator[Stack]:
@@ -187,7 +185,6 @@ async def test_a_failed_request_that_is_made_again_is_really_made_again(stack: S
     assert len(stack.model.requests) == 3
 
 
-@pytest.mark.parametrize("layout", ["one process"], indirect=True)  # of two, the other one would just go on
 async def test_what_was_accepted_is_answered_after_a_restart_and_fetched_by_its_key(tmp_path: Path) -> None:
     async with running(tmp_path / "other") as other:
         other.model.plans.append(Break("hang", after=1))

@@ -24,8 +24,6 @@ from tests.scenarios.slack_growing import (
 from tests.scenarios.slack_support import STOPPED, slack_world
 from tests.scenarios.support import ended, until
 
-pytestmark = pytest.mark.usefixtures("layout")
-
 STOP = "chatferry:stop"
 EN = words("en")
 
