@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 
 from chatferry import text
 from chatferry.assistant import Assistant
@@ -24,7 +23,7 @@ class Held:
         channel: Channel,
         assistant: Assistant,
         nudged: asyncio.Event,
-        until: float = math.inf,
+        until: float,
     ) -> None:
         self.turn = turn
         self.until = until
