@@ -13,12 +13,12 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from chatferry.configassistants import AssistantSettings, SessionSettings
 from chatferry.configfile import Draft, Key, read, set_it, suggest, variables
 from chatferry.configlimits import LimitSettings
 from chatferry.configrules import check, fill
 from chatferry.configtables import (
     ApiSettings,
-    AssistantSettings,
     ChannelSettings,
     CommandSettings,
     LineSettings,
@@ -27,7 +27,6 @@ from chatferry.configtables import (
     ReplySettings,
     RoomSettings,
     ServerSettings,
-    SessionSettings,
     Settings,
     SlackSettings,
     WeChatSettings,

@@ -1,0 +1,67 @@
+"""The tables [assistants.NAME]: who answers, how it talks, what it remembers, knows and can do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from chatferry.configtypes import Duration, Filled, Name, Table, a_word, wrong
+from chatferry.words import LANGUAGES, MODEL, Language, Words, language_of, words, words_of
+
+
+class SessionSettings(Table):
+    start: Annotated[Name, AfterValidator(a_word)] = "/chatgpt"
+    """What begins a session; a question may follow it at once."""
+    always: bool = False
+    """Everything is for the assistant; the commands only begin anew."""
+    ttl: Duration | None = Field(default_factory=lambda told: None if told.get("always") else 300.0)
+    """Silence that ends a session. None: it lasts until somebody ends it."""
+    outside: Filled = "ignore"
+    """What becomes of messages outside a session: `ignore`, another assistant by its name, or else this is said."""
+
+
+def _language(value: str) -> str:
+    """A language of ours, or a file: then it is read now, so that whoever has the settings has the words."""
+    if value in ("auto", *LANGUAGES):
+        return value
+    if not value.endswith(".toml"):
+        raise wrong(f"must be {', '.join(map(repr, LANGUAGES))}, 'auto' or a .toml file")
+    try:
+        words_of(Path(value))
+    except ValueError as fault:
+        raise wrong(f"is a file that cannot be used: it {fault}", f"translate {MODEL}") from None
+    return value
+
+
+def _spoken(language: str) -> Words:
+    if language.endswith(".toml"):
+        return words_of(Path(language))
+    return words("en" if language == "auto" else language)
+
+
+class AssistantSettings(Table):
+    model: str = "default"
+    language: Annotated[str, AfterValidator(_language)] = "auto"
+    """What our own sentences are written in: one of ours, or the file of another. auto: that of `instructions`."""
+    instructions: str = Field(default_factory=lambda told: _spoken(told.get("language", "auto")).instructions)
+    context_tokens: int = Field(default=4000, ge=100)
+    """Tokens of what was said before that go into a prompt."""
+    busy: Literal["queue", "merge", "interrupt"] = "queue"
+    """What a message does that comes while another is being answered."""
+    greeting: str | None = None
+    """Said to whoever meets us. None: the sentence of the language; empty: nothing."""
+    session: SessionSettings | None = None
+    """The assistant answers in sessions. None: it answers everything."""
+
+    @property
+    def tongue(self) -> Language:
+        """The language of our own sentences; where it is none of ours, the one that we take it for."""
+        told = self.instructions if self.language == "auto" else _spoken(self.language).greeting
+        return next((ours for ours in LANGUAGES if ours == self.language), language_of(told))
+
+    @property
+    def words(self) -> Words:
+        """Our own sentences."""
+        return words(self.tongue) if self.language == "auto" else _spoken(self.language)

@@ -1,0 +1,115 @@
+"""What settings are made of: times, addresses, secrets, names, and how they are checked.
+
+A message made here never shows the value.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic_core import PydanticCustomError
+
+from chatferry.likeness import folded
+
+
+def wrong(problem: str, mend: str = "") -> PydanticCustomError:
+    return PydanticCustomError("wrong", "{problem}", {"problem": problem, "mend": mend})
+
+
+def _url(value: str) -> str:
+    if not re.fullmatch(r"https?://[^\s/?#]+[^\s?#]*", value):  # no query: calls put their paths behind it
+        raise wrong("must be an address that begins with http:// or https://")
+    return value.rstrip("/")
+
+
+def _sendable(secret: SecretStr) -> SecretStr:
+    """Secrets travel in headers and addresses. What cannot is a slip: "your key here", a line break, a wide letter."""
+    if not re.fullmatch(r"[!-~]+", secret.get_secret_value()):
+        raise wrong("must be of ASCII letters, digits and signs, without blanks" if secret else "must not be empty")
+    return secret
+
+
+def long_enough(secret: SecretStr) -> SecretStr:
+    if len(secret) < 16:
+        raise wrong("must have 16 characters at least", "`openssl rand -hex 32` makes a good one")
+    return secret
+
+
+def a_command(value: str) -> str:
+    if not re.fullmatch(r"/[a-z0-9_-]{1,31}", value):
+        raise wrong("must be a slash and a name in small letters, like /ask")
+    return value
+
+
+def a_path(value: str) -> str:
+    if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", value):
+        raise wrong("must be a path like /hooks/line")
+    return value
+
+
+def a_function(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", value):
+        raise wrong("must name a function like module:function")
+    return value
+
+
+def a_database(value: str) -> str:
+    mend = "sqlite:///chatferry.db or postgresql://user:password@host/name"
+    if not re.match(r"sqlite:///.|postgresql://.", value):
+        raise wrong("names no database we know", mend)
+    try:
+        _ = urlsplit(value).port
+    except ValueError:
+        raise wrong("is no address; signs such as @ : / # in a password are written %40 %3A %2F %23", mend) from None
+    return value
+
+
+_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def _duration(value: object) -> object:
+    """`"5m"` as seconds; a number is seconds already."""
+    match = re.fullmatch(r"(\d{1,12}(?:\.\d{1,12})?)\s*([smhd]?)", value.strip()) if isinstance(value, str) else None
+    if match:
+        return float(match[1]) * _UNITS[match[2]]
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise wrong("must be a time such as 30s, 5m, 12h or 7d")
+    return value
+
+
+def a_day(value: float) -> float:
+    if value < _UNITS["d"]:
+        raise wrong("must be a day at least: for so long platforms deliver again")
+    return value
+
+
+Duration = Annotated[float, BeforeValidator(_duration), Field(gt=0)]
+"""Seconds; mostly written with a unit."""
+Url = Annotated[str, AfterValidator(_url)]
+Secret = Annotated[SecretStr, AfterValidator(_sendable)]
+
+
+def filled(value: str) -> str:
+    if not folded(value):
+        raise wrong("must not be empty")
+    return value
+
+
+def a_word(value: str) -> str:
+    if len(value.split()) > 1:
+        raise wrong("must be one word, as a question may follow it")
+    return value
+
+
+Filled = Annotated[str, AfterValidator(filled)]
+Name = Annotated[str, Field(max_length=40), AfterValidator(filled)]
+Names = tuple[Name, ...]
+
+
+class Table(BaseModel):
+    """A table of the file. Frozen; no setting that it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)
