@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from chatferry.accepting import Accepted
+from chatferry.asking import Asking
 from chatferry.assistant import Assistant, Staff
 from chatferry.channels.base import Capabilities, Editing, Taken
 from chatferry.commands import Commands
@@ -90,6 +91,7 @@ class World:
             desk = Desk(Commands(CommandSettings()), Replies(()), staff, links, clock)
             worker = Worker(
                 ledger, Delivery(ledger, links, clock), Growth(ledger, clock), Feed(), clock, Metrics(),
+                Asking(ledger, clock),
                 channels={"board": self.board},
                 staff=staff,
                 desk=desk,

@@ -19,6 +19,7 @@ ROOT = {"model", "errors", "clock", "news", "text", "likeness", "plain", "markdo
 """Values and pure functions: everybody may use them."""
 CORE = {
     "accepting",
+    "asking",
     "assistant",
     "census",
     "commands",

@@ -22,6 +22,7 @@ from chatferry.configtables import (
     ChannelSettings,
     CommandSettings,
     LineSettings,
+    McpSettings,
     ModelSettings,
     PagesSettings,
     ReplySettings,
@@ -34,8 +35,8 @@ from chatferry.configtables import (
 
 __all__ = [
     "ApiSettings", "AssistantSettings", "ChannelSettings", "CommandSettings", "LimitSettings", "LineSettings",
-    "ModelSettings", "PagesSettings", "ReplySettings", "RoomSettings", "ServerSettings", "SessionSettings", "Settings",
-    "SlackSettings", "WeChatSettings", "found", "load", "load_server",
+    "McpSettings", "ModelSettings", "PagesSettings", "ReplySettings", "RoomSettings", "ServerSettings",
+    "SessionSettings", "Settings", "SlackSettings", "WeChatSettings", "found", "load", "load_server",
 ]  # fmt: skip
 
 

@@ -55,6 +55,38 @@ class AssistantSettings(Table):
     session: SessionSettings | None = None
     """The assistant answers in sessions. None: it answers everything."""
 
+    memory: Literal["session", "conversation"] = "session"
+    """What is remembered: what was said in the running session, or in those before it too, until /clear."""
+    summary_model: str | None = None
+    """The model that keeps a summary of what does not fit into `context_tokens` any more. None: that falls out."""
+    profile: bool = False
+    """The model may note a few facts about whom it talks to; `/memory` shows and clears them."""
+
+    knowledge: tuple[str, ...] = ()
+    """Files that the answers shall rest on, as patterns such as `docs/**/*.md`, from the configuration's folder on."""
+    ground: Literal["prefer", "strict"] = "prefer"
+    """strict: where nothing is found in `knowledge`, the answer is that we don't know."""
+    checker: str | None = None
+    """The model that rejects answers which what was found does not bear out. None: nobody checks."""
+
+    tools: tuple[str, ...] = ()
+    """What the model may call: functions as `module:function`, and MCP servers of ours as `mcp:NAME`."""
+    tool_rounds: int = Field(default=5, ge=1, le=50)
+    """How often it may call, in one answer, before it has to answer."""
+    tool_timeout: Duration = 30.0
+    """Seconds that one call may take."""
+    tool_limit: int = Field(default=16_000, ge=200)
+    """Characters of a result that the model gets to read."""
+
+    voice: str | None = None
+    """The model that writes down what was spoken (OpenAI's `/audio/transcriptions`). None: nobody listens."""
+    ocr: bool = False
+    """Read the text in pictures, for models that cannot see."""
+    file_limit: int = Field(default=10_000_000, ge=1000)
+    """Bytes of a picture, a voice message or a file that are fetched."""
+    file_text: int = Field(default=20_000, ge=200)
+    """Characters of a file that are read."""
+
     @property
     def tongue(self) -> Language:
         """The language of our own sentences; where it is none of ours, the one that we take it for."""

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -33,6 +33,10 @@ from chatferry.configtypes import (
 )
 
 _BASES = {"openai": "https://api.openai.com/v1", "gemini": "https://generativelanguage.googleapis.com/v1beta"}
+
+
+def _sees(told: Mapping[str, Any]) -> bool:
+    return told.get("provider") == "gemini" or told.get("base_url") == _BASES["openai"]
 
 
 class ServerSettings(Table):
@@ -73,6 +77,8 @@ class ModelSettings(Table):
     temperature: float | None = Field(default=None, ge=0, le=2)
     timeout: float = Field(default=60.0, gt=0)
     """Seconds without any byte from the provider after which we give up."""
+    sees: bool = Field(default_factory=lambda told: _sees(told), validate_default=True)
+    """It takes pictures. Where nothing is said: Gemini does, and what OpenAI itself serves."""
     fallback: tuple[str, ...] = ()
     """Models that are asked in its place, in this order, while it cannot answer."""
     pace: float = Field(default=0.02, ge=0)
@@ -241,6 +247,19 @@ class ApiSettings(Table):
     """Conversations of the API that are answered at once, in a process. None: as many as there is room for."""
 
 
+class McpSettings(Table):
+    """A server of the Model Context Protocol: a program that we start, or an address."""
+
+    command: tuple[str, ...] = ()
+    """The program and its arguments; it talks by its standard input and output."""
+    env: dict[str, str] = Field(default_factory=dict)
+    """Variables that the program gets beside PATH, HOME and the like: none of ours reach it by themselves."""
+    url: Url | None = None
+    """Where it is reached by HTTP (streamable)."""
+    headers: dict[str, Secret] = Field(default_factory=dict)
+    """Sent with each request, such as `Authorization`."""
+
+
 class Settings(Table):
     server: ServerSettings = ServerSettings()
     models: dict[str, ModelSettings]
@@ -252,6 +271,7 @@ class Settings(Table):
     replies: tuple[ReplySettings, ...] = ()
     """Asked in this order, before the assistant; the first that fits answers."""
     pages: PagesSettings = PagesSettings()
+    mcp: dict[str, McpSettings] = Field(default_factory=dict)
     source: str
     """Where they come from, for messages: the file's path, or `environment`."""
 

@@ -18,6 +18,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from chatferry import news
+from chatferry.asking import Asking
 from chatferry.assistant import Assistant, Staff
 from chatferry.channels.base import Channel, Surroundings, listening
 from chatferry.clock import Clock, SharedClock
@@ -112,6 +113,7 @@ class Gateway:
             self.feed,
             clock,
             self.metrics,
+            Asking(self.ledger, clock),
             channels=self.channels,
             staff=self.staff,
             desk=self.desk,

@@ -31,6 +31,10 @@ class File(msgspec.Struct, frozen=True, tag="file", omit_defaults=True):
     name: str = ""
     media_type: str = ""
     size: int | None = None
+    kept: int = 0
+    """Under which number the ledger keeps its bytes; 0: it does not."""
+    text: str = ""
+    """What it says, in words: read from it, heard in it, or why that cannot be."""
 
 
 Part = Text | File
@@ -56,6 +60,11 @@ class Message(msgspec.Struct, frozen=True, omit_defaults=True):
     def text(self) -> str:
         """The text parts, one paragraph each; files are left out."""
         return "\n\n".join(part.text for part in self.parts if isinstance(part, Text))
+
+    @property
+    def words(self) -> str:
+        """All of it in words, for who only reads."""
+        return "\n\n".join(part.text for part in self.parts if part.text)
 
     @property
     def signed(self) -> tuple[Part, ...]:

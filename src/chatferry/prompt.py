@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import msgspec
 
 from chatferry.assistant import Assistant
-from chatferry.engines.base import Prompt
+from chatferry.engines.base import Prompt, Tool
 from chatferry.model import File, Inbound, Message, Part, Text
 from chatferry.words import Words
 
@@ -20,7 +20,24 @@ def estimate(text: str) -> int:
     return int(len(text.encode()) / 2.5) + _OVERHEAD
 
 
-async def build(assistant: Assistant, inbound: Inbound, history: AsyncIterator[Message]) -> Prompt:
+class Material(msgspec.Struct, frozen=True):
+    """What the model shall know beside the talk."""
+
+    facts: tuple[str, ...] = ()
+    """What it may remember of whom it talks to."""
+    summary: str = ""
+    """What was said before the history begins."""
+    passages: tuple[str, ...] = ()
+    """What the answer shall rest on, the best first, each with its number and its source."""
+    tools: tuple[Tool, ...] = ()
+
+
+NOTHING = Material()
+
+
+async def build(
+    assistant: Assistant, inbound: Inbound, history: AsyncIterator[Message], material: Material = NOTHING
+) -> Prompt:
     """The prompt for one turn. `history` comes newest first and is read only as far as the budget goes.
 
     A context that the caller brought along is taken as it is: the caller knows what it wants to pay for.

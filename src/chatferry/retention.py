@@ -17,7 +17,7 @@ import structlog
 from chatferry.clock import Clock
 from chatferry.errors import Unavailable
 from chatferry.model import express_key, talk_key
-from chatferry.tables import OPEN, messages, outbox, sessions, turns
+from chatferry.tables import OPEN, files, messages, outbox, sessions, steps, turns
 
 log = structlog.get_logger(__name__)
 
@@ -29,6 +29,10 @@ _FIRST, _EVERY = 60.0, 3600.0
 """Seconds before the first pass, and between two."""
 _LOCK = 0x6B656570
 """PostgreSQL's number for the lock of the one process that removes something just now."""
+
+
+_OF_A_TURN = (*((table, table.c.turn) for table in (outbox, messages, steps, files)), (turns, turns.c.id))
+"""What goes with a turn, and the turn last."""
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -109,7 +113,7 @@ def _batch(connection: sa.Connection, op: Prune) -> Pruned:
     left = op.place.left or next((row.id for row in looked if row.id not in lanes), 0)
     removed = {}
     if lanes:
-        for table, column in ((outbox, outbox.c.turn), (messages, messages.c.turn), (turns, turns.c.id)):
+        for table, column in _OF_A_TURN:
             removed[table.name] = connection.execute(sa.delete(table).where(column.in_(lanes))).rowcount
         _close(connection, {talk_key(lane) for lane in lanes.values()}, left or past + 1, past)
     return Pruned(Place(past, left), len(looked) == op.limit, removed)

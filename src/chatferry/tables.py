@@ -172,3 +172,57 @@ vault = sa.Table(
     sa.Column("secret", sa.LargeBinary, nullable=False),
     sa.Column("changed_at", sa.Double, nullable=False),
 )
+
+steps = sa.Table(
+    "steps",
+    metadata,
+    # What a model called while it made the answer of a turn: the calls of a round were made at once.
+    sa.Column("turn", _Id, sa.ForeignKey("turns.id"), primary_key=True, autoincrement=False),
+    sa.Column("round", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("place", sa.Integer, primary_key=True, autoincrement=False),
+    # What it had said before the round.
+    sa.Column("said", sa.Text, nullable=False),
+    sa.Column("call", sa.Text, nullable=False),
+    sa.Column("began_at", sa.Double, nullable=False),
+    # Empty as long as it has not returned.
+    sa.Column("result", sa.Text),
+    sa.Column("ended_at", sa.Double),
+)
+
+files = sa.Table(
+    "files",
+    metadata,
+    sa.Column("id", _Id, primary_key=True),
+    sa.Column("turn", _Id, sa.ForeignKey("turns.id"), nullable=False),
+    # The platform's handle: fetched once, however often the turn is begun.
+    sa.Column("ref", sa.Text, nullable=False),
+    # By what is in it, not by what it was called.
+    sa.Column("media_type", sa.Text, nullable=False),
+    # Empty where only its words are needed.
+    sa.Column("data", sa.LargeBinary, nullable=False),
+    sa.Column("text", sa.Text, nullable=False),
+    sa.UniqueConstraint("turn", "ref", name="files_ref"),
+    sqlite_autoincrement=True,
+)
+
+memories = sa.Table(
+    "memories",
+    metadata,
+    sa.Column("conversation", sa.Text, primary_key=True),
+    # Nothing that was said before this turn counts: it began the session, or came with /clear.
+    sa.Column("since", _Id, nullable=False),
+    # The summary holds what was said from there up to this turn.
+    sa.Column("upto", _Id, nullable=False),
+    sa.Column("summary", sa.Text, nullable=False),
+    sa.Column("changed_at", sa.Double, nullable=False),
+)
+
+profiles = sa.Table(
+    "profiles",
+    metadata,
+    # Somebody on a channel, for one assistant.
+    sa.Column("person", sa.Text, primary_key=True),
+    sa.Column("facts", sa.Text, nullable=False),
+    sa.Column("changed_at", sa.Double, nullable=False),
+)
+sa.Index("profiles_changed", profiles.c.changed_at)

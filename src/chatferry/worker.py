@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 
-import msgspec
 import structlog
 
-from chatferry import prompt
+from chatferry.asking import Asking
 from chatferry.assistant import Staff
-from chatferry.channels.base import Channel, briefing, editing
+from chatferry.channels.base import Channel, editing
 from chatferry.clock import Clock
 from chatferry.delivery import Delivery
 from chatferry.desk import Desk
-from chatferry.engines.base import Delta, Restart
-from chatferry.errors import Ambiguous, Fault, Final, Gone, LeaseLost, TryLater, Unavailable
+from chatferry.errors import Ambiguous, Final, Gone, LeaseLost, TryLater, Unavailable
 from chatferry.feed import Feed, Outcome, Tail
 from chatferry.growth import Growth
 from chatferry.held import Held
@@ -30,9 +27,6 @@ from chatferry.retry import next_try
 from chatferry.signals import first_of
 
 log = structlog.get_logger(__name__)
-
-_PACE = 0.25
-"""Seconds between two looks at a stream that nobody reads along: half the cost of a token is noticing it."""
 
 _TELLING = 0.25
 """Seconds between two times that other processes are told how far an answer is that somebody reads there."""
@@ -51,6 +45,7 @@ class Worker:
         feed: Feed,
         clock: Clock,
         metrics: Metrics,
+        asking: Asking,
         *,
         channels: Mapping[str, Channel],
         staff: Staff,
@@ -64,6 +59,7 @@ class Worker:
         self._feed = feed
         self._clock = clock
         self._metrics = metrics
+        self._asking = asking
         self._channels = channels
         self._staff = staff
         self._desk = desk
@@ -279,17 +275,6 @@ class Worker:
         if others:
             held.turn = await self._ledger.absorb(held.turn, others)
 
-    async def _brief(self, held: Held) -> None:
-        """What the channel can tell beside the event, where it can, kept with the turn."""
-        channel, inbound = held.channel, held.turn.inbound
-        if not briefing(channel):
-            return
-        first = inbound.earlier and not await self._ledger.acquainted(held.turn.conversation)
-        told, before = await channel.brief(inbound, first=first)
-        if told != inbound or before:
-            await self._ledger.briefed(held.turn, told, before)
-            held.turn = msgspec.structs.replace(held.turn, inbound=told)
-
     async def _ask(self, held: Held, tail: Tail, asked: Asked) -> Outcome:
         """Ask the model, and keep the person company meanwhile."""
         caps = held.channel.caps
@@ -303,7 +288,7 @@ class Worker:
                 )
                 told = not self._alone and (caps.pages or caps.live)
                 telling = group.create_task(self._tell(held, tail)) if told else None
-                held.asking = group.create_task(self._stream(held, tail, asked))
+                held.asking = group.create_task(self._asking.ask(held, tail, asked))
                 if held.stopped:  # while we were preparing
                     held.asking.cancel()
                 await asyncio.wait([held.asking])
@@ -320,26 +305,6 @@ class Worker:
             held.asking = None
         return outcome_of(asked, tail.text, held)
 
-    async def _stream(self, held: Held, tail: Tail, asked: Asked) -> None:
-        await self._brief(held)
-        question = await prompt.build(held.assistant, held.turn.inbound, self._history(held))
-        pace = 0.0 if held.channel.caps.live else _PACE
-        tail.restart()  # an earlier try may have left its words with a watcher
-        try:
-            async with contextlib.aclosing(held.assistant.engine.run(question, pace=pace)) as events:
-                async for event in events:
-                    if isinstance(event, Delta):
-                        if asked.first_token_at is None:
-                            asked.first_token_at = self._clock.now()
-                        tail.add(event.text)
-                    elif isinstance(event, Restart):
-                        tail.restart()
-                    else:
-                        asked.done = event
-        except Fault as fault:
-            asked.fault = fault
-            log.warning("model failed", turn=held.turn.id, assistant=held.assistant.name, error=str(fault))
-
     async def _tell(self, held: Held, tail: Tail) -> None:
         """Keep what is said, as it grows, where other processes can read it, while somebody there does."""
         told = ""
@@ -349,13 +314,6 @@ class Worker:
             told = tail.text
             await self._ledger.saying(held.turn, told)
             await self._clock.sleep(_TELLING)
-
-    async def _history(self, held: Held) -> AsyncIterator[Message]:
-        """What was said, newest first, by people with names."""
-        async for message in self._ledger.history(held.turn.conversation, held.turn.id):
-            if briefing(held.channel) and message.author and not message.name:
-                message = await held.channel.named(held.turn.inbound.conversation, message)
-            yield message
 
     # ── endings ──────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -2,12 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
-from typing import Protocol
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from typing import Any, Protocol
 
 import msgspec
 
 from chatferry.model import Finding, Message, Options, Usage
+
+
+class Tool(msgspec.Struct, frozen=True):
+    """Something that a model may call. `parameters` is a JSON schema of an object."""
+
+    name: str
+    description: str
+    parameters: Mapping[str, Any]
+
+
+class Call(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A model's wish to call a tool. `arguments` is JSON as the model wrote it, good or not."""
+
+    id: str
+    name: str
+    arguments: str
+    token: str = ""
+    """What the provider wants to read again with the result, if anything."""
+
+
+class Result(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What came of a call, in words for the model."""
+
+    text: str
+    failed: bool = False
+
+
+class Round(msgspec.Struct, frozen=True):
+    """What a model said, the calls that it made then, at once, and a result for each."""
+
+    said: str
+    calls: tuple[Call, ...]
+    results: tuple[Result, ...]
+
+
+class Picture(msgspec.Struct, frozen=True):
+    """An image as it goes to a model that can see."""
+
+    media_type: str
+    data: bytes
 
 
 class Prompt(msgspec.Struct, frozen=True):
@@ -15,7 +55,13 @@ class Prompt(msgspec.Struct, frozen=True):
 
     system: str
     messages: tuple[Message, ...]
+    """A file in them is a picture of `pictures`; a model that cannot see reads its `text` instead."""
     options: Options = Options()
+    tools: tuple[Tool, ...] = ()
+    rounds: tuple[Round, ...] = ()
+    """What has been called for this answer already, behind the last message."""
+    pictures: Mapping[int, Picture] = {}
+    """By `File.kept`."""
 
 
 class Delta(msgspec.Struct, frozen=True):
@@ -31,12 +77,14 @@ class Restart(msgspec.Struct, frozen=True):
 class Done(msgspec.Struct, frozen=True):
     """The end, exactly once and last.
 
-    finish: `stop`, `length` (cut by the token limit) or `filter` (the provider withheld it, wholly or in part).
+    finish: `stop`, `length` (cut by the token limit), `filter` (the provider withheld it, wholly or in part) or
+    `calls`: the model waits for what its `calls` return, to be asked again with them as a `Round`.
     """
 
     finish: str = "stop"
     usage: Usage | None = None
     model: str = ""
+    calls: tuple[Call, ...] = ()
 
 
 Event = Delta | Restart | Done
