@@ -57,7 +57,7 @@ CORE = {
     "worker",
     "writes",
 }
-SEAMS = {"channels.base", "channels.download", "engines.base", "dispatch.base"}
+SEAMS = {"channels.base", "channels.download", "engines.base", "dispatch.base", "tools.base"}
 TOP = {
     "gateway",
     "serve",
