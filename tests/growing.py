@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Literal
 
 from chatferry.accepting import Accepted
+from chatferry.accounts import Accounts
 from chatferry.asking import Asking
 from chatferry.assistant import Assistant, Staff
 from chatferry.channels.base import Capabilities, Editing, Taken
 from chatferry.commands import Commands
-from chatferry.config import AssistantSettings, CommandSettings
+from chatferry.config import AssistantSettings, CommandSettings, ModelSettings, MoneySettings
 from chatferry.database import Database, migrate, open_database
 from chatferry.delivery import Delivery
 from chatferry.desk import Desk
@@ -92,6 +93,7 @@ class World:
             worker = Worker(
                 ledger, Delivery(ledger, links, clock), Growth(ledger, clock), Feed(), clock, Metrics(),
                 Asking(ledger, clock),
+                Accounts({"live": ModelSettings(provider="demo")}, MoneySettings(), staff),
                 channels={"board": self.board},
                 staff=staff,
                 desk=desk,

@@ -19,8 +19,10 @@ ROOT = {"model", "errors", "clock", "news", "text", "likeness", "plain", "markdo
 """Values and pure functions: everybody may use them."""
 CORE = {
     "accepting",
+    "accounts",
     "asking",
     "assistant",
+    "budgets",
     "census",
     "commands",
     "commit",
@@ -53,6 +55,7 @@ CORE = {
     "signals",
     "statements",
     "tables",
+    "usage",
     "vault",
     "worker",
     "writes",
@@ -65,6 +68,7 @@ TOP = {
     "__main__",
     "check",
     "operate",
+    "reporting",
     "health",
     "demo",
     "simulate",

@@ -22,7 +22,7 @@ from chatferry.sessions import Gate
 from chatferry.testing import ManualClock
 
 DAY = 86_400.0
-SMALL = ("turns_open", "turns_due", "turns_leased", "turns_one_doing", "turns_retracted", "outbox_open")
+SMALL = ("turns_open", "turns_asking", "turns_due", "turns_leased", "turns_one_doing", "turns_retracted", "outbox_open")
 """Indexes of what is open now: to read one of them whole is to read what has to be done."""
 
 

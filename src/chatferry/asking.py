@@ -49,6 +49,8 @@ class Asking:
                         tail.restart()
                     else:
                         asked.done = event
+                        if event.usage is not None:
+                            asked.spent.append((event.by, event.usage))
         except Fault as fault:
             asked.fault = fault
             log.warning("model failed", turn=held.turn.id, assistant=held.assistant.name, error=str(fault))

@@ -18,6 +18,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from chatferry import news
+from chatferry.accounts import Accounts
 from chatferry.asking import Asking
 from chatferry.assistant import Assistant, Staff
 from chatferry.channels.base import Channel, Surroundings, listening
@@ -102,6 +103,7 @@ class Gateway:
         self.engines = {name: make_engine(name, model, http, clock) for name, model in settings.models.items()}
         assigned = {name: channel.assistant for name, channel in settings.channels.items()} | {"api": "default"}
         self.staff = Staff(_assistants(settings, self.engines, clock, self.metrics), assigned)
+        self.accounts = Accounts(settings.models, settings.money, self.staff)
         self.links = links
         self.desk = Desk(Commands(settings.commands), Replies(settings.replies), self.staff, links, clock)
         self.channels = make_channels(settings, http, clock, database)
@@ -114,13 +116,22 @@ class Gateway:
             clock,
             self.metrics,
             Asking(self.ledger, clock),
+            self.accounts,
             channels=self.channels,
             staff=self.staff,
             desk=self.desk,
             alone=alone,
         )
-        limits = Limits(settings)
-        self.intake = Intake(self.ledger, self.dispatcher, self.metrics, self.desk, limits, end=self.worker.stop)
+        self.intake = Intake(
+            self.ledger,
+            self.dispatcher,
+            self.metrics,
+            self.desk,
+            Limits(settings),
+            self.accounts,
+            clock=clock,
+            end=self.worker.stop,
+        )
         self.holding = Holding(self.ledger, self.feed, links, clock)
         self.relay = Relay(self.ledger, self.feed, clock, ours=lambda turn: alone or self.worker.holds(turn))
         self.metrics.running.set_function(lambda: self.worker.running)
@@ -177,7 +188,8 @@ class Gateway:
         if self.role != "web":
             kept["leases"] = self.worker.keep_leases()
         if self.role != "web" and self.settings.server.keep is not None:
-            kept["retention"] = retain(self.settings.server.keep, self.ledger.prune, self.metrics.pruned, self.clock)
+            prune = partial(self.ledger.prune, zone=self.settings.money.timezone)
+            kept["retention"] = retain(self.settings.server.keep, prune, self.metrics.pruned, self.clock)
         if not self._alone:
             kept |= {"news": self._database.listen(self._hear), "relay": self.relay.run(), "address": self._learn()}
         if isinstance(self.clock, SharedClock):

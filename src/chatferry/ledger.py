@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from chatferry import fetching, operations, retention, rows, writes
 from chatferry.accepting import Accept, Accepted
+from chatferry.budgets import Bill, Budget, Charge
 from chatferry.clock import Clock
 from chatferry.commit import GroupCommit, unavailable
 from chatferry.database import Database
@@ -55,6 +56,7 @@ class Ledger(Looking):
         events: Sequence[Inbound],
         gates: Sequence[Gate | None] = (),
         paces: Sequence[Pace | None] = (),
+        budgets: Sequence[Budget | None] = (),
     ) -> list[Accepted]:
         """Keep events; when this returns they are on the disk. One result for each: the turn, and whether it is new.
 
@@ -63,7 +65,8 @@ class Ledger(Looking):
         Raises Unavailable, and then nothing was kept.
         """
         none = (None,) * len(events)
-        operation = Accept(channel, tuple(events), self._clock.now(), tuple(gates) or none, tuple(paces) or none)
+        rules = tuple(gates) or none, tuple(paces) or none, tuple(budgets) or none
+        operation = Accept(channel, tuple(events), self._clock.now(), *rules)
         accepted: list[Accepted] = await self._commit.submit(operation)
         return accepted
 
@@ -130,11 +133,13 @@ class Ledger(Looking):
         finish: str = "",
         model: str = "",
         usage: Usage | None = None,
+        bill: Bill | None = None,
         first_token_at: float | None = None,
         error: str = "",
     ) -> Turn:
         """Store the answer and the pieces it goes out in: from here on the model is not asked again.
 
+        bill: what it cost, and who is to be charged.
         The first pieces take the places of the `drafts` that have begun to grow; drafts left over are to be removed.
         """
         usage = usage or Usage()
@@ -149,8 +154,11 @@ class Ledger(Looking):
                 "model": model,
                 "prompt_tokens": usage.prompt,
                 "completion_tokens": usage.completion,
+                "assistant": bill.assistant if bill else "",
+                "cost": bill.cost if bill else 0,
                 "error": clean(error),
             },
+            charge=bill.charges if bill else (),
             say=tuple(pieces[len(drafts) :]),
             rewrite=tuple(
                 (draft.id, pieces[i] if i < len(pieces) else Message("assistant", ())) for i, draft in enumerate(drafts)
@@ -278,11 +286,12 @@ class Ledger(Looking):
         attempts: int = 0,
         abandon: tuple[tuple[int, ...], str] = ((), ""),
         gather: tuple[tuple[int, ...], Message | None] = ((), None),
+        charge: tuple[Charge, ...] = (),
         patience: float = _PATIENCE,
     ) -> None:
         change = Change(
             turn, self._clock.now(), columns or {}, say, rewrite, notice, draft, begun, attempt, sent, remember, recall,
-            unsay, absorb, attempts, abandon, gather,
+            unsay, absorb, attempts, abandon, gather, charge,
         )  # fmt: skip
         # What was answered or sent is not forgotten because the database is away for a moment.
         until = self._clock.now() + patience
@@ -332,9 +341,14 @@ class Ledger(Looking):
         reopened: bool = await self._commit.submit(operations.Reopen(turn, self._clock.now()))
         return reopened
 
-    async def prune(self, before: float, place: retention.Place, *, limit: int = retention.BATCH) -> retention.Pruned:
-        """Remove what was closed before this time, among the next turns of a pass that has come to `place`."""
-        pruned: retention.Pruned = await self._commit.submit(retention.Prune(before, place, limit))
+    async def prune(
+        self, before: float, place: retention.Place, *, limit: int = retention.BATCH, zone: str = "UTC"
+    ) -> retention.Pruned:
+        """Remove what was closed before this time, among the next turns of a pass that has come to `place`.
+
+        What they cost stays, by the days of this time zone.
+        """
+        pruned: retention.Pruned = await self._commit.submit(retention.Prune(before, place, limit, zone))
         return pruned
 
 

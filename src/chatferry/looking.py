@@ -6,6 +6,7 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
 
 import msgspec
 import sqlalchemy as sa
@@ -17,7 +18,8 @@ from chatferry.database import Database
 from chatferry.errors import Unavailable
 from chatferry.grouplook import GroupLook
 from chatferry.model import Inbound, Message, Piece, Turn, Usage, conversation_key, express_key
-from chatferry.tables import OPEN, OPEN_STATES, OUT, messages, outbox, sessions, state_is, turns
+from chatferry.tables import OPEN, OPEN_STATES, OUT, budgets, messages, outbox, sessions, state_is, turns
+from chatferry.usage import Used, used
 
 _AHEAD = 100
 """Waiting turns that one look takes in."""
@@ -367,6 +369,15 @@ class Looking:
         """What there is to do in all processes, and how much there is of the past."""
         now = self._clock.now()
         return await self._look(lambda connection: take(connection, now))
+
+    async def used(self, since: float, until: float, zone: ZoneInfo, *, people: bool = False) -> list[Used]:
+        """What was asked and what it cost (`usage.used`)."""
+        return await self._look(lambda connection: used(connection, since, until, zone, people=people))
+
+    async def purses(self, keys: Collection[str]) -> dict[str, int]:
+        """What of these budgets is spent, in millionths."""
+        query = sa.select(budgets.c.key, budgets.c.cost).where(budgets.c.key.in_(keys))
+        return {row.key: row.cost for row in await self._rows(query)}
 
     async def _rows(self, query: sa.Select[Any], given: Mapping[str, Any] | None = None) -> Sequence[sa.Row[Any]]:
         return await self._look(lambda connection: connection.execute(query, given).all())

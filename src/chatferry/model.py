@@ -157,7 +157,9 @@ class Inbound(msgspec.Struct, frozen=True, omit_defaults=True):
     expired: bool = False
     """The session before this ended by silence, and the person has not been told yet."""
     again_at: float = 0.0
-    """Unix seconds from which on there is room again for who was too fast, as the command `slow` tells."""
+    """Unix seconds from which on there is room again, as the commands `slow` and `spent` tell."""
+    near: bool = False
+    """Most of what the person may ask in a day is used up, and they have not been told yet."""
     also: tuple[Inbound, ...] = ()
     """Later messages of the conversation that are answered together with this one."""
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from chatferry.budgets import Charge
 from chatferry.model import Attempt, Message, Piece, Receipt, Turn
 
 
@@ -59,6 +60,7 @@ class Change(msgspec.Struct, frozen=True):
     attempts: int
     abandon: tuple[tuple[int, ...], str]
     gather: tuple[tuple[int, ...], Message | None]
+    charge: tuple[Charge, ...] = ()
 
 
 class Adopt(msgspec.Struct, frozen=True):

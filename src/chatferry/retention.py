@@ -14,6 +14,7 @@ import msgspec
 import sqlalchemy as sa
 import structlog
 
+from chatferry import usage
 from chatferry.clock import Clock
 from chatferry.errors import Unavailable
 from chatferry.model import express_key, talk_key
@@ -50,6 +51,8 @@ class Prune(msgspec.Struct, frozen=True):
     before: float
     place: Place
     limit: int
+    zone: str = "UTC"
+    """Where the days begin by which it stays known what they cost."""
 
 
 class Pruned(msgspec.Struct, frozen=True):
@@ -113,6 +116,7 @@ def _batch(connection: sa.Connection, op: Prune) -> Pruned:
     left = op.place.left or next((row.id for row in looked if row.id not in lanes), 0)
     removed = {}
     if lanes:
+        usage.fold(connection, lanes, op.zone)
         for table, column in _OF_A_TURN:
             removed[table.name] = connection.execute(sa.delete(table).where(column.in_(lanes))).rowcount
         _close(connection, {talk_key(lane) for lane in lanes.values()}, left or past + 1, past)

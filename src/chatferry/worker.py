@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 import structlog
 
+from chatferry.accounts import Accounts
 from chatferry.asking import Asking
 from chatferry.assistant import Staff
 from chatferry.channels.base import Channel, editing
@@ -46,6 +47,7 @@ class Worker:
         clock: Clock,
         metrics: Metrics,
         asking: Asking,
+        accounts: Accounts,
         *,
         channels: Mapping[str, Channel],
         staff: Staff,
@@ -60,6 +62,7 @@ class Worker:
         self._clock = clock
         self._metrics = metrics
         self._asking = asking
+        self._accounts = accounts
         self._channels = channels
         self._staff = staff
         self._desk = desk
@@ -237,6 +240,7 @@ class Worker:
             finish=outcome.finish,
             model=outcome.model,
             usage=outcome.usage,
+            bill=self._accounts.bill(held.turn, assistant, asked.spent) if asked.spent else None,
             first_token_at=asked.first_token_at,
             error=outcome.error,
         )

@@ -84,6 +84,8 @@ class Done(msgspec.Struct, frozen=True):
     finish: str = "stop"
     usage: Usage | None = None
     model: str = ""
+    """The provider's name of it; ours is `by`."""
+    by: str = ""
     calls: tuple[Call, ...] = ()
 
 

@@ -7,6 +7,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from typing import Protocol
 
+import msgspec
+
 from chatferry.clock import Clock
 from chatferry.engines.base import Delta, Done, Engine, Event, Prompt, Restart
 from chatferry.engines.faults import Unreached
@@ -63,6 +65,7 @@ class Route:
                             if isinstance(event, Done):
                                 circuit.answered()
                                 outcome, usage = "filter" if event.finish == "filter" else "ok", event.usage
+                                event = msgspec.structs.replace(event, by=engine.name)
                             yield event
                     return
                 except TryLater as fault:
