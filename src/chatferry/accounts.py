@@ -7,13 +7,23 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
+import structlog
+
 from chatferry.assistant import Assistant, Staff
-from chatferry.budgets import Bill, Budget, Charge
+from chatferry.budgets import NEAR, Bill, Budget, Charge
 from chatferry.channels.base import Channel
+from chatferry.clock import Clock
 from chatferry.config import ModelSettings, MoneySettings, PriceSettings
+from chatferry.errors import Unavailable
+from chatferry.ledger import Ledger
+from chatferry.metrics import Metrics
 from chatferry.model import Inbound, Turn, Usage
 
+log = structlog.get_logger(__name__)
+
 MILLION = 1_000_000
+_LOOK = 60.0
+"""Seconds between two looks at what is spent."""
 _UNLIMITED = 4096
 """Tokens that the answer of a model may have whose `max_tokens` is not set, as a guess."""
 
@@ -92,6 +102,23 @@ class Accounts:
             for name, assistant in self._staff.items()
             if (money := assistant.settings.budget.money) is not None
         }
+
+    async def watch(self, ledger: Ledger, clock: Clock, metrics: Metrics) -> None:
+        """Show what of each month is spent, and warn when most of it is and when all is; until cancelled."""
+        while True:
+            purses = self.purses(clock.now())
+            try:
+                spent = await ledger.purses([key for key, _ in purses.values()]) if purses else {}
+                for name, (key, money) in purses.items():
+                    share = 100 * spent.get(key, 0) / money
+                    metrics.budget.labels(name).set(share / 100)
+                    reached = max((level for level in (NEAR, 100) if share >= level), default=0)
+                    # One process says it, once a month, however many there are.
+                    if reached and await ledger.warned(key, reached):
+                        log.warning("budget", assistant=name, month=key.split(" ")[0], used=f"{share:.0f} %")
+            except Unavailable as fault:
+                log.error("budgets not looked at", error=str(fault))
+            await clock.sleep(_LOOK)
 
     def _local(self, at: float) -> datetime:
         return datetime.fromtimestamp(at, self._zone)

@@ -9,7 +9,7 @@ All functions that take a connection are synchronous and run inside that transac
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 import sqlalchemy as sa
@@ -64,6 +64,13 @@ class Bill(msgspec.Struct, frozen=True):
     assistant: str
     cost: int
     charges: tuple[Charge, ...] = ()
+
+
+class Warned(msgspec.Struct, frozen=True):
+    """Note that somebody is told how much of a budget is used up, in hundredths."""
+
+    key: str
+    told: int
 
 
 class _Row(msgspec.Struct):
@@ -198,3 +205,17 @@ _OVER = (
     .with_for_update(skip_locked=True)
 )
 _CLEAR = sa.delete(table).where(table.c.key.in_(_OVER.scalar_subquery()))
+
+
+def _warned(connection: sa.Connection, operations: Sequence[Warned]) -> list[bool]:
+    """Whether each is the first to tell it."""
+    return [
+        connection.execute(
+            sa.update(table).where(table.c.key == op.key, table.c.told < op.told).values(told=op.told)
+        ).rowcount
+        > 0
+        for op in operations
+    ]
+
+
+WRITES: dict[type, Any] = {Warned: _warned}

@@ -187,6 +187,8 @@ class Gateway:
         kept: dict[str, Coroutine[Any, Any, None]] = {}
         if self.role != "web":
             kept["leases"] = self.worker.keep_leases()
+        if self.role != "web" and self.accounts.purses(self.clock.now()):
+            kept["budgets"] = self.accounts.watch(self.ledger, self.clock, self.metrics)
         if self.role != "web" and self.settings.server.keep is not None:
             prune = partial(self.ledger.prune, zone=self.settings.money.timezone)
             kept["retention"] = retain(self.settings.server.keep, prune, self.metrics.pruned, self.clock)

@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from chatferry import fetching, operations, retention, rows, writes
 from chatferry.accepting import Accept, Accepted
-from chatferry.budgets import Bill, Budget, Charge
+from chatferry.budgets import Bill, Budget, Charge, Warned
 from chatferry.clock import Clock
 from chatferry.commit import GroupCommit, unavailable
 from chatferry.database import Database
@@ -69,6 +69,11 @@ class Ledger(Looking):
         operation = Accept(channel, tuple(events), self._clock.now(), *rules)
         accepted: list[Accepted] = await self._commit.submit(operation)
         return accepted
+
+    async def warned(self, key: str, told: int) -> bool:
+        """Somebody is told how much of a budget is used up, in hundredths. False: somebody else has told it."""
+        first: bool = await self._commit.submit(Warned(key, told))
+        return first
 
     # ── answers that are fetched ─────────────────────────────────────────────────────────────────────────────
 

@@ -263,6 +263,7 @@ _WRITES: dict[type, Any] = {
     Watch: _watch,
     **fetching.WRITES,
     Claim: _claim,
+    **budgets.WRITES,
     **retention.WRITES,
 }
 """In this order: what ends a turn comes before what looks for the next one; behind what removes turns nobody waits."""
