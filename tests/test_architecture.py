@@ -20,6 +20,7 @@ ROOT = {"model", "errors", "clock", "news", "text", "likeness", "plain", "markdo
 CORE = {
     "accepting",
     "accounts",
+    "answers",
     "asking",
     "assistant",
     "budgets",

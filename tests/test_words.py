@@ -47,6 +47,7 @@ def test_sentences_take_exactly_what_is_put_into_them(language: Language) -> Non
         "session_expired": ["time", "start"],
         "session_renewed": ["time"],
         "slow": ["time"],
+        "spent_day": ["time"],
         "greeting_session": ["start"],
         **{key: ["number"] for key in ("seconds", "minutes", "hours", "days")},
         **{key: ["link"] for key in LINKED},

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 import msgspec
 from sqlalchemy.exc import SQLAlchemyError
 
-from chatferry import fetching, operations, retention, rows, writes
+from chatferry import answers, fetching, operations, retention, rows, writes
 from chatferry.accepting import Accept, Accepted
 from chatferry.budgets import Bill, Budget, Charge, Warned
 from chatferry.clock import Clock
@@ -74,6 +74,16 @@ class Ledger(Looking):
         """Somebody is told how much of a budget is used up, in hundredths. False: somebody else has told it."""
         first: bool = await self._commit.submit(Warned(key, told))
         return first
+
+    # ── answers that are given again ─────────────────────────────────────────────────────────────────────────────
+
+    async def keep_answer(self, keep: answers.Keep) -> None:
+        """Keep an answer to be given again."""
+        await self._commit.submit(keep)
+
+    async def touch_answer(self, key: str) -> None:
+        """An answer was given again: it stays longer than those that were not."""
+        await self._commit.submit(answers.Touch(key, self._clock.now()))
 
     # ── answers that are fetched ─────────────────────────────────────────────────────────────────────────────
 

@@ -11,7 +11,8 @@ from zoneinfo import ZoneInfo
 import msgspec
 import sqlalchemy as sa
 
-from chatferry import rows, statements
+from chatferry import answers, rows, statements
+from chatferry.answers import Kept
 from chatferry.census import Census, take
 from chatferry.clock import Clock
 from chatferry.database import Database
@@ -369,6 +370,11 @@ class Looking:
         """What there is to do in all processes, and how much there is of the past."""
         now = self._clock.now()
         return await self._look(lambda connection: take(connection, now))
+
+    async def kept_answer(self, key: str, ttl: float) -> Kept | None:
+        """What was answered to the same question, not longer ago than that."""
+        since = self._clock.now() - ttl
+        return await self._look(lambda connection: answers.find(connection, key, since))
 
     async def used(self, since: float, until: float, zone: ZoneInfo, *, people: bool = False) -> list[Used]:
         """What was asked and what it cost (`usage.used`)."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from chatferry import budgets, fetching, peers, retention, statements
+from chatferry import answers, budgets, fetching, peers, retention, statements
 from chatferry.accepting import Accept, accept
 from chatferry.errors import LeaseLost
 from chatferry.fetching import complete
@@ -263,6 +263,7 @@ _WRITES: dict[type, Any] = {
     Watch: _watch,
     **fetching.WRITES,
     Claim: _claim,
+    **answers.WRITES,
     **budgets.WRITES,
     **retention.WRITES,
 }
