@@ -24,8 +24,8 @@ _FRONT = re.compile(r"\A---[ \t]*\n.*?\n(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTAL
 _LINE = 500
 """Characters of a line that can be a heading."""
 
-_QUESTION = frozenset("question questions q faq 問題 問 问题 问 質問 ご質問".split())
-_ANSWER = frozenset("answer answers a 答案 回答 答覆 答复 答 答え 解答".split())
+_QUESTION = frozenset(["question", "questions", "q", "faq", "問題", "問", "问题", "问", "質問", "ご質問"])
+_ANSWER = frozenset(["answer", "answers", "a", "答案", "回答", "答覆", "答复", "答", "答え", "解答"])
 
 
 class Passage(msgspec.Struct, frozen=True):
@@ -135,7 +135,8 @@ class _Page(HTMLParser):
     """The text of a page, its headings marked as in Markdown."""
 
     _SILENT = frozenset({"script", "style", "template", "noscript", "head", "nav", "svg"})
-    _BLOCKS = frozenset("p div section article main li ul ol tr table blockquote pre dt dd dl br header footer".split())
+    _BLOCKS = frozenset("p div section article main blockquote pre table ul ol dl header footer".split())  # noqa: SIM905
+    _LINES = frozenset({"br", "li", "tr", "dt", "dd"})
 
     def __init__(self) -> None:
         super().__init__()
@@ -148,7 +149,9 @@ class _Page(HTMLParser):
         elif re.fullmatch("h[1-6]", tag):
             self.parts.append(f"\n\n{'#' * int(tag[1])} ")
         elif tag in self._BLOCKS:
-            self.parts.append("\n" if tag in ("br", "li", "tr", "dt", "dd") else "\n\n")
+            self.parts.append("\n\n")
+        elif tag in self._LINES:
+            self.parts.append("\n")
         elif tag in ("td", "th"):
             self.parts.append(" ")
 

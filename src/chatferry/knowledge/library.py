@@ -194,7 +194,9 @@ def _fitting_sqlite() -> sa.Select[Any]:
     some = sa.select(found.c.rowid, rank.label("rank")).where(fits).limit(sa.bindparam("most")).subquery("fitting")
     return (
         sa.select(sources.c.path, passages.c.title, passages.c.line, passages.c.text, passages.c.terms)
-        .select_from(some.join(passages, passages.c.id == some.c.rowid).join(sources, sources.c.id == passages.c.source))
+        .select_from(
+            some.join(passages, passages.c.id == some.c.rowid).join(sources, sources.c.id == passages.c.source)
+        )
         .where(sources.c.base == sa.bindparam("base"), sources.c.current)
         .order_by(some.c.rank)
         .limit(sa.bindparam("ranked"))
@@ -218,7 +220,9 @@ def _fitting_postgresql() -> sa.Select[Any]:
         sa.bindparam("terms", type_=postgresql.ARRAY(sa.Text)),
         sa.bindparam("weights", type_=postgresql.ARRAY(sa.Double)),
     )
-    given = sa.func.unnest(*columns).table_valued(sa.column("term", sa.Text), sa.column("weight", sa.Double), name="given")
+    given = sa.func.unnest(*columns).table_valued(
+        sa.column("term", sa.Text), sa.column("weight", sa.Double), name="given"
+    )
     given = given.render_derived()
     has = some.c.found.op("@@", is_comparison=True)(sa.cast(given.c.term, TSQUERY))
     rank = sa.select(sa.func.sum(given.c.weight)).where(has).select_from(given).correlate(some).scalar_subquery()

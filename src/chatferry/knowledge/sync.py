@@ -81,10 +81,12 @@ class Sync:
         """Of each file: its time and size when it was last read here, and its digest, or why it cannot be read."""
 
     async def keep(self) -> None:
-        """Do it now and every few minutes, until cancelled. Faults are logged."""
+        """Do it now and every few minutes, until cancelled, if there is anything to do. Faults are logged."""
         known: set[tuple[str, str, str]] = set()
         while True:
             try:
+                if not self._patterns and not await self._library.sources():
+                    return
                 synced = await self.run(pause=_PAUSE)
             except (Unavailable, OSError) as fault:
                 log.error("knowledge not brought up to date", error=str(fault))

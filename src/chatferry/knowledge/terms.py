@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
+from importlib.resources import files
 from typing import NamedTuple
 
-from chatferry.knowledge.idle import IDLE_PHRASES, IDLE_WORDS
 from chatferry.likeness import folded
 from chatferry.words import SIMPLIFIED, TRADITIONAL
 
@@ -35,7 +36,6 @@ _IS_HIRAGANA = re.compile(f"[{_HIRAGANA}]")
 _VOWEL = re.compile("[aeiouy]")
 # Only the characters of which neither side is written in the other script; a few hundred, which are the usual ones.
 _ONE_SCRIPT = str.maketrans(TRADITIONAL, SIMPLIFIED)
-_IDLE = re.compile("|".join(sorted({phrase.translate(_ONE_SCRIPT) for phrase in IDLE_PHRASES}, key=len, reverse=True)))
 
 _SINGLE = 0.25
 """What a single character tells, beside two of them."""
@@ -75,13 +75,37 @@ def terms(text: str) -> list[str]:
 
 def wanted(question: str) -> Wanted:
     """What to look for. The words that questions are put with, and that ask for nothing, are left out."""
-    text = _IDLE.sub(" ", _plain(question))
+    words, phrases = _idle()
+    text = phrases.sub(" ", _plain(question))
     weights: dict[str, float] = {}
     for term, weight in _terms(text):
-        if term not in IDLE_WORDS:
+        if term not in words:
             weights[term] = max(weight, weights.get(term, 0.0))
-    units = dict.fromkeys(unit for unit in _units(text) if unit.by[0] not in IDLE_WORDS)
+    units = dict.fromkeys(unit for unit in _units(text) if unit.by[0] not in words)
     return Wanted(weights, tuple(units))
+
+
+def matches(text: str, want: Wanted) -> list[tuple[int, int]]:
+    """Where in a text what is wanted stands, from each beginning to its end."""
+    places: list[tuple[int, int]] = []
+    for run in _RUN.finditer(text):
+        if run["unspaced"]:
+            pairs = [_plain(run[0][place : place + 2]) for place in range(len(run[0]))]
+            whole = min(2, len(run[0]))
+            hits = [place for place, pair in enumerate(pairs) if pair in want.weights and len(pair) == whole]
+            places += [(run.start() + place, min(run.start() + place + 2, run.end())) for place in hits]
+        elif any(term in want.weights for term in terms(run[0])):
+            places.append(run.span())
+    return places
+
+
+@cache
+def _idle() -> tuple[frozenset[str], re.Pattern[str]]:
+    """What asks for nothing: words, and what is said where no blanks are written, the longest first."""
+    lines = files(__package__).joinpath("idle.txt").read_text("utf-8").splitlines()
+    found = {one for line in lines if not line.startswith("#") for one in _plain(line).split()}
+    words = frozenset(one for one in found if one.isascii())
+    return words, re.compile("|".join(sorted(map(re.escape, found - words), key=len, reverse=True)))
 
 
 def _plain(text: str) -> str:
