@@ -21,7 +21,7 @@ from chatferry.prompt import estimate
 
 log = structlog.get_logger(__name__)
 
-GROUND = 0.5
+GROUND = 0.45
 """The share of what a question asks for that a passage must speak of to be a ground for an answer."""
 _WORTH = 0.3
 """The same for a passage that is shown beside the best."""
