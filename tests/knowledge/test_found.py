@@ -48,14 +48,13 @@ async def test_what_answers_a_question_is_among_the_first_five_and_what_nothing_
 
 
 async def test_a_large_index_is_not_read_through_for_a_common_word(
-    database: Database, ledger: Ledger, clock: ManualClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    database: Database, ledger: Ledger, clock: ManualClock, tmp_path: Path
 ) -> None:
     """Candidates are looked for by rare terms; where there are none, by two that must both be there."""
-    monkeypatch.setattr("chatferry.knowledge.library._CANDIDATES", 20)
     rows = [f"item {number},a common word about tea and {'green' if number % 3 else 'black'}" for number in range(60)]
     (tmp_path / "many.csv").write_text("\n".join(["name,text", *rows, "item rare,a common word about matcha"]), "utf-8")
     await Sync(ledger, database, clock, {"default": ("many.csv",)}, tmp_path).run()
-    library = Library(database)
+    library = Library(database, candidates=20)
     rare = await judge(library, "default", "common tea or matcha")
     assert rare.found[0].title == "item rare"
     common = await judge(library, "default", "green tea")

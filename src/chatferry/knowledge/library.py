@@ -69,8 +69,10 @@ class Found(msgspec.Struct, frozen=True):
 class Library:
     """What is in the index. Raises Unavailable where the database does not answer."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, candidates: int = _CANDIDATES) -> None:
+        """candidates: how many passages a search looks at, however many there are."""
         self._database = database
+        self._candidates = candidates
 
     async def sources(self) -> list[Source]:
         """All files, old versions included."""
@@ -83,7 +85,7 @@ class Library:
         """The best passages of an assistant's knowledge for what is wanted, the best first."""
         if not want.weights:
             return []
-        found: list[Found] = await self._look(lambda connection: _search(connection, base, want))
+        found: list[Found] = await self._look(lambda connection: _search(connection, base, want, self._candidates))
         return found
 
     async def _look(self, work: Any) -> Any:
@@ -103,7 +105,7 @@ class _Rarity(NamedTuple):
         return self.known.get(term, self.unknown)
 
 
-def _search(connection: sa.Connection, base: str, want: Wanted) -> list[Found]:
+def _search(connection: sa.Connection, base: str, want: Wanted, most: int) -> list[Found]:
     looked = list(want.weights)[:_TERMS]
     rare = {unit.rarity for unit in want.units[:_TERMS] if unit.rarity} - set(looked)
     counted = connection.execute(_COUNTED, {"base": base, "terms": padded(["", *looked, *rare])}).all()
@@ -113,7 +115,7 @@ def _search(connection: sa.Connection, base: str, want: Wanted) -> list[Found]:
     if not everywhere:
         return []
     weights = {term: want.weights[term] * rarity.of(term) for term in everywhere}
-    rows = _candidates(connection, base, _rarest(everywhere), weights)
+    rows = _candidates(connection, base, _rarest(everywhere, most), weights, most)
     found = [_ranked(row, weights, want, rarity) for row in rows]
     return sorted(found, key=lambda one: (-one.score, one.path, one.line))[:BEST]
 
@@ -122,10 +124,10 @@ def _idf(total: int, number: int) -> float:
     return math.log(1.0 + (max(total, number) - number + 0.5) / (number + 0.5))
 
 
-def _rarest(everywhere: Mapping[str, int]) -> tuple[list[str], bool]:
+def _rarest(everywhere: Mapping[str, int], most: int) -> tuple[list[str], bool]:
     """The terms to look for candidates by, and whether all of them must be there."""
     order = sorted(everywhere, key=lambda term: (everywhere[term], term))
-    chosen, room = [], _CANDIDATES
+    chosen, room = [], most
     for term in order:
         room -= everywhere[term]
         if room < 0:
@@ -169,10 +171,10 @@ _COUNTED = (
 
 
 def _candidates(
-    connection: sa.Connection, base: str, rarest: tuple[Sequence[str], bool], weights: Mapping[str, float]
+    connection: sa.Connection, base: str, rarest: tuple[Sequence[str], bool], weights: Mapping[str, float], most: int
 ) -> Sequence[Any]:
     chosen, all_of_them = rarest
-    given: dict[str, Any] = {"base": base, "most": _CANDIDATES, "ranked": _RANKED}
+    given: dict[str, Any] = {"base": base, "most": most, "ranked": _RANKED}
     if connection.dialect.name == "postgresql":
         given["query"] = (" & " if all_of_them else " | ").join(f"'{term}'" for term in chosen)
         given |= {"terms": [f"'{term}'" for term in weights], "weights": list(weights.values())}
