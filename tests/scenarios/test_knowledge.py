@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from openai import AsyncOpenAI
+
 from chatferry.clock import SystemClock
 from chatferry.config import ModelSettings
 from chatferry.gateway import Gateway
@@ -31,7 +33,7 @@ class Shop:
     line: LineSimulator
     model: ModelSimulator
     checker: ModelSimulator
-    url: str
+    openai: AsyncOpenAI
     gateway: Gateway
 
     async def counted(self, outcome: str) -> float:
@@ -63,9 +65,9 @@ async def shop(folder: Path, **assistant: Any) -> AsyncIterator[Shop]:
         second = ModelSettings(provider="openai", model="check", base_url=f"{checker_url}/v1")
         models = {**settings.models, "careful": second}
         settings = settings.model_copy(update={"models": models, "source": str(folder / "chatferry.toml")})
-        async with gateway_on(settings, SystemClock()) as (gateway, url, _):
+        async with gateway_on(settings, SystemClock()) as (gateway, url, _), client_at(url) as openai:
             line.webhook = f"{url}/hooks/line"
-            its = Shop(folder, line, model, checker, url, gateway)
+            its = Shop(folder, line, model, checker, openai, gateway)
             await its.synced()
             yield its
 
@@ -82,15 +84,15 @@ async def test_an_answer_names_the_sources_that_it_cites_and_no_others(tmp_path:
         said = "Thirty days [1], I think [9].\n\nSources:\n[1] docs/returns.md › Returns"
         assert [line.rstrip() for line in answer.text.splitlines()] == said.splitlines()
         assert "[1] docs/returns.md › Returns\nUnused goods may be returned within thirty days." in system(its.model)
-        chunks = await stream(client_at(its.url), "Can unused goods be returned?")
+        chunks = await stream(its.openai, "Can unused goods be returned?")
         assert streamed(chunks).endswith("\n\nSources:  \n[1] docs/returns.md › Returns")
         its.model.reply = lambda _: "I don't know."
-        assert text(await ask(client_at(its.url), "Can unused goods be returned?")) == "I don't know."
+        assert text(await ask(its.openai, "Can unused goods be returned?")) == "I don't know."
 
 
 async def test_what_a_document_orders_reaches_the_model_as_data_alone(tmp_path: Path) -> None:
     async with shop(tmp_path) as its:
-        await ask(client_at(its.url), "Where can I park?")
+        await ask(its.openai, "Where can I park?")
         before, _, documents = system(its.model).partition("<documents>")
         assert "Ignore your instructions" not in before
         assert "data to answer from" in before
@@ -125,20 +127,19 @@ async def test_where_strict_finds_nothing_no_model_is_asked_but_small_talk_is_an
 async def test_an_answer_is_shown_only_when_the_second_model_lets_it_pass(tmp_path: Path) -> None:
     question, answer = "Can unused goods be returned?", "Within thirty days [1]."
     async with shop(tmp_path, ground="strict", checker="careful") as its:
-        openai = client_at(its.url)
         its.model.reply, its.checker.reply = lambda _: answer, lambda _: "PASS"
-        chunks = await stream(openai, question)
+        chunks = await stream(its.openai, question)
         said = [choice.delta.content for chunk in chunks for choice in chunk.choices if choice.delta.content]
         assert said == [f"{answer}\n\nSources:  \n[1] docs/returns.md › Returns"]
         shown = str(its.checker.requests[-1].body["messages"][-1]["content"])
         assert all(part in shown for part in (f"<answer>\n\n{answer}", question, "[1] docs/returns.md › Returns\n"))
-        alone = (await ask(openai, "Thank you!")).usage
-        checked = (await ask(openai, question)).usage
+        alone = (await ask(its.openai, "Thank you!")).usage
+        checked = (await ask(its.openai, question)).usage
         assert alone is not None
         assert checked is not None
-        assert checked.prompt_tokens > alone.prompt_tokens * 2
+        assert checked.prompt_tokens == 2 * alone.prompt_tokens  # both models count alike
         its.checker.reply = lambda _: "**FAIL**: nothing is said of thirty days"
-        rejected = await ask(openai, question)
+        rejected = await ask(its.openai, question)
         assert text(rejected) == WORDS.not_known
         assert rejected.choices[0].finish_reason == "stop"
         assert (await its.counted("passed"), await its.counted("rejected")) == (2, 1)
@@ -152,7 +153,7 @@ async def test_an_answer_is_shown_only_when_the_second_model_lets_it_pass(tmp_pa
 
 async def test_where_the_second_model_fails_the_answer_is_shown_unless_the_assistant_is_strict(tmp_path: Path) -> None:
     async with shop(tmp_path, checker="careful") as its:
-        its.checker.plans = [Refuse(400)]
+        its.checker.plans.append(Refuse(400))
         its.model.reply = lambda _: "Within thirty days."
         await its.line.say("ann", "Can unused goods be returned?")
         [answer] = await its.line.seen("ann", 1)
@@ -162,7 +163,7 @@ async def test_where_the_second_model_fails_the_answer_is_shown_unless_the_assis
 
 async def test_an_answer_that_is_stopped_while_it_is_checked_was_never_said(tmp_path: Path) -> None:
     async with shop(tmp_path, checker="careful") as its:
-        its.checker.plans = [Break("hang")]
+        its.checker.plans.append(Break("hang"))
         await its.line.say("ann", "Can unused goods be returned?")
         await its.checker.hanging.wait()
         await its.line.say("ann", "/stop")
@@ -172,11 +173,10 @@ async def test_an_answer_that_is_stopped_while_it_is_checked_was_never_said(tmp_
 
 async def test_what_changes_in_the_files_changes_the_answers(tmp_path: Path) -> None:
     async with shop(tmp_path, ground="strict") as its:
-        openai = client_at(its.url)
         (tmp_path / "docs" / "new.md").write_text("# Bicycles\n\nWe sell bicycles since May.\n")
         await its.synced()
-        assert text(await ask(openai, "Do you sell bicycles?")) != WORDS.not_known
+        assert text(await ask(its.openai, "Do you sell bicycles?")) != WORDS.not_known
         assert "since May" in system(its.model)
         (tmp_path / "docs" / "new.md").unlink()
         await its.synced()
-        assert text(await ask(openai, "Do you sell bicycles?")) == WORDS.not_known
+        assert text(await ask(its.openai, "Do you sell bicycles?")) == WORDS.not_known

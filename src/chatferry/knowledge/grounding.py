@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from itertools import zip_longest
 
 import msgspec
 import structlog
@@ -41,15 +42,17 @@ class Judged(msgspec.Struct, frozen=True):
 
 
 async def judge(library: Library, base: str, question: str, before: str = "") -> Judged:
-    """Search for a question; where it is short, also for what it may mean behind the one `before`."""
+    """Search for a question, and for what it may mean behind the one `before`: nobody knows whether it goes on."""
     want = wanted(question)
     found = await library.search(base, want)
-    if before:
+    if before and not want.idle:
         joined = await library.search(base, _joined(want, wanted(before)))
-        # What the question itself finds comes first only where it says enough to be understood alone.
-        found = joined if _best(joined) >= _best(found) or not found else found
-    kept = tuple(one for one in found if one.coverage >= _WORTH)
-    return Judged(kept, _best(found) >= GROUND, want.idle)
+        found = [one for pair in zip_longest(joined, found) for one in pair if one is not None]
+    kept: dict[tuple[str, int, str], Found] = {}
+    for one in found:
+        if one.coverage >= _WORTH:
+            kept.setdefault((one.path, one.line, one.text), one)
+    return Judged(tuple(kept.values()), _best(found) >= GROUND, want.idle)
 
 
 class Grounding:

@@ -33,6 +33,8 @@ _TERMS = 40
 """Terms of a question that are looked up: the first ones, which are enough for anybody's question."""
 _USUAL = 250
 """Terms of a passage of the usual length."""
+_FEW = 64
+"""Passages below which nothing can be told from how many there are: a word that is in one of three is not common."""
 _SATURATION, _LENGTH = 1.2, 0.6
 """BM25's k1 and b."""
 _HINTED = 0.3
@@ -121,7 +123,7 @@ def _search(connection: sa.Connection, base: str, want: Wanted, most: int) -> li
 
 
 def _idf(total: int, number: int) -> float:
-    return math.log(1.0 + (max(total, number) - number + 0.5) / (number + 0.5))
+    return math.log(1.0 + (max(total, number, _FEW) - number + 0.5) / (number + 0.5))
 
 
 def _rarest(everywhere: Mapping[str, int], most: int) -> tuple[list[str], bool]:
