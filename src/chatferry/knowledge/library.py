@@ -212,19 +212,16 @@ def _fitting_postgresql() -> sa.Select[Any]:
 
     found: sa.ColumnElement[Any] = sa.literal_column("passages.found", TSVECTOR)
     fits = found.op("@@", is_comparison=True)(sa.cast(sa.bindparam("query", type_=sa.Text), TSQUERY))
-    some = (
-        sa.select(passages.c.id, passages.c.source, passages.c.title, passages.c.line, passages.c.text,
-                  passages.c.terms, found.label("found"))
-        .where(fits)
-        .limit(sa.bindparam("most"))
-        .subquery("fitting")
-    )  # fmt: skip
+    columns = (passages.c[name] for name in ("id", "source", "title", "line", "text", "terms"))
+    # Apart from the limit, which would have the planner read the table and not its index.
+    fitting = sa.select(*columns, found.label("found")).where(fits).cte("fitting").prefix_with("MATERIALIZED")
+    some = sa.select(fitting).limit(sa.bindparam("most")).subquery("some")
     # By which terms there are, each by its weight: PostgreSQL's own ranking knows nothing of how rare they are.
-    columns = (
+    lists = (
         sa.bindparam("terms", type_=postgresql.ARRAY(sa.Text)),
         sa.bindparam("weights", type_=postgresql.ARRAY(sa.Double)),
     )
-    given = sa.func.unnest(*columns).table_valued(
+    given = sa.func.unnest(*lists).table_valued(
         sa.column("term", sa.Text), sa.column("weight", sa.Double), name="given"
     )
     given = given.render_derived()
