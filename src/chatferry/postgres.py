@@ -130,7 +130,9 @@ class Postgres:
         connection = await self.connect()
         try:
             # The lock is the connection's: it goes with the process, however that ends.
-            yield bool(await connection.fetchval("SELECT pg_try_advisory_lock($1)", number))
+            async with _plainly():
+                ours = bool(await connection.fetchval("SELECT pg_try_advisory_lock($1)", number))
+            yield ours
         finally:
             connection.terminate()
 

@@ -91,7 +91,7 @@ def cut_html(text: str) -> Iterator[Passage]:
 
 
 def _title(names: Iterator[str] | Sequence[str]) -> str:
-    return " › ".join(" ".join(name.split()) for name in names if name)[:_TITLE].rstrip()
+    return " › ".join(" ".join(clean(name).split()) for name in names if name)[:_TITLE].rstrip()
 
 
 def _uncommented(text: str) -> str:

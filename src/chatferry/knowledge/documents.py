@@ -140,6 +140,5 @@ def _matching(folder: Path, pattern: str, base: Path) -> Iterator[Path]:
 def _name(path: Path, folder: Path, base: Path) -> str:
     """From the folder on; of a file elsewhere no more than the folder that was named, as people are told it."""
     path, folder = Path(os.path.normpath(path)), Path(os.path.normpath(folder))
-    if path.is_relative_to(folder):
-        return path.relative_to(folder).as_posix()
-    return path.relative_to(Path(os.path.normpath(base)).parent).as_posix()
+    above = folder if path.is_relative_to(folder) else Path(os.path.normpath(base)).parent
+    return path.relative_to(above).as_posix().encode("utf-8", "replace").decode()  # not every name is a text

@@ -90,6 +90,8 @@ class Sync:
                 synced = await self.run(pause=_PAUSE)
             except (Unavailable, OSError) as fault:
                 log.error("knowledge not brought up to date", error=str(fault))
+            except Exception:  # the top of the task: a file that we cannot cope with must not end the gateway
+                log.exception("bug")
             else:
                 told = {(step.base, step.path, step.why) for step in synced.steps if step.why}
                 for base, path, why in sorted(told - known):
