@@ -22,6 +22,8 @@ from chatferry.dispatch.inprocess import InProcess
 from chatferry.feed import Feed
 from chatferry.growth import Growth
 from chatferry.intake import Intake
+from chatferry.knowledge.grounding import Grounding
+from chatferry.knowledge.library import Library
 from chatferry.ledger import Ledger
 from chatferry.links import Links
 from chatferry.looking import Entry
@@ -91,7 +93,7 @@ class World:
             desk = Desk(Commands(CommandSettings()), Replies(()), staff, links, clock)
             worker = Worker(
                 ledger, Delivery(ledger, links, clock), Growth(ledger, clock), Feed(), clock, Metrics(),
-                Asking(ledger, clock),
+                Asking(ledger, Grounding(Library(self.database), Metrics()), clock),
                 channels={"board": self.board},
                 staff=staff,
                 desk=desk,

@@ -15,6 +15,7 @@ from chatferry.engines.base import Delta, Restart
 from chatferry.errors import Fault
 from chatferry.feed import Tail
 from chatferry.held import Held
+from chatferry.knowledge.grounding import Grounding
 from chatferry.ledger import Ledger
 from chatferry.model import Message
 from chatferry.outcomes import Asked
@@ -28,18 +29,21 @@ _PACE = 0.25
 class Asking:
     """Asks for all turns of a process."""
 
-    def __init__(self, ledger: Ledger, clock: Clock) -> None:
+    def __init__(self, ledger: Ledger, grounding: Grounding, clock: Clock) -> None:
         self._ledger = ledger
+        self._grounding = grounding
         self._clock = clock
 
     async def ask(self, held: Held, tail: Tail, asked: Asked) -> None:
         """Ask, and note in `asked` what came of it; may be cancelled, and what was said until then stands in `tail`."""
         await self._brief(held)
-        question = await prompt.build(held.assistant, held.turn.inbound, self._history(held))
+        grounds = await self._grounding.look(held.assistant, held.turn, self._history(held))
+        material = prompt.Material(passages=grounds.passages)
+        question = await prompt.build(held.assistant, held.turn.inbound, self._history(held), material)
         pace = 0.0 if held.channel.caps.live else _PACE
         tail.restart()  # an earlier try may have left its words with a watcher
         try:
-            async with contextlib.aclosing(held.assistant.engine.run(question, pace=pace)) as events:
+            async with contextlib.aclosing(grounds.told(held.assistant.engine.run(question, pace=pace))) as events:
                 async for event in events:
                     if isinstance(event, Delta):
                         if asked.first_token_at is None:

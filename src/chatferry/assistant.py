@@ -19,6 +19,8 @@ class Assistant:
     settings: AssistantSettings
     engine: Engine
     words: Words
+    checker: Engine | None = None
+    """Asks the model that rejects answers; None: nobody checks."""
 
     @property
     def greeting(self) -> str:

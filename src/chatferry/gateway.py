@@ -36,6 +36,9 @@ from chatferry.feed import Feed
 from chatferry.growth import Growth
 from chatferry.holding import Holding
 from chatferry.intake import Intake
+from chatferry.knowledge.grounding import Grounding
+from chatferry.knowledge.library import Library
+from chatferry.knowledge.sync import Sync, folder_of, wanted_of
 from chatferry.ledger import Ledger
 from chatferry.limits import Limits
 from chatferry.links import Links, signing_key, tell_address, told_address
@@ -113,12 +116,13 @@ class Gateway:
             self.feed,
             clock,
             self.metrics,
-            Asking(self.ledger, clock),
+            Asking(self.ledger, Grounding(Library(database), self.metrics), clock),
             channels=self.channels,
             staff=self.staff,
             desk=self.desk,
             alone=alone,
         )
+        self.knowledge = Sync(self.ledger, database, clock, wanted_of(settings), folder_of(settings))
         limits = Limits(settings)
         self.intake = Intake(self.ledger, self.dispatcher, self.metrics, self.desk, limits, end=self.worker.stop)
         self.holding = Holding(self.ledger, self.feed, links, clock)
@@ -176,6 +180,7 @@ class Gateway:
         kept: dict[str, Coroutine[Any, Any, None]] = {}
         if self.role != "web":
             kept["leases"] = self.worker.keep_leases()
+            kept["knowledge"] = self.knowledge.keep()
         if self.role != "web" and self.settings.server.keep is not None:
             kept["retention"] = retain(self.settings.server.keep, self.ledger.prune, self.metrics.pruned, self.clock)
         if not self._alone:
@@ -289,7 +294,13 @@ def _assistants(
         return Route([(engines[name], circuits[name]) for name in order], clock, random.random, metrics)
 
     return {
-        name: Assistant(name, assistant, route(assistant.model), assistant.words)
+        name: Assistant(
+            name,
+            assistant,
+            route(assistant.model),
+            assistant.words,
+            checker=route(assistant.checker) if assistant.checker else None,
+        )
         for name, assistant in settings.assistants.items()
     }
 

@@ -125,6 +125,17 @@ class Postgres:
     async def exclusive(self, patience: float = 0.0) -> AsyncIterator[bool]:
         yield False
 
+    @contextlib.asynccontextmanager
+    async def errand(self, number: int) -> AsyncIterator[bool]:
+        connection = await self.connect()
+        try:
+            # The lock is the connection's: it goes with the process, however that ends.
+            async with _plainly():
+                ours = bool(await connection.fetchval("SELECT pg_try_advisory_lock($1)", number))
+            yield ours
+        finally:
+            connection.terminate()
+
     async def age(self) -> float:
         return await self.read(lambda connection: float(connection.execute(_AGE).scalar_one()))
 
