@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import weakref
-from collections.abc import AsyncGenerator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -39,6 +39,8 @@ class Tail:
         self._readers = 0
         self._parts: list[str] = []
         self._round = 0
+        self.doing: tuple[str, ...] = ()
+        """The tools that are being called, by name."""
         self._end: Outcome | None = None
         self._changed = asyncio.Event()
         self._over = asyncio.Event()
@@ -53,11 +55,17 @@ class Tail:
         self._parts.append(text)
         self._ring()
 
-    def restart(self) -> None:
-        """What came so far is void."""
-        if self._parts:
-            self._parts = []
-            self._round += 1
+    def restart(self, kept: str = "") -> None:
+        """What came so far is void, but for its beginning."""
+        if self.text != kept:
+            self._round += bool(self._parts)
+            self._parts = [kept] if kept else []
+            self._ring()
+
+    def does(self, tools: Sequence[str]) -> None:
+        """These tools are being called; none: the model goes on."""
+        if self.doing != tuple(tools):
+            self.doing = tuple(tools)
             self._ring()
 
     def reads(self, text: str) -> None:

@@ -12,9 +12,10 @@ import msgspec
 
 from chatferry.channels.base import Capabilities, Hook, Taken
 from chatferry.clock import Clock
+from chatferry.engines.base import Call as Wish
 from chatferry.engines.base import Delta, Done, Event, Prompt, Restart
 from chatferry.errors import Final, Rejected, Vanished
-from chatferry.model import File, Finding, Grant, Inbound, Message, Receipt
+from chatferry.model import File, Finding, Grant, Inbound, Message, Receipt, Usage
 from chatferry.text import length
 
 
@@ -86,6 +87,10 @@ class Talk:
         if text:
             self.says(text)
         self._said.put_nowait(Done(finish))
+
+    def calls(self, *calls: Wish) -> None:
+        """The model waits for what these return."""
+        self._said.put_nowait(Done("calls", Usage(10, 5), calls=calls))
 
     def fails(self, fault: Exception) -> None:
         self._said.put_nowait(fault)

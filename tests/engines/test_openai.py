@@ -10,8 +10,8 @@ import msgspec
 import pytest
 
 from chatferry.clock import Clock
-from chatferry.engines.base import Done
-from chatferry.engines.openai import Call, OpenAI, OpenAIReader
+from chatferry.engines.base import Call, Done
+from chatferry.engines.openai import OpenAI, OpenAIReader
 from chatferry.errors import Final, TryLater
 from chatferry.model import File, Message, Options, Text, Usage
 from chatferry.simulator.model import Odd, Raw, Refuse
@@ -250,4 +250,5 @@ def test_pieces_of_tool_calls_are_put_together() -> None:
         piece('{"index":1,"id":"c2","function":{"name":"find","arguments":"{}"}}'),
         piece('{"index":0,"function":{"arguments":"1}"}}'),
     )
-    assert reader.calls == {0: Call("c1", "look", '{"a":1}'), 1: Call("c2", "find", "{}")}
+    assert reader.read(b"[DONE]") == ""
+    assert reader.end().calls == (Call("c1", "look", '{"a":1}'), Call("c2", "find", "{}"))
