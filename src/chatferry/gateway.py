@@ -105,7 +105,7 @@ class Gateway:
         self.ledger = Ledger(database, clock, lease=_ALONE if alone else _AMONG_OTHERS)
         self.engines = {name: make_engine(name, model, http, clock) for name, model in settings.models.items()}
         assigned = {name: channel.assistant for name, channel in settings.channels.items()} | {"api": "default"}
-        self.servers = make_servers(settings)
+        self.servers = make_servers(settings, clock)
         self.staff = Staff(_assistants(settings, self.engines, self.servers, clock, self.metrics), assigned)
         self.links = links
         self.desk = Desk(Commands(settings.commands), Replies(settings.replies), self.staff, links, clock)
@@ -185,6 +185,8 @@ class Gateway:
             kept["retention"] = retain(self.settings.server.keep, self.ledger.prune, self.metrics.pruned, self.clock)
         if not self._alone:
             kept |= {"news": self._database.listen(self._hear), "relay": self.relay.run(), "address": self._learn()}
+        if self.role != "web":
+            kept |= {f"mcp {name}": server.keep() for name, server in self.servers.items()}
         if isinstance(self.clock, SharedClock):
             kept["clock"] = self.clock.keep()
         return kept
@@ -285,7 +287,7 @@ def make_channels(
     return channels
 
 
-def make_servers(settings: Settings) -> Mapping[str, Server]:
+def make_servers(settings: Settings, clock: Clock) -> Mapping[str, Server]:
     """The tool servers that assistants ask for, by name. Raises ConfigError where what they need is not installed."""
     asked = [tool.removeprefix("mcp:").partition("/")[0] for tool in _tools(settings) if tool.startswith("mcp:")]
     if not asked:
@@ -297,7 +299,7 @@ def make_servers(settings: Settings) -> Mapping[str, Server]:
             f"{settings.source}  mcp: servers need {missing.name}, which is not there\n"
             "  mend: pip install 'chatferry[mcp]'"
         ) from None
-    return {name: Server(name, settings.mcp[name], settings.source) for name in dict.fromkeys(asked)}
+    return {name: Server(name, settings.mcp[name], settings.source, clock) for name in dict.fromkeys(asked)}
 
 
 def look_for_tools(settings: Settings) -> Iterator[Finding]:
