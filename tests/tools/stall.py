@@ -56,7 +56,7 @@ def told() -> str:
 async def grow(ctx: Context) -> str:  # type: ignore[type-arg]
     """Offers one more tool from now on."""
     server.add_tool(told, name="new one!", description="What is new.")
-    await ctx.session.send_tool_list_changed()
+    await ctx.notify_tools_changed()
     return "grown"
 
 

@@ -202,8 +202,6 @@ class Server:
     async def _hear(self, message: object) -> None:
         if isinstance(message, types.ToolListChangedNotification):
             self._stale.set()
-        elif isinstance(message, Exception):
-            log.warning("tool server talks nonsense", server=self.name, error=type(message).__name__)
 
     async def _list(self, client: Client) -> None:
         found: list[types.Tool] = []

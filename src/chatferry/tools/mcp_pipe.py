@@ -18,8 +18,10 @@ log = structlog.get_logger(__name__)
 
 _LINE = 1000
 """Characters of a line that are logged."""
-_LINES = 200
-"""Lines of one session that are logged."""
+_LINES = 100
+"""Lines that are logged in a minute."""
+_NONSENSE = 20
+"""Lines of a session that may be no messages: some programs greet on their standard output."""
 
 
 @contextlib.asynccontextmanager
@@ -42,10 +44,13 @@ async def errors_to_log(server: str) -> AsyncIterator[TextIO]:
 
 
 async def _copy(reader: asyncio.StreamReader, server: str) -> None:
-    lines, rest = 0, b""
+    lines, minute, rest = 0, 0, b""
+    loop = asyncio.get_running_loop()
     while chunk := await reader.read(1 << 14):
         *whole, rest = (rest + chunk).split(b"\n")
         rest = rest[-_LINE:]
+        if (now := int(loop.time() // 60)) != minute:
+            lines, minute = 0, now
         for line in whole:
             text = line.decode(errors="replace").strip()[:_LINE]
             lines += bool(text)
@@ -69,9 +74,12 @@ def watched(
 
 
 class _Watched:
+    """What comes from a server, up to its end, or to the point where it has said too much that is no message."""
+
     def __init__(self, stream: ReadStream[SessionMessage | Exception], ended: Callable[[], None]) -> None:
         self._stream = stream
         self._ended = ended
+        self._nonsense = 0
 
     @property
     def last_context(self) -> Any:
@@ -88,10 +96,15 @@ class _Watched:
 
     async def __anext__(self) -> SessionMessage | Exception:
         try:
-            return await self._stream.__anext__()
+            while isinstance(told := await self._stream.__anext__(), Exception):
+                self._nonsense += 1
+                if self._nonsense > _NONSENSE:
+                    log.warning("tool server talks nonsense", error=type(told).__name__)
+                    raise StopAsyncIteration
         except BaseException:
             self._ended()
             raise
+        return told
 
     async def __aenter__(self) -> Self:
         await self._stream.__aenter__()
