@@ -28,7 +28,7 @@ def note(text: str) -> None:
 @server.tool()
 def in_stock(flavour: str) -> Shelf:
     """How many jars of a flavour there are."""
-    print("somebody looks at the shelf", file=sys.stderr, flush=True)
+    sys.stderr.write("somebody looks at the shelf\n")
     return Shelf(flavour=flavour, jars=len(flavour))
 
 
@@ -53,7 +53,7 @@ def told() -> str:
 
 
 @server.tool()
-async def grow(ctx: Context) -> str:  # type: ignore[type-arg]
+async def grow(ctx: Context) -> str:
     """Offers one more tool from now on."""
     server.add_tool(told, name="new one!", description="What is new.")
     await ctx.notify_tools_changed()
@@ -68,7 +68,8 @@ if __name__ == "__main__":
         time.sleep(600)
     elif sys.argv[1] == "babble":
         while True:
-            print("good morning, good morning", flush=True)
+            sys.stdout.write("good morning, good morning\n")
+            sys.stdout.flush()
             time.sleep(0.01)
     else:
         server.run("streamable-http", host="127.0.0.1", port=int(sys.argv[1]))

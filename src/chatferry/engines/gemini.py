@@ -98,12 +98,14 @@ class Gemini:
         """A round as the two sides of the talk that it was."""
         said: list[dict[str, Any]] = [{"text": round_.said}] if round_.said else []
         back: list[dict[str, Any]] = []
+        # A token of the other form is another provider's.
+        signed = {call.id: call.token for call in round_.calls if call.token and not call.token.startswith("{")}
         for call, result in zip(round_.calls, round_.results, strict=True):
             known = {"id": call.id} if not call.id.startswith(_MADE) else {}
             part: dict[str, Any] = {"functionCall": {"name": call.name, "args": _object(call.arguments), **known}}
-            if call.token and not call.token.startswith("{"):  # the other form is of another provider
-                part["thoughtSignature"] = call.token
-            elif self._signs and not back and not any(call.token for call in round_.calls):
+            if call.id in signed:
+                part["thoughtSignature"] = signed[call.id]
+            elif self._signs and not back and not signed:
                 part["thoughtSignature"] = _UNSIGNED
             said.append(part)
             told = {"error" if result.failed else "result": result.text}
