@@ -12,7 +12,7 @@ import pytest
 from chatferry.engines.base import Call, Result
 from chatferry.tools.base import Caller
 from chatferry.tools.python import Python
-from tests.growing import World, asks, rewords, world
+from tests.growing import WORDS, World, about, asks, rewords, world
 
 
 class Till:
@@ -231,3 +231,54 @@ async def test_without_tools_no_step_is_looked_for(talk: World) -> None:
         (await talk.asked()).ends("hello")
         await talk.ended(process)
         assert looked == []
+
+
+async def test_while_something_is_called_the_message_says_so_and_then_no_more(talk: World, till: Till) -> None:
+    till.held["1"] = asyncio.Event()
+    async with talk.process() as process:
+        await process.accept(asks("e1"))
+        (await talk.asked()).calls(status("1"))
+        await talk.shows("Looking up: order_status…")
+        till.held["1"].set()
+        second = await talk.asked()
+        await talk.shows(WORDS.answering)
+        second.says("Let me look again.")
+        till.held["2"] = asyncio.Event()
+        second.calls(status("2", "a"), Call("b", "broken", "{}"))
+        await talk.shows("Let me look again.\n\nLooking up: order_status, broken…")
+        till.held["2"].set()
+        (await talk.asked()).ends("At sea.")
+        await talk.ended(process)
+        assert talk.screen == ["Let me look again.\n\nAt sea."]
+
+
+async def test_where_a_message_can_only_go_on_no_step_stands_in_it(talk: World, till: Till) -> None:
+    talk.board.append_only = True
+    till.held["1"] = asyncio.Event()
+    async with talk.process() as process:
+        await process.accept(asks("e1"))
+        first = await talk.asked()
+        first.says("Let me look.")
+        first.calls(status("1"))
+        await talk.shows("Let me look.")
+        await talk.passes(3.0)
+        assert talk.screen == ["Let me look."]
+        till.held["1"].set()
+        (await talk.asked()).ends("At sea.")
+        await talk.ended(process)
+
+
+async def test_an_answer_that_is_stopped_after_a_crash_does_not_keep_the_step(talk: World, till: Till) -> None:
+    till.held["1"] = asyncio.Event()
+    async with talk.process() as process:
+        await process.accept(asks("e1"))
+        first = await talk.asked()
+        first.says("Let me look.")
+        first.calls(status("1"))
+        await talk.shows("Let me look.\n\nLooking up: order_status…")
+    async with talk.process() as process:
+        await process.ledger.halt(1)
+        await process.accept(about("stop"))
+        await talk.until(lambda: "stopped" in talk.screen[0])
+        assert "Looking up" not in talk.screen[0]
+        await talk.ended(process)

@@ -252,7 +252,7 @@ class McpSettings(Table):
 
     command: tuple[Filled, ...] = ()
     """The program and its arguments, started in the configuration's folder; it talks by its input and output."""
-    env: dict[str, str] = Field(default_factory=dict, repr=False)
+    env: dict[str, SecretStr] = Field(default_factory=dict)
     """Variables that the program gets beside PATH, HOME and the like: none of ours reach it by themselves."""
     url: Url | None = None
     """Where it is reached by HTTP (streamable)."""

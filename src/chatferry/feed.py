@@ -30,6 +30,12 @@ class Outcome(msgspec.Struct, frozen=True):
     error: str = ""
 
 
+class Doing(msgspec.Struct, frozen=True):
+    """What is being called just now, by name; nothing: the model goes on."""
+
+    tools: tuple[str, ...]
+
+
 class Tail:
     """One answer in the making."""
 
@@ -89,6 +95,12 @@ class Tail:
             while self.text == beyond:
                 await self._changed.wait()
 
+    async def moved(self, text: str, doing: tuple[str, ...]) -> None:
+        """Return once the answer so far, or what is being called for it, is another than this."""
+        with self._reader():
+            while self.text == text and self.doing == doing:
+                await self._changed.wait()
+
     def end(self, outcome: Outcome) -> None:
         """The turn is closed and in the ledger."""
         self._end = outcome
@@ -117,7 +129,7 @@ class Tail:
         finally:
             self._readers -= 1
 
-    async def follow(self, *, words: bool = True) -> AsyncGenerator[Delta | Restart | Outcome, None]:
+    async def follow(self, *, words: bool = True) -> AsyncGenerator[Delta | Restart | Doing | Outcome, None]:
         """From the first word on, however late one comes; the outcome is last. A slow reader gets larger deltas.
 
         words: or else the outcome alone.
@@ -128,6 +140,7 @@ class Tail:
                 yield self._end
             return
         read, round_ = 0, self._round
+        doing: tuple[str, ...] = ()
         with self._reader():
             while True:
                 if round_ != self._round:
@@ -140,6 +153,9 @@ class Tail:
                 elif self._end is not None:
                     yield self._end
                     return
+                elif doing != self.doing:
+                    doing = self.doing
+                    yield Doing(doing)
                 else:
                     await self._changed.wait()
 

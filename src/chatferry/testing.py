@@ -169,6 +169,8 @@ class Board:
         """What `patience` says."""
         self.room = True
         """May a growing message be edited now?"""
+        self.append_only = False
+        """What `appends` says."""
         self.admins: set[str] = set()
         self.posts: dict[str, Post] = {}
         """By receipt, in the order in which they appeared."""
@@ -225,6 +227,9 @@ class Board:
 
     def patience(self, inbound: Inbound) -> float | None:
         return self.waits
+
+    def appends(self, inbound: Inbound) -> bool:
+        return self.append_only
 
     async def begin(self, inbound: Inbound, message: Message, *, key: str) -> Receipt:
         trouble = await self._call("begin", text=message.text)

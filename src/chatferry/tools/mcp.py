@@ -172,8 +172,9 @@ class Server:
             return streamable_http_client(its.url, http_client=http)
         program, *arguments = its.command
         errors = await stack.enter_async_context(errors_to_log(self.name))
-        # Beside `env` it gets PATH, HOME and the like; nothing that we were told.
-        given = StdioServerParameters(command=program, args=arguments, env=its.env, cwd=self._folder)
+        # Beside these it gets PATH, HOME and the like; nothing that we were told.
+        env = {name: secret.get_secret_value() for name, secret in its.env.items()}
+        given = StdioServerParameters(command=program, args=arguments, env=env, cwd=self._folder)
         return stdio_client(given, errlog=errors)
 
     async def _attend(self, client: Client) -> None:
