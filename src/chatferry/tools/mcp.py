@@ -21,6 +21,7 @@ from mcp import MCPError, StdioServerParameters
 from mcp.client import Client, Transport
 from mcp.client.stdio import stdio_client
 from mcp.client.streamable_http import streamable_http_client
+from mcp.client.subscriptions import Subscription
 from referencing import Registry
 
 from chatferry.clock import Clock
@@ -84,9 +85,9 @@ class Server:
         wait = _FIRST
         while True:
             try:
-                async with self._session() as client:
+                async with self._session() as (client, changes):
                     wait = _FIRST
-                    await self._attend(client)
+                    await self._attend(client, changes)
                 log.warning("tool server lost", server=self.name)
             except Exception as fault:  # noqa: BLE001 - the top of a task: whatever a server does ends here
                 log.warning("tool server cannot be reached", server=self.name, error=_reason(fault), seconds=wait)
@@ -145,8 +146,8 @@ class Server:
             self._lost.set()
 
     @contextlib.asynccontextmanager
-    async def _session(self) -> AsyncIterator[Client]:
-        """A session, entered and left by one task; its tools are known."""
+    async def _session(self) -> AsyncIterator[tuple[Client, Subscription | None]]:
+        """A session, entered and left by one task, and where it tells of changes; its tools are known."""
         self._lost.clear()
         self._stale.clear()
         async with contextlib.AsyncExitStack() as stack:
@@ -154,12 +155,14 @@ class Server:
                 transport = watched(await self._transport(stack), self._lost.set)
                 client = Client(transport, message_handler=self._hear, cache=None)
                 await stack.enter_async_context(client)
+                # Before the list is read, so that no change falls between the two.
+                changes = await self._changes(client, stack)
                 await self._list(client)
             self._client = client
             self._ready.set()
             self._tried.set()
             try:
-                yield client
+                yield client, changes
             finally:
                 self._client = None
                 self._ready.clear()
@@ -177,11 +180,18 @@ class Server:
         given = StdioServerParameters(command=program, args=arguments, env=env, cwd=self._folder)
         return stdio_client(given, errlog=errors)
 
-    async def _attend(self, client: Client) -> None:
+    async def _changes(self, client: Client, stack: contextlib.AsyncExitStack) -> Subscription | None:
+        """A stream of changes, where the server has one; older ones tell them anyhow."""
+        try:
+            return await stack.enter_async_context(client.listen(tools_list_changed=True))
+        except (MCPError, RuntimeError):
+            return None
+
+    async def _attend(self, client: Client, changes: Subscription | None) -> None:
         """Keep the list of tools new until the session is lost."""
         log.info("tool server reached", server=self.name, tools=len(self._tools))
         async with asyncio.TaskGroup() as group:
-            listening = group.create_task(self._listen(client))
+            listening = group.create_task(self._listen(changes))
             lost = group.create_task(self._lost.wait())
             while not self._lost.is_set():
                 stale = group.create_task(self._stale.wait())
@@ -193,10 +203,9 @@ class Server:
                         await self._list(client)
             listening.cancel()
 
-    async def _listen(self, client: Client) -> None:
-        """Hear of changes, where the server tells them in a stream of its own; older ones tell them anyhow."""
-        with contextlib.suppress(MCPError, RuntimeError, TimeoutError):  # then the list is read now and then
-            async with client.listen(tools_list_changed=True) as changes:
+    async def _listen(self, changes: Subscription | None) -> None:
+        with contextlib.suppress(MCPError, RuntimeError):  # then the list is read now and then
+            if changes is not None:
                 async for _ in changes:
                     self._stale.set()
 
