@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from mcp.client import stdio
 
 from chatferry.clock import SystemClock
 from chatferry.config import McpSettings
@@ -121,7 +122,8 @@ async def test_a_program_that_is_no_server_keeps_nobody_waiting(
     tmp_path: Path, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mcp, "_PATIENCE", 0.05)
-    monkeypatch.setattr(mcp, "_HELLO", 2.0)
+    monkeypatch.setattr(mcp, "_HELLO", 1.5)
+    monkeypatch.setattr(stdio, "PROCESS_TERMINATION_TIMEOUT", 0.1)  # neither ends by itself
     async with kept(stall(tmp_path, how)) as server:
         async with asyncio.timeout(1.0):
             assert await server.tools() == ()

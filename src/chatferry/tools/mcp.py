@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+import anyio
 import httpx2
 import mcp_types as types
 import structlog
@@ -66,8 +68,9 @@ class Server:
         """Set once it is known whether the server can be reached."""
         self._ready = asyncio.Event()
         """Set while there is a session."""
-        self._lost = asyncio.Event()
-        self._stale = asyncio.Event()
+        self._news = asyncio.Event()
+        """Set when the session is lost, or its list of tools not the latest."""
+        self._lost = False
 
     def offering(self, only: str = "") -> _Choice:
         """Its tools as a source: all of them, or one by its name."""
@@ -82,6 +85,20 @@ class Server:
 
     async def keep(self) -> None:
         """Be connected, again and again, until cancelled; then leave the server in good order."""
+        # What has entered a session has to leave it, undisturbed: it is told to by a scope, which waits for it.
+        end = anyio.CancelScope()
+        keeping = asyncio.create_task(self._keep(end), name=f"session with {self.name}")
+        try:
+            await asyncio.wait([keeping])
+        finally:
+            end.cancel()
+            await asyncio.wait([keeping])
+
+    async def _keep(self, end: anyio.CancelScope) -> None:
+        with end:
+            await self._reconnect()
+
+    async def _reconnect(self) -> None:
         wait = _FIRST
         while True:
             try:
@@ -143,29 +160,34 @@ class Server:
         if self._client is client:
             self._client = None
             self._ready.clear()
-            self._lost.set()
+            self._gone()
 
     @contextlib.asynccontextmanager
     async def _session(self) -> AsyncIterator[tuple[Client, Subscription | None]]:
         """A session, entered and left by one task, and where it tells of changes; its tools are known."""
-        self._lost.clear()
-        self._stale.clear()
-        async with contextlib.AsyncExitStack() as stack:
-            async with asyncio.timeout(_HELLO):
-                transport = watched(await self._transport(stack), self._lost.set)
-                client = Client(transport, message_handler=self._hear, cache=None)
-                await stack.enter_async_context(client)
+        self._lost = False
+        with anyio.CancelScope(deadline=anyio.current_time() + _HELLO) as hello:
+            async with contextlib.AsyncExitStack() as stack:
+                transport = watched(await self._transport(stack), self._gone)
+                client = await stack.enter_async_context(Client(transport, message_handler=self._hear, cache=None))
                 # Before the list is read, so that no change falls between the two.
                 changes = await self._changes(client, stack)
                 await self._list(client)
-            self._client = client
-            self._ready.set()
-            self._tried.set()
-            try:
-                yield client, changes
-            finally:
-                self._client = None
-                self._ready.clear()
+                hello.deadline = math.inf
+                self._client = client
+                self._ready.set()
+                self._tried.set()
+                try:
+                    yield client, changes
+                finally:
+                    self._client = None
+                    self._ready.clear()
+        if hello.cancelled_caught:
+            raise TimeoutError
+
+    def _gone(self) -> None:
+        self._lost = True
+        self._news.set()
 
     async def _transport(self, stack: contextlib.AsyncExitStack) -> Transport:
         its = self._settings
@@ -190,28 +212,27 @@ class Server:
     async def _attend(self, client: Client, changes: Subscription | None) -> None:
         """Keep the list of tools new until the session is lost."""
         log.info("tool server reached", server=self.name, tools=len(self._tools))
-        async with asyncio.TaskGroup() as group:
-            listening = group.create_task(self._listen(changes))
-            lost = group.create_task(self._lost.wait())
-            while not self._lost.is_set():
-                stale = group.create_task(self._stale.wait())
-                await asyncio.wait([lost, stale], timeout=_AGAIN, return_when=asyncio.FIRST_COMPLETED)
-                stale.cancel()
-                if not self._lost.is_set():
-                    self._stale.clear()
-                    async with asyncio.timeout(_HELLO):
-                        await self._list(client)
-            listening.cancel()
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._listen, changes)
+            while True:
+                with anyio.move_on_after(_AGAIN):
+                    await self._news.wait()
+                self._news.clear()
+                if self._lost:
+                    break
+                with anyio.fail_after(_HELLO):
+                    await self._list(client)
+            group.cancel_scope.cancel()
 
     async def _listen(self, changes: Subscription | None) -> None:
         with contextlib.suppress(MCPError, RuntimeError):  # then the list is read now and then
             if changes is not None:
                 async for _ in changes:
-                    self._stale.set()
+                    self._news.set()
 
     async def _hear(self, message: object) -> None:
         if isinstance(message, types.ToolListChangedNotification):
-            self._stale.set()
+            self._news.set()
 
     async def _list(self, client: Client) -> None:
         found: list[types.Tool] = []
