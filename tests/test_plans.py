@@ -13,12 +13,14 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
+from chatferry.engines.base import Call, Result
 from chatferry.ledger import Ledger
-from chatferry.model import Attempt, Grant, Inbound, Kind, Receipt, says
+from chatferry.model import Attempt, Grant, Inbound, Kind, Receipt, Usage, says
 from chatferry.pacing import Pace
 from chatferry.rate import Rate
 from chatferry.retention import Place
 from chatferry.sessions import Gate
+from chatferry.steps import Returned, Step
 from chatferry.testing import ManualClock
 
 DAY = 86_400.0
@@ -58,6 +60,10 @@ async def everything(ledger: Ledger) -> None:
     piece = await ledger.draft(turn, says("assistant", "…"), Attempt(key="k1"))
     piece = await ledger.begun(turn, piece, Receipt("p1"))
     await ledger.briefed(turn, turn.inbound, [says("user", "before")])
+    await ledger.calling(turn, [Step(0, 0, "", Call("c", "look", "{}"), "k")], Usage())
+    await ledger.returned(turn, Returned(0, 0, Result("there")))
+    assert len(await ledger.steps(turn.id)) == 1
+    await ledger.spent(turn.id)
     turn = await ledger.answered(turn, says("assistant", "a b"), [says("assistant", c) for c in "ab"], drafts=[piece])
     pieces = await ledger.pending("board:room")
     turn = await ledger.sending(turn, pieces, Attempt(key="k2"))
@@ -145,6 +151,8 @@ HISTORY = """
         SELECT id, conversation, '{}', false, 1, event FROM turns WHERE channel = 'old';
     INSERT INTO sessions (conversation, turn, open, began_at, seen_at)
         SELECT conversation, id, true, 0, 0 FROM turns WHERE channel = 'old';
+    INSERT INTO steps (turn, round, place, said, call, key, began_at)
+        SELECT id, 0, 0, '', '{}', '', 0 FROM turns WHERE channel = 'old';
     INSERT INTO pace (key, free_at, pause_until) SELECT conversation || id, 2e9, 0 FROM turns WHERE channel = 'old';
     ANALYZE;
 """
@@ -163,7 +171,7 @@ def wide_on_sqlite(path: Path, statements: dict[str, Any]) -> dict[str, list[str
     with contextlib.closing(sqlite3.connect(path)) as database:
         for statement, parameters in explained(statements):
             plan = [row[3] for row in database.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)]
-            scans = [step for step in plan if re.match(r"SCAN (turns|outbox|messages|sessions|pace)", step)]
+            scans = [step for step in plan if re.match(r"SCAN (turns|outbox|messages|sessions|pace|steps)", step)]
             # What is read to the end before its first row is told: a talk and its sessions only grow.
             sorts = [
                 step for step in plan if "TEMP B-TREE" in step and re.search(r"FROM (messages|sessions)", statement)
@@ -201,7 +209,7 @@ def _reads_all(node: dict[str, Any]) -> bool:
     """Does it read a table, or an index that grows, to its end?"""
     if "Index Name" in node:
         return "Index Cond" not in node and node["Index Name"] not in SMALL
-    large = ("turns", "outbox", "messages", "sessions", "pace")
+    large = ("turns", "outbox", "messages", "sessions", "pace", "steps")
     return node["Node Type"] == "Seq Scan" and node["Relation Name"] in large
 
 
