@@ -14,16 +14,18 @@ import msgspec
 import sqlalchemy as sa
 
 from chatferry.database import Database
+from chatferry.engines.base import Call, Result
 from chatferry.knowledge.cutting import Passage
 from chatferry.knowledge.library import Library
 from chatferry.knowledge.shelves import Add, Complete, Open, Remove, Retire, shelved
 from chatferry.knowledge.terms import wanted
 from chatferry.ledger import Ledger
-from chatferry.model import Attempt, Grant, Inbound, Kind, Receipt, says
+from chatferry.model import Attempt, Grant, Inbound, Kind, Receipt, Usage, says
 from chatferry.pacing import Pace
 from chatferry.rate import Rate
 from chatferry.retention import Place
 from chatferry.sessions import Gate
+from chatferry.steps import Returned, Step
 from chatferry.testing import ManualClock
 
 DAY = 86_400.0
@@ -63,6 +65,10 @@ async def everything(ledger: Ledger) -> None:
     piece = await ledger.draft(turn, says("assistant", "…"), Attempt(key="k1"))
     piece = await ledger.begun(turn, piece, Receipt("p1"))
     await ledger.briefed(turn, turn.inbound, [says("user", "before")])
+    await ledger.calling(turn, [Step(0, 0, "", Call("c", "look", "{}"), "k")], Usage())
+    await ledger.returned(turn, Returned(0, 0, Result("there")))
+    assert len(await ledger.steps(turn.id)) == 1
+    await ledger.spent(turn.id)
     turn = await ledger.answered(turn, says("assistant", "a b"), [says("assistant", c) for c in "ab"], drafts=[piece])
     pieces = await ledger.pending("board:room")
     turn = await ledger.sending(turn, pieces, Attempt(key="k2"))
@@ -161,6 +167,8 @@ HISTORY = """
         SELECT id, conversation, '{}', false, 1, event FROM turns WHERE channel = 'old';
     INSERT INTO sessions (conversation, turn, open, began_at, seen_at)
         SELECT conversation, id, true, 0, 0 FROM turns WHERE channel = 'old';
+    INSERT INTO steps (turn, round, place, said, call, key, began_at)
+        SELECT id, 0, 0, '', '{}', '', 0 FROM turns WHERE channel = 'old';
     INSERT INTO pace (key, free_at, pause_until) SELECT conversation || id, 2e9, 0 FROM turns WHERE channel = 'old';
     INSERT INTO sources (base, path, digest, passages, current, changed_at)
         SELECT 'old', n::text, '', 20, true, 0 FROM generate_series(1, 1000) n;
@@ -187,7 +195,7 @@ def wide_on_sqlite(path: Path, statements: dict[str, Any]) -> dict[str, list[str
             scans = [
                 step
                 for step in plan
-                if re.match(r"SCAN (turns|outbox|messages|sessions|pace|sources|passages|terms)( |$)", step)
+                if re.match(r"SCAN (turns|outbox|messages|sessions|pace|steps|sources|passages|terms)( |$)", step)
             ]
             # What is read to the end before its first row is told: a talk and its sessions only grow.
             sorts = [
@@ -226,7 +234,7 @@ def _reads_all(node: dict[str, Any]) -> bool:
     """Does it read a table, or an index that grows, to its end?"""
     if "Index Name" in node:
         return "Index Cond" not in node and node["Index Name"] not in SMALL
-    large = ("turns", "outbox", "messages", "sessions", "pace", "sources", "passages", "terms")
+    large = ("turns", "outbox", "messages", "sessions", "pace", "steps", "sources", "passages", "terms")
     return node["Node Type"] == "Seq Scan" and node["Relation Name"] in large
 
 

@@ -127,13 +127,17 @@ class Postgres:
 
     @contextlib.asynccontextmanager
     async def errand(self, number: int) -> AsyncIterator[bool]:
-        connection = await self.connect()
+        connection, ours = await self.connect(), False
         try:
             # The lock is the connection's: it goes with the process, however that ends.
             async with _plainly():
                 ours = bool(await connection.fetchval("SELECT pg_try_advisory_lock($1)", number))
             yield ours
         finally:
+            if ours:  # given back, as the server notices only later that we are gone
+                with contextlib.suppress(OSError, TimeoutError):
+                    async with _plainly():
+                        await connection.execute("SELECT pg_advisory_unlock_all()", timeout=1.0)
             connection.terminate()
 
     async def age(self) -> float:

@@ -105,21 +105,23 @@ class Grounds:
         self.passages = tuple(numbered(place, one.source, one.text) for place, one in enumerate(found, 1))
         """What the model shall read, the best first."""
 
-    async def told(self, events: AsyncGenerator[Event, None]) -> AsyncGenerator[Event, None]:
+    async def told(
+        self, events: AsyncGenerator[Event, None], *, returned: Sequence[str] | None = None
+    ) -> AsyncGenerator[Event, None]:
         """What the model says, as people get it: with its sources; where it is checked, only when it has passed.
 
-        Where there is no ground, `events` are never begun, and no model is asked. May be gone through again for each
-        round of an answer in which the model calls something.
+        returned: what the model's calls came to so far, which is a ground too; None: it can call nothing. Where there
+        is no ground, and none can come, `events` are never begun, and no model is asked. To be gone through once for
+        each round of an answer.
         """
-        words = self._assistant.words
         async with contextlib.aclosing(events):
-            if self._unknown:
-                log.info("nothing is known about it", turn=self._turn.id, assistant=self._assistant.name)
-                self._count("unknown")
-                yield Delta(words.not_known)
-                yield Done()
+            if self._unknown and returned is None:
+                for event in self._nothing(Done()):
+                    yield event
                 return
+            # What is said without a ground is told once there is one.
             checker = self._assistant.checker if self._sources else None
+            whole = checker is not None or self._unknown
             said = ""
             async for event in events:
                 if isinstance(event, Delta):
@@ -128,14 +130,27 @@ class Grounds:
                     said = ""
                 elif event.finish == "calls":
                     self._said += said
+                elif self._unknown:
+                    if not returned:
+                        for last in self._nothing(event):
+                            yield last
+                        return
+                    yield Delta(self._said + said)
                 elif self._sources:
-                    async for last in self._ended(self._said + said, event, checker):
+                    async for last in self._ended(self._said + said, event, checker, returned or ()):
                         yield last
                     return
-                if checker is None or (isinstance(event, Done)):
+                if not whole or isinstance(event, Done):
                     yield event
 
-    async def _ended(self, said: str, done: Done, checker: Engine | None) -> AsyncIterator[Event]:
+    def _nothing(self, done: Done) -> tuple[Event, Event]:
+        log.info("nothing is known about it", turn=self._turn.id, assistant=self._assistant.name)
+        self._count("unknown")
+        return Delta(self._assistant.words.not_known), msgspec.structs.replace(done, finish="stop")
+
+    async def _ended(
+        self, said: str, done: Done, checker: Engine | None, returned: Sequence[str]
+    ) -> AsyncIterator[Event]:
         """The end of an answer that has sources."""
         words = self._assistant.words
         sources = cited(said, self._sources, words.sources)
@@ -144,16 +159,16 @@ class Grounds:
                 yield Delta(sources)
             yield done
             return
-        passed, usage = await self._check(checker, said)
+        passed, usage = await self._check(checker, said, returned)
         yield Delta(said + sources if passed else words.not_known)
         finish = done.finish if passed else "stop"
         yield msgspec.structs.replace(done, finish=finish, usage=_sum(done.usage, usage))
 
-    async def _check(self, checker: Engine, said: str) -> tuple[bool, Usage]:
+    async def _check(self, checker: Engine, said: str, returned: Sequence[str]) -> tuple[bool, Usage]:
         """Does it pass? Where nobody can say: yes, unless the assistant is strict; then Fault is raised."""
         about = {"turn": self._turn.id, "assistant": self._assistant.name, "checker": checker.name}
         try:
-            passed, usage = await check(checker, self.passages, self._question, said)
+            passed, usage = await check(checker, (*self.passages, *returned), self._question, said)
         except Fault as fault:
             log.warning("answer not checked", error=str(fault), **about)
             self._count("unchecked")
