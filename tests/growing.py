@@ -25,8 +25,10 @@ from chatferry.intake import Intake
 from chatferry.ledger import Ledger
 from chatferry.links import Links
 from chatferry.looking import Entry
+from chatferry.media import Media
 from chatferry.metrics import Metrics
 from chatferry.model import Inbound, says
+from chatferry.readers import Readers
 from chatferry.replies import Replies
 from chatferry.testing import Board, Call, LiveEngine, ManualClock, Talk
 from chatferry.words import words
@@ -91,7 +93,7 @@ class World:
             desk = Desk(Commands(CommandSettings()), Replies(()), staff, links, clock)
             worker = Worker(
                 ledger, Delivery(ledger, links, clock), Growth(ledger, clock), Feed(), clock, Metrics(),
-                Asking(ledger, clock),
+                Asking(ledger, Media(ledger, Readers(), {}, clock), clock),
                 channels={"board": self.board},
                 staff=staff,
                 desk=desk,

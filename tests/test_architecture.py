@@ -15,7 +15,19 @@ from chatferry.gateway import CHANNELS, ENGINES
 
 SRC = Path(chatferry.__file__).parent
 FILES = {".".join(path.relative_to(SRC).with_suffix("").parts): path for path in sorted(SRC.rglob("*.py"))}
-ROOT = {"model", "errors", "clock", "news", "text", "likeness", "plain", "markdown", "rate", "words.__init__"}
+ROOT = {
+    "model",
+    "errors",
+    "clock",
+    "news",
+    "text",
+    "likeness",
+    "plain",
+    "markdown",
+    "rate",
+    "sniffing",
+    "words.__init__",
+}
 """Values and pure functions: everybody may use them."""
 CORE = {
     "accepting",
@@ -39,12 +51,14 @@ CORE = {
     "limits",
     "links",
     "looking",
+    "media",
     "operations",
     "outcomes",
     "pacing",
     "peers",
     "postgres",
     "prompt",
+    "readers",
     "relay",
     "replies",
     "retention",

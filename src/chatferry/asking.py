@@ -16,6 +16,7 @@ from chatferry.errors import Fault
 from chatferry.feed import Tail
 from chatferry.held import Held
 from chatferry.ledger import Ledger
+from chatferry.media import Media
 from chatferry.model import Message
 from chatferry.outcomes import Asked
 
@@ -28,14 +29,17 @@ _PACE = 0.25
 class Asking:
     """Asks for all turns of a process."""
 
-    def __init__(self, ledger: Ledger, clock: Clock) -> None:
+    def __init__(self, ledger: Ledger, media: Media, clock: Clock) -> None:
         self._ledger = ledger
+        self._media = media
         self._clock = clock
 
     async def ask(self, held: Held, tail: Tail, asked: Asked) -> None:
         """Ask, and note in `asked` what came of it; may be cancelled, and what was said until then stands in `tail`."""
         await self._brief(held)
+        await self._media.look(held)
         question = await prompt.build(held.assistant, held.turn.inbound, self._history(held))
+        question = await self._media.shown(question)
         pace = 0.0 if held.channel.caps.live else _PACE
         tail.restart()  # an earlier try may have left its words with a watcher
         try:

@@ -19,6 +19,10 @@ class Assistant:
     settings: AssistantSettings
     engine: Engine
     words: Words
+    sees: bool = False
+    """One of its models at least takes pictures."""
+    blind: bool = True
+    """One of its models at least does not."""
 
     @property
     def greeting(self) -> str:

@@ -29,7 +29,7 @@ from chatferry.delivery import Delivery
 from chatferry.desk import Desk
 from chatferry.dispatch.base import Dispatcher
 from chatferry.dispatch.inprocess import InProcess
-from chatferry.engines.base import Engine
+from chatferry.engines.base import Engine, Listener
 from chatferry.engines.route import Route
 from chatferry.errors import ConfigError, Unavailable
 from chatferry.feed import Feed
@@ -39,7 +39,9 @@ from chatferry.intake import Intake
 from chatferry.ledger import Ledger
 from chatferry.limits import Limits
 from chatferry.links import Links, signing_key, tell_address, told_address
+from chatferry.media import Media
 from chatferry.metrics import Metrics
+from chatferry.readers import Readers
 from chatferry.relay import Relay
 from chatferry.replies import Replies, prepare
 from chatferry.retention import retain
@@ -72,6 +74,8 @@ ENGINES = {
     "gemini": "chatferry.engines.gemini:Gemini",
     "demo": "chatferry.engines.demo:Demo",
 }
+
+LISTENERS = {"openai": "chatferry.engines.openai_voice:Transcription"}
 
 
 class Gateway:
@@ -113,7 +117,7 @@ class Gateway:
             self.feed,
             clock,
             self.metrics,
-            Asking(self.ledger, clock),
+            Asking(self.ledger, Media(self.ledger, Readers(), _listeners(settings, http, clock), clock), clock),
             channels=self.channels,
             staff=self.staff,
             desk=self.desk,
@@ -288,10 +292,26 @@ def _assistants(
         order = (model, *settings.models[model].fallback)
         return Route([(engines[name], circuits[name]) for name in order], clock, random.random, metrics)
 
+    def sight(model: str) -> list[bool]:
+        return [settings.models[name].sees for name in (model, *settings.models[model].fallback)]
+
     return {
-        name: Assistant(name, assistant, route(assistant.model), assistant.words)
+        name: Assistant(
+            name,
+            assistant,
+            route(assistant.model),
+            assistant.words,
+            sees=any(sight(assistant.model)),
+            blind=not all(sight(assistant.model)),
+        )
         for name, assistant in settings.assistants.items()
     }
+
+
+def _listeners(settings: Settings, http: aiohttp.ClientSession, clock: Clock) -> dict[str, Listener]:
+    """Who writes down what is spoken, by the model's name."""
+    named = {assistant.voice for assistant in settings.assistants.values() if assistant.voice is not None}
+    return {name: _load(LISTENERS[settings.models[name].provider])(name, settings.models[name], http) for name in named}
 
 
 def _load(place: str) -> Any:

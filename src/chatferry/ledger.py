@@ -20,7 +20,7 @@ from chatferry.database import Database
 from chatferry.errors import Closed, LeaseLost, Unavailable, Unsure
 from chatferry.looking import Looking
 from chatferry.model import APOLOGY, Attempt, Grant, Inbound, Message, Piece, Receipt, Turn, Usage, says
-from chatferry.operations import Change, Renewed
+from chatferry.operations import Change, Kept, Renewed
 from chatferry.pacing import Pace
 from chatferry.sessions import Gate
 from chatferry.text import clean
@@ -166,6 +166,10 @@ class Ledger(Looking):
         """Keep what the platform told beside the event: the inbound with it, and what was said before we came."""
         await self._change(turn, columns={"inbound": rows.dump(inbound)}, recall=tuple(before))
 
+    async def looked(self, turn: Turn, inbound: Inbound, pictures: Sequence[Kept]) -> None:
+        """Keep what was found in a turn's files: the inbound that says it, and its pictures, at once."""
+        await self._change(turn, columns={"inbound": rows.dump(inbound)}, keep=tuple(pictures))
+
     async def draft(self, turn: Turn, message: Message, attempt: Attempt) -> Piece:
         """Note, before the call, that a message begins that will grow into a piece of the answer."""
         await self._change(turn, say=(message,), draft=attempt)
@@ -278,11 +282,12 @@ class Ledger(Looking):
         attempts: int = 0,
         abandon: tuple[tuple[int, ...], str] = ((), ""),
         gather: tuple[tuple[int, ...], Message | None] = ((), None),
+        keep: tuple[Kept, ...] = (),
         patience: float = _PATIENCE,
     ) -> None:
         change = Change(
             turn, self._clock.now(), columns or {}, say, rewrite, notice, draft, begun, attempt, sent, remember, recall,
-            unsay, absorb, attempts, abandon, gather,
+            unsay, absorb, attempts, abandon, gather, keep,
         )  # fmt: skip
         # What was answered or sent is not forgotten because the database is away for a moment.
         until = self._clock.now() + patience

@@ -39,6 +39,14 @@ class Renew(msgspec.Struct, frozen=True):
     until: float
 
 
+class Kept(msgspec.Struct, frozen=True):
+    """A picture that is kept with a turn, under the number by which its `File` names it."""
+
+    id: int
+    media_type: str
+    data: bytes
+
+
 class Change(msgspec.Struct, frozen=True):
     """A fenced write about a running turn: any of its columns, and what follows from it in one transaction."""
 
@@ -59,6 +67,7 @@ class Change(msgspec.Struct, frozen=True):
     attempts: int
     abandon: tuple[tuple[int, ...], str]
     gather: tuple[tuple[int, ...], Message | None]
+    keep: tuple[Kept, ...]
 
 
 class Adopt(msgspec.Struct, frozen=True):

@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 
 from chatferry.clock import Clock
-from chatferry.engines.base import Done
+from chatferry.engines.base import Done, Prompt
 from chatferry.engines.gemini import Gemini, GeminiReader, contents
 from chatferry.errors import TryLater
 from chatferry.model import Options, Usage, says
@@ -56,7 +56,7 @@ def test_the_user_begins_and_the_sides_take_turns() -> None:
         says("user", "b"),
         says("assistant", "c"),
     )
-    assert contents(talk) == [
+    assert contents(Prompt("", talk), sees=True) == [
         {"role": "user", "parts": [{"text": "a"}, {"text": "b"}]},
         {"role": "model", "parts": [{"text": "c"}]},
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Any
@@ -13,11 +14,11 @@ import msgspec
 from chatferry.clock import Clock, SystemClock
 from chatferry.config import ModelSettings
 from chatferry.engines import faults
-from chatferry.engines.base import Done, Event, Prompt
+from chatferry.engines.base import Done, Event, Picture, Prompt
 from chatferry.engines.check import try_out
 from chatferry.engines.http import Wire
 from chatferry.errors import TryLater
-from chatferry.model import Finding, Message, Usage
+from chatferry.model import Finding, Usage
 
 _FINISH = {
     "MAX_TOKENS": "length",
@@ -67,7 +68,7 @@ class Gemini:
             "topP": options.top_p,
             "stopSequences": options.stop or None,
         }
-        request: dict[str, Any] = {"contents": contents(prompt.messages)}
+        request: dict[str, Any] = {"contents": contents(prompt, sees=settings.sees)}
         if parts := [{"text": text} for text in system if text]:
             request["systemInstruction"] = {"parts": parts}
         if config := {key: value for key, value in wanted.items() if value is not None}:
@@ -75,18 +76,23 @@ class Gemini:
         return request
 
 
-def contents(messages: tuple[Message, ...]) -> list[dict[str, Any]]:
+def contents(prompt: Prompt, *, sees: bool) -> list[dict[str, Any]]:
     """The talk as Gemini wants it: the user begins, and the two sides take turns."""
     talk: list[dict[str, Any]] = []
-    for said in messages:
+    for said in prompt.messages:
         role = "model" if said.role == "assistant" else "user"
-        if said.role == "system" or not said.text or (not talk and role == "model"):
+        parts = [{"text": part} if isinstance(part, str) else _inline(part) for part in prompt.read(said, sees=sees)]
+        if said.role == "system" or not parts or (not talk and role == "model"):
             continue
         if talk and talk[-1]["role"] == role:
-            talk[-1]["parts"].append({"text": said.text})
+            talk[-1]["parts"] += parts
         else:
-            talk.append({"role": role, "parts": [{"text": said.text}]})
+            talk.append({"role": role, "parts": parts})
     return talk
+
+
+def _inline(picture: Picture) -> dict[str, Any]:
+    return {"inlineData": {"mimeType": picture.media_type, "data": base64.b64encode(picture.data).decode()}}
 
 
 class _Part(msgspec.Struct, gc=False):

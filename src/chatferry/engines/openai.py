@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import re
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,7 +15,7 @@ import msgspec
 from chatferry.clock import Clock, SystemClock
 from chatferry.config import ModelSettings
 from chatferry.engines import faults
-from chatferry.engines.base import Done, Event, Prompt
+from chatferry.engines.base import Done, Event, Picture, Prompt
 from chatferry.engines.check import try_out
 from chatferry.engines.http import Wire
 from chatferry.errors import TryLater
@@ -64,7 +65,11 @@ class OpenAI:
         yield await try_out(self, self._settings.model, self._wire.clock)
 
     def _request(self, prompt: Prompt) -> dict[str, Any]:
-        messages = [{"role": said.role, "content": said.text} for said in prompt.messages if said.text]
+        messages = [
+            {"role": said.role, "content": _content(read)}
+            for said in prompt.messages
+            if (read := prompt.read(said, sees=self._settings.sees))
+        ]
         if prompt.system:
             messages.insert(0, {"role": "system", "content": prompt.system})
         options, settings = prompt.options, self._settings
@@ -87,6 +92,18 @@ class OpenAI:
         ours = host.endswith((".openai.com", ".openai.azure.com"))
         first, second = reversed(_LIMITS) if ours else _LIMITS
         return second if first in self._refused else first
+
+
+def _content(read: Sequence[str | Picture]) -> str | list[dict[str, Any]]:
+    """What is said: in the simplest form, as not every server knows the other one."""
+    if len(read) == 1 and isinstance(read[0], str):
+        return read[0]
+    return [{"type": "text", "text": part} if isinstance(part, str) else _image(part) for part in read]
+
+
+def _image(picture: Picture) -> dict[str, Any]:
+    data = base64.b64encode(picture.data).decode()
+    return {"type": "image_url", "image_url": {"url": f"data:{picture.media_type};base64,{data}"}}
 
 
 def _unsupported(request: dict[str, Any], fault: faults.Refused) -> str | None:
