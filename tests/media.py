@@ -6,7 +6,7 @@ import io
 import zipfile
 import zlib
 
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 
 def picture(form: str = "PNG", size: tuple[int, int] = (640, 480), color: str = "white") -> bytes:
@@ -86,15 +86,71 @@ def xlsx(*rows: tuple[str | int, ...]) -> bytes:
         return f"<c><v>{value}</v></c>" if isinstance(value, int) else f'<c t="inlineStr"><is><t>{value}</t></is></c>'
 
     lines = "".join(f"<row>{''.join(map(cell, row))}</row>" for row in rows)
-    office = f'<Relationship Id="r1" Type="{_R}/officeDocument" Target="xl/workbook.xml"/>'
-    sheet = f'<Relationship Id="r1" Type="{_R}/worksheet" Target="worksheets/sheet1.xml"/>'
+    return _book(f'<worksheet xmlns="{_S}"><sheetData>{lines}</sheetData></worksheet>')
+
+
+def _book(sheet: str) -> bytes:
     package = "http://schemas.openxmlformats.org/package/2006/relationships"
+
+    def link(kind: str, target: str) -> str:
+        one = f'<Relationship Id="r1" Type="{_R}/{kind}" Target="{target}"/>'
+        return f'<Relationships xmlns="{package}">{one}</Relationships>'
+
     return zipped(
         **{
-            "_rels/.rels": f'<Relationships xmlns="{package}">{office}</Relationships>',
-            "xl__workbook_xml": f'<workbook xmlns="{_S}" xmlns:r="{_R}"><sheets>'
+            "_rels/.rels": link("officeDocument", "xl/workbook.xml"),
+            "xl/workbook.xml": f'<workbook xmlns="{_S}" xmlns:r="{_R}"><sheets>'
             '<sheet name="Prices" sheetId="1" r:id="r1"/></sheets></workbook>',
-            "xl/_rels/workbook.xml.rels": f'<Relationships xmlns="{package}">{sheet}</Relationships>',
-            "xl__worksheets__sheet1_xml": f'<worksheet xmlns="{_S}"><sheetData>{lines}</sheetData></worksheet>',
+            "xl/_rels/workbook.xml.rels": link("worksheet", "worksheets/sheet1.xml"),
+            "xl/worksheets/sheet1.xml": sheet,
         }
     )
+
+
+def entities() -> bytes:
+    """A hundred characters that say a billion."""
+    named = "".join(f'<!ENTITY e{n} "{f"&e{n - 1};" * 10 if n else "lol"}">' for n in range(10))
+    return zipped(word__document_xml=f'<!DOCTYPE w [{named}]><w:document xmlns:w="{_W}">&e9;</w:document>')
+
+
+def written(*lines: str) -> bytes:
+    """A picture of text."""
+    image = Image.new("RGB", (800, 80 * len(lines) + 20), "white")
+    font = ImageFont.truetype("/usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc", 40)
+    for number, line in enumerate(lines):
+        ImageDraw.Draw(image).text((20, 20 + 80 * number), line, "black", font)
+    into = io.BytesIO()
+    image.save(into, "PNG")
+    return into.getvalue()
+
+
+def far() -> bytes:
+    """A table with two cells, at its first and at its last place."""
+    sheet = f'<worksheet xmlns="{_S}"><sheetData><row r="1"><c r="A1"><v>1</v></c></row>'
+    return _book(f'{sheet}<row r="1048576"><c r="XFD1048576"><v>1</v></c></row></sheetData></worksheet>')
+
+
+def locked() -> bytes:
+    """A PDF that says it is encrypted, by a way and with a key that nobody has."""
+    key = "41" * 32
+    lock = f"<< /Filter /Standard /V 1 /R 2 /O <{key}> /U <{key}> /P -4 >>"
+    return pdf("secret").replace(b"/Root 1 0 R", f"/Root 1 0 R /Encrypt {lock} /ID [<00><00>]".encode())
+
+
+def labyrinth() -> bytes:
+    """A PDF of a few kilobytes whose page draws a form that draws a form ... ten times each."""
+    forms = 9
+    objects = ["<< /Type /Catalog /Pages 2 0 R >>", "<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
+               "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 9 9] /Contents 4 0 R"
+               " /Resources << /XObject << /X 5 0 R >> /Font << /F1 20 0 R >> >> >>",
+               "<< /Length 50 >>\nstream\n" + "/X Do " * 8 + "\nendstream"]  # fmt: skip
+    for number in range(forms):
+        drawn = "/X Do " * 10 if number < forms - 1 else "BT /F1 9 Tf (x) Tj ET"
+        its = f"/XObject << /X {6 + number} 0 R >> /Font << /F1 20 0 R >>"
+        objects.append(
+            f"<< /Type /XObject /Subtype /Form /BBox [0 0 9 9] /Resources << {its} >> /Length {len(drawn)} >>\n"
+            f"stream\n{drawn}\nendstream"
+        )
+    body = "".join(f"{number} 0 obj\n{text}\nendobj\n" for number, text in enumerate(objects, 1))
+    font = "20 0 obj\n<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>\nendobj\n"
+    return f"%PDF-1.4\n{body}{font}trailer << /Root 1 0 R /Size 21 >>".encode()

@@ -23,6 +23,7 @@ from chatferry.errors import ChatferryError
 from chatferry.gateway import make_channels, make_engine
 from chatferry.ledger import Ledger
 from chatferry.model import Finding
+from chatferry.readers import findings as reading
 from chatferry.replies import findings as functions
 
 
@@ -57,7 +58,7 @@ async def _run(settings: Settings, console: Console) -> int:
 async def findings(settings: Settings) -> AsyncIterator[Finding]:
     """The database, the functions that reply, every model, every channel. Nothing is changed or left behind."""
     yield await _database(settings.server)
-    for finding in (*_unread(settings, os.environ), *functions(settings)):
+    for finding in (*_unread(settings, os.environ), *functions(settings), *reading(settings)):
         yield finding
     public = settings.server.public_url
     # The other channels say it by themselves.

@@ -17,7 +17,7 @@ import aiohttp
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from chatferry import news
+from chatferry import news, readers
 from chatferry.asking import Asking
 from chatferry.assistant import Assistant, Staff
 from chatferry.channels.base import Channel, Surroundings, listening
@@ -233,6 +233,7 @@ async def open_gateway(
     Raises ConfigError where a function that is to reply is not there, or the role needs others beside it.
     """
     prepare(settings)
+    readers.prepare(settings)
     if role != "all" and settings.server.file is not None:
         raise ConfigError(
             f"server.database: a file is for one process that does everything, not for --role {role}\n"

@@ -21,6 +21,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from chatferry.simulator.model_ears import Ears
+
 Wire = Literal["openai", "gemini"]
 Talk = Sequence[Mapping[str, Any]]
 
@@ -157,11 +159,14 @@ class ModelSimulator:
         """Lets go of what hangs."""
         self.hanging = asyncio.Event()
         """Something hangs."""
+        self.ears = Ears()
+        """Who listens to what is spoken."""
         self._idle = asyncio.Event()
         self._wheel = Wheel()
         self.app = Starlette(
             routes=[
                 Route("/v1/chat/completions", _Endpoint(self._openai), methods=["POST"]),
+                Route("/v1/audio/transcriptions", self.ears.__call__, methods=["POST"]),
                 Route("/v1/models", self._models),
                 Route("/v1beta/models/{call:path}", _Endpoint(self._gemini), methods=["POST"]),
             ]
