@@ -10,7 +10,7 @@ import msgspec
 from chatferry.reading.jobs import Found, Job, Unreadable
 from chatferry.sniffing import DOCUMENTS, PICTURES
 
-_MEMORY = {"text": 1 << 30, "picture": 1 << 30, "ocr": 3 << 30}
+_MEMORY = {"text": 768 << 20, "picture": 768 << 20, "ocr": 3 << 30}
 """Bytes of addresses, of which only a part is memory."""
 _OUTPUT = 8 << 20
 """Bytes that we write, at most."""
