@@ -13,8 +13,10 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
+from chatferry.engines.base import Picture
 from chatferry.ledger import Ledger
-from chatferry.model import Attempt, Grant, Inbound, Kind, Receipt, says
+from chatferry.model import Attempt, File, Grant, Inbound, Kind, Message, Receipt, says
+from chatferry.operations import Kept
 from chatferry.pacing import Pace
 from chatferry.rate import Rate
 from chatferry.retention import Place
@@ -58,6 +60,11 @@ async def everything(ledger: Ledger) -> None:
     piece = await ledger.draft(turn, says("assistant", "…"), Attempt(key="k1"))
     piece = await ledger.begun(turn, piece, Receipt("p1"))
     await ledger.briefed(turn, turn.inbound, [says("user", "before")])
+    shown = msgspec.structs.replace(turn.inbound.also[0], message=Message("user", (File("image", "", kept=7),)))
+    looked = msgspec.structs.replace(turn.inbound, also=(shown,))
+    await ledger.looked(turn, looked, [Kept(7, "image/png", b"png")])
+    assert await ledger.pictures([7, 8]) == {7: Picture("image/png", b"png")}
+    assert await ledger.picture("board:room", 7)
     turn = await ledger.answered(turn, says("assistant", "a b"), [says("assistant", c) for c in "ab"], drafts=[piece])
     pieces = await ledger.pending("board:room")
     turn = await ledger.sending(turn, pieces, Attempt(key="k2"))
@@ -146,6 +153,7 @@ HISTORY = """
     INSERT INTO sessions (conversation, turn, open, began_at, seen_at)
         SELECT conversation, id, true, 0, 0 FROM turns WHERE channel = 'old';
     INSERT INTO pace (key, free_at, pause_until) SELECT conversation || id, 2e9, 0 FROM turns WHERE channel = 'old';
+    INSERT INTO files (id, turn, media_type, data) SELECT id, id, '', '' FROM turns WHERE channel = 'old';
     ANALYZE;
 """
 """A past that makes it dear to read a table: PostgreSQL's planner goes by what is in it."""
@@ -163,7 +171,7 @@ def wide_on_sqlite(path: Path, statements: dict[str, Any]) -> dict[str, list[str
     with contextlib.closing(sqlite3.connect(path)) as database:
         for statement, parameters in explained(statements):
             plan = [row[3] for row in database.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)]
-            scans = [step for step in plan if re.match(r"SCAN (turns|outbox|messages|sessions|pace)", step)]
+            scans = [step for step in plan if re.match(r"SCAN (turns|outbox|messages|sessions|pace|files)", step)]
             # What is read to the end before its first row is told: a talk and its sessions only grow.
             sorts = [
                 step for step in plan if "TEMP B-TREE" in step and re.search(r"FROM (messages|sessions)", statement)
@@ -201,7 +209,7 @@ def _reads_all(node: dict[str, Any]) -> bool:
     """Does it read a table, or an index that grows, to its end?"""
     if "Index Name" in node:
         return "Index Cond" not in node and node["Index Name"] not in SMALL
-    large = ("turns", "outbox", "messages", "sessions", "pace")
+    large = ("turns", "outbox", "messages", "sessions", "pace", "files")
     return node["Node Type"] == "Seq Scan" and node["Relation Name"] in large
 
 
@@ -213,7 +221,8 @@ async def test_every_statement_finds_its_rows_by_an_index(
         await talks(ledger, clock)
         await past(ledger, clock)
     assert len(statements) > 50
-    assert any(statement.startswith("DELETE FROM pace") for statement in statements)
+    for removal in ("DELETE FROM pace", "DELETE FROM files"):
+        assert any(statement.startswith(removal) for statement in statements)
     if database_url.startswith("sqlite"):
         assert wide_on_sqlite(tmp_path / "ledger.db", statements) == {}
     else:

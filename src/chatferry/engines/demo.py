@@ -14,7 +14,7 @@ import msgspec
 from chatferry.clock import Clock, SystemClock
 from chatferry.config import ModelSettings
 from chatferry.engines.base import Delta, Done, Event, Prompt
-from chatferry.model import Finding, Message, Usage
+from chatferry.model import File, Finding, Message, Usage
 from chatferry.words import language_of
 
 if TYPE_CHECKING:
@@ -70,6 +70,8 @@ class _Tongue(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     code: str
     long: str
     hello: str
+    picture: str
+    """Answers a message that has one."""
     thanks: str
     otherwise: tuple[str, ...]
     rules: tuple[_Rule, ...]
@@ -93,9 +95,11 @@ def _script() -> _Script:
 
 def answer(messages: Sequence[Message]) -> str:
     """What the script says to the last message. The first answer of a talk begins with what this is."""
-    said = [message.text for message in messages if message.role == "user"]
-    tongue = _script().tongues[language_of(said[-1] if said else "")]
-    reply = _reply(tongue, said).strip()
+    asked = [message for message in messages if message.role == "user"]
+    said = [message.text for message in asked]
+    tongue = _script().tongues[language_of(next(filter(None, reversed(said)), ""))]
+    shown = asked and any(isinstance(part, File) for part in asked[-1].parts)
+    reply = tongue.picture if shown else _reply(tongue, said).strip()
     return reply if any(message.role == "assistant" for message in messages) else f"{tongue.label}\n\n{reply}"
 
 

@@ -128,10 +128,16 @@ def simulators(given: Mapping[str, Mapping[str, Any]], scene: Scene) -> Simulato
 def script(messages: Sequence[Mapping[str, Any]]) -> str:
     """What the demonstration says to a talk in OpenAI's form."""
     from chatferry.engines.demo import answer
-    from chatferry.model import Message, Role, Text
+    from chatferry.model import File, Message, Role, Text
 
     roles: dict[str, Role] = {"user": "user", "assistant": "assistant"}
-    return answer([Message(roles[one["role"]], (Text(one["content"]),)) for one in messages if one["role"] in roles])
+    return answer(
+        [
+            Message(roles[one["role"]], (Text(one["content"]), *[File("image", "")] * one.get("pictures", 0)))
+            for one in messages
+            if one["role"] in roles
+        ]
+    )
 
 
 @contextlib.asynccontextmanager

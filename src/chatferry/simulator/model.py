@@ -120,7 +120,8 @@ class ModelSimulator:
     """The provider. `app` serves it; what it is to do, and what it saw, are plain attributes.
 
     reply       text asked -> text answered
-    converse    all messages, {"role", "content"} with the content as text -> text answered; instead of `reply`
+    converse    all messages, {"role", "content", "pictures"} with the content as text, and a number -> text answered;
+                instead of `reply`
     tokens      answer with so many tokens instead
     first, rate seconds before the first token, tokens per second after it (0: at once)
     burst       tokens per write
@@ -321,11 +322,11 @@ class _Endpoint:
         await self._app(scope, receive, send)
 
 
-def _talk(given: Any, content: Literal["content", "parts"]) -> list[dict[str, str]] | None:
-    """The messages of a request with their content as text; None: these are none."""
+def _talk(given: Any, content: Literal["content", "parts"]) -> list[dict[str, Any]] | None:
+    """The messages of a request with their content as text, and how many pictures are in it; None: these are none."""
     if not isinstance(given, list) or not all(isinstance(said, dict) for said in given):
         return None
-    talk = [{**said, "content": _text(said.get(content))} for said in given]
+    talk = [{**said, "content": _text(said.get(content)), "pictures": _pictures(said.get(content))} for said in given]
     for said in talk if content == "parts" else ():
         said["role"] = "assistant" if said.get("role") == "model" else "user"
     return talk if all(isinstance(said.get("role"), str) for said in talk) else None
@@ -337,6 +338,11 @@ def _text(content: Any) -> str:
         texts = [part.get("text") for part in content if isinstance(part, dict)]
         return "\n".join(text for text in texts if isinstance(text, str))
     return content if isinstance(content, str) else ""
+
+
+def _pictures(content: Any) -> int:
+    parts = content if isinstance(content, list) else []
+    return sum(isinstance(part, dict) and ("image_url" in part or "inlineData" in part) for part in parts)
 
 
 def _misunderstood(asked: Asked) -> dict[str, Any]:
