@@ -20,6 +20,8 @@ from chatferry.words import language_of
 if TYPE_CHECKING:
     import aiohttp
 
+_QUOTED = re.compile(r"^\[[^\n]*\n> (?P<line>[^\n]+)", re.MULTILINE)
+"""The first line of a file, as `prompt` quotes it."""
 _TOKEN = re.compile(r"\s*[\u2e80-\uffef]|\s*[^\s\u2e80-\uffef]+|\s+$")
 
 
@@ -72,6 +74,8 @@ class _Tongue(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     hello: str
     picture: str
     """Answers a message that has one."""
+    file: str
+    """Answers a message with a file that was read; takes `said`, its beginning."""
     thanks: str
     otherwise: tuple[str, ...]
     rules: tuple[_Rule, ...]
@@ -107,6 +111,8 @@ def _reply(tongue: _Tongue, said: list[str]) -> str:
     if not said:
         return tongue.hello
     *earlier, last = said
+    if read := _QUOTED.search(last):
+        return tongue.file.replace("{said}", read["line"])
     if name := _name([last]):
         return tongue.named.replace("{name}", name)
     topics = _script().topics.items()

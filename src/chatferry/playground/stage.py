@@ -53,7 +53,7 @@ class Simulators:
         if self.line is not None:
             self.line.webhook = bots["line"]
         if self.wechat is not None:
-            self.wechat.webhook = bots["wechat"]
+            self.wechat.url, self.wechat.webhook = f"{base}/wechat", bots["wechat"]
         if self.slack is not None:
             self.slack.url, self.slack.webhook = f"{base}/slack", bots["slack"]
 
