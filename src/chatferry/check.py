@@ -20,7 +20,7 @@ from chatferry.configfile import read, variables
 from chatferry.configrules import CHANNELS
 from chatferry.database import open_database
 from chatferry.errors import ChatferryError
-from chatferry.gateway import make_channels, make_engine
+from chatferry.gateway import make_channels, make_engine, make_listener
 from chatferry.ledger import Ledger
 from chatferry.model import Finding
 from chatferry.readers import findings as reading
@@ -71,12 +71,22 @@ async def findings(settings: Settings) -> AsyncIterator[Finding]:
         )
     clock = SystemClock()
     async with aiohttp.ClientSession() as http:
+        ears = {assistant.voice for assistant in settings.assistants.values()}
         for name, model in settings.models.items():
-            async for finding in make_engine(name, model, http, clock).check():
+            listens = name in ears and not _answers(name, settings)
+            tried = make_listener(name, model, http) if listens else make_engine(name, model, http, clock)
+            async for finding in tried.check():
                 yield finding
         for name, channel in make_channels(settings, http, clock).items():
             async for finding in channel.check(_hook_url(settings, name)):
                 yield Finding(finding.ok, _named(name, finding.subject), finding.detail, finding.mend)
+
+
+def _answers(name: str, settings: Settings) -> bool:
+    """Is the model asked for answers too, by an assistant or in the place of another?"""
+    assistants, models = settings.assistants.values(), settings.models.values()
+    asked = {model for its in assistants for model in (its.model, its.summary_model, its.checker)}
+    return name in asked.union(*(model.fallback for model in models))
 
 
 def _unread(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:

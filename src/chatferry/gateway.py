@@ -263,6 +263,12 @@ def make_engine(name: str, settings: ModelSettings, http: aiohttp.ClientSession,
     return engine
 
 
+def make_listener(name: str, settings: ModelSettings, http: aiohttp.ClientSession) -> Listener:
+    """The client for one configured model that listens."""
+    listener: Listener = _load(LISTENERS[settings.provider])(name, settings, http)
+    return listener
+
+
 def make_channels(
     settings: Settings, http: aiohttp.ClientSession, clock: Clock, database: Database | None = None
 ) -> Mapping[str, Channel]:
@@ -312,7 +318,7 @@ def _assistants(
 def _listeners(settings: Settings, http: aiohttp.ClientSession, clock: Clock) -> dict[str, Listener]:
     """Who writes down what is spoken, by the model's name."""
     named = {assistant.voice for assistant in settings.assistants.values() if assistant.voice is not None}
-    return {name: _load(LISTENERS[settings.models[name].provider])(name, settings.models[name], http) for name in named}
+    return {name: make_listener(name, settings.models[name], http) for name in named}
 
 
 def _load(place: str) -> Any:

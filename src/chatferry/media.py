@@ -156,7 +156,7 @@ class Media:
                 return replace(file, text=text[: settings.file_text], note="" if text else words.unheard)
             except Fault as fault:
                 attempts += 1
-                wait = next_try(fault, attempts, random=random.random)
+                wait = next_try(fault, attempts, random=random.random, patience=_PATIENCE)
                 log.warning("not heard", turn=held.turn.id, model=settings.voice, error=str(fault))
                 if wait is None:
                     return replace(file, note=words.unheard)

@@ -109,6 +109,10 @@ class Listener(Protocol):
         """The words. `language`: what they are probably in, as ISO 639-1; empty: nobody knows. Raises as `run` does."""
         ...
 
+    def check(self) -> AsyncIterator[Finding]:
+        """Try the model with a moment of silence."""
+        ...
+
 
 class Engine(Protocol):
     """One model at one provider."""

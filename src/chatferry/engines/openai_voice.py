@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import struct
+from collections.abc import AsyncIterator
 
 import aiohttp
 import msgspec
@@ -12,6 +14,7 @@ from chatferry.clock import Clock, SystemClock
 from chatferry.config import ModelSettings
 from chatferry.engines import faults
 from chatferry.errors import Fault, Final, TryLater
+from chatferry.model import Finding
 
 _ENDINGS = {
     "audio/mp4": "m4a",
@@ -24,6 +27,13 @@ _ENDINGS = {
 """By the name's ending the server knows how to decode it."""
 _WHOLE = 1 << 20
 """Bytes of an answer."""
+
+_HALF_A_SECOND = 8000
+_SILENCE = (
+    b"RIFF" + struct.pack("<I", 36 + 2 * _HALF_A_SECOND) + b"WAVEfmt "
+    + struct.pack("<IHHIIHH", 16, 1, 1, 16_000, 32_000, 2, 16)
+    + b"data" + struct.pack("<I", 2 * _HALF_A_SECOND) + bytes(2 * _HALF_A_SECOND)
+)  # fmt: skip
 
 
 class _Heard(msgspec.Struct):
@@ -72,6 +82,15 @@ class Transcription:
             return msgspec.json.decode(body, type=_Heard).text
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise TryLater(f"{self.name}: sent what is no transcription") from error
+
+    async def check(self) -> AsyncIterator[Finding]:
+        subject, began = f"model {self.name}", self._clock.now()
+        try:
+            await self.listen(_SILENCE, "audio/wav", "")
+        except Fault as fault:
+            yield Finding(False, subject, str(fault), faults.mend(fault))
+        else:
+            yield Finding(True, subject, f"{self._model} listened for {self._clock.now() - began:.1f} s")
 
     def _refusal(self, answer: aiohttp.ClientResponse, body: bytes) -> Fault:
         after = faults.retry_after(answer.headers, self._clock.now())
