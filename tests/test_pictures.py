@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from chatferry.engines.base import Picture
 from chatferry.errors import LeaseLost
 from chatferry.ledger import Ledger
-from chatferry.model import File, Inbound, Message, Turn, says
+from chatferry.model import File, Grant, Inbound, Message, Turn, says
 from chatferry.operations import Kept
 from chatferry.retention import Place
 from chatferry.testing import ManualClock
@@ -37,6 +37,17 @@ async def test_who_goes_on_with_a_turn_finds_its_pictures(ledger: Ledger) -> Non
     assert await ledger.pictures([7]) == {7: Picture("image/png", b"cup")}
     assert await ledger.picture("board:room", 7) == Picture("image/png", b"cup")
     assert await ledger.picture("board:other", 7) is None
+
+
+async def test_a_tap_that_comes_while_a_picture_is_looked_at_does_not_undo_it(ledger: Ledger) -> None:
+    before = await looked(ledger)
+    await ledger.accept("board", [Inbound("e2", "room", "collect", grant=Grant("token", 2e9))])
+    turn = await ledger.absorb(before, await ledger.waiting(before, "collect"))
+    assert turn.grant == Grant("token", 2e9)
+    await ledger.release(turn)
+    again = await ledger.claim("board:room")
+    assert again is not None
+    assert [file.kept for file in again.inbound.files] == [7]
 
 
 async def test_nothing_is_kept_by_who_lost_the_turn(ledger: Ledger) -> None:

@@ -255,12 +255,10 @@ class Ledger(Looking):
         merged = turn
         for other in others:
             merged = _merge(merged, other)
-        grant = rows.dump(merged.grant) if merged.grant else None
-        await self._change(
-            turn,
-            columns={"inbound": rows.dump(merged.inbound), "grant": grant},
-            absorb=tuple(others),
-        )
+        columns = {"grant": rows.dump(merged.grant) if merged.grant else None}
+        if merged.inbound != turn.inbound:  # a tap says nothing, and what was said may just be looked into
+            columns["inbound"] = rows.dump(merged.inbound)
+        await self._change(turn, columns=columns, absorb=tuple(others))
         return merged
 
     async def _change(
