@@ -31,6 +31,10 @@ _OF_A_TURN, _AT_ONCE = 3, 8
 _HANDLE = 4096
 """Characters of a platform's handle, at most: a longer one is the file itself."""
 _TRIES = 4
+_LONGEST = 60.0
+"""Seconds for one file, all tries together: others wait for the room that it takes."""
+_LETTERS = 4000
+"""Characters that are read in a picture, at most: as many as a dense page has."""
 _PATIENCE = 20.0
 """Seconds that a platform may ask us to wait for a file: somebody waits for the answer."""
 
@@ -88,11 +92,12 @@ class Media:
         words, settings = held.assistant.words, held.assistant.settings
         seen = replace(file, ref="")
         try:
-            data = await self._fetched(file, held)
+            async with asyncio.timeout(_LONGEST):
+                data = await self._fetched(file, held)
         except TooLarge:
             return replace(seen, note=words.unread_large.replace("{size}", _size(settings.file_limit))), None
-        except Fault as fault:
-            log.warning("file not fetched", turn=held.turn.id, error=str(fault))
+        except (Fault, TimeoutError) as fault:
+            log.warning("file not fetched", turn=held.turn.id, error=str(fault) or f"not within {_LONGEST:g} s")
             return replace(seen, note=words.unread_gone), None
         media_type = sniff(data)
         if media_type.startswith("video/") and file.kind == "audio":
@@ -124,7 +129,9 @@ class Media:
         if file.media_type in (HEIC, MACROS):
             return replace(file, note=words.unread_heic if file.media_type == HEIC else words.unread_macros), None
         picture = file.media_type in PICTURES
-        letters = settings.file_text if not picture or (settings.ocr and assistant.blind) else 0
+        letters = settings.file_text
+        if picture:
+            letters = min(letters, _LETTERS) if settings.ocr and assistant.blind else 0
         if picture and not (assistant.sees or letters):
             return replace(file, note=words.unseen), None
         job = Job(file.media_type, picture=picture and assistant.sees, text=letters, language=settings.tongue)
@@ -132,7 +139,7 @@ class Media:
         if found.trouble is not None:
             log.info("file not read", turn=held.turn.id, media_type=file.media_type, trouble=found.trouble)
             return replace(file, note=getattr(words, f"unread_{found.trouble}")), None
-        note = words.read_cut.replace("{number}", str(settings.file_text)) if found.cut else ""
+        note = words.read_cut.replace("{number}", f"{letters:,}") if found.cut else ""
         if picture and not (found.picture or found.text):
             note = words.unread_silent
         file = replace(file, text=found.text, note=note)
