@@ -23,6 +23,9 @@ from chatferry.model import Finding, Usage
 
 _FINISH = {"length": "length", "max_tokens": "length", "content_filter": "filter"}
 _UNSUPPORTED = re.compile(r"unsupported|not support|unrecogni[sz]ed|unknown|unexpected|not permitted", re.IGNORECASE)
+_NOT_SHOWN = (400, 404, 415, 422)
+_PICTURES = re.compile(r"image|vision|multi-?modal|content.{0,20}must be a string", re.IGNORECASE)
+"""What servers say who are shown pictures that they do not take."""
 _LIMITS = ("max_tokens", "max_completion_tokens")
 _OPTIONAL = (*_LIMITS, "temperature", "top_p", "stop", "stream_options")
 
@@ -31,6 +34,7 @@ class OpenAI:
     """One model behind one OpenAI-compatible API.
 
     Servers differ in the options they take: what one refuses is left out, or goes by its other name, from then on.
+    Where pictures are refused, the question is asked again in words.
     """
 
     def __init__(
@@ -45,8 +49,9 @@ class OpenAI:
 
     async def run(self, prompt: Prompt, *, pace: float = 0.0) -> AsyncGenerator[Event, None]:
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
+        sees = self._settings.sees
         while True:
-            request = self._request(prompt)
+            request = self._request(prompt, sees=sees)
             reader = OpenAIReader(self.name, self._key)
             try:
                 async with aclosing(
@@ -55,20 +60,23 @@ class OpenAI:
                     async for event in events:
                         yield event
             except faults.Refused as fault:
-                if (option := _unsupported(request, fault)) is None:
+                if (option := _unsupported(request, fault)) is not None:
+                    self._refused.add(option)
+                elif sees and prompt.pictures and fault.status in _NOT_SHOWN and _PICTURES.search(fault.message):
+                    sees = False  # a model that is taken to see does not, or not this picture
+                else:
                     raise
-                self._refused.add(option)
             else:
                 return
 
     async def check(self) -> AsyncIterator[Finding]:
         yield await try_out(self, self._settings.model, self._wire.clock)
 
-    def _request(self, prompt: Prompt) -> dict[str, Any]:
+    def _request(self, prompt: Prompt, *, sees: bool = False) -> dict[str, Any]:
         messages = [
             {"role": said.role, "content": _content(read)}
             for said in prompt.messages
-            if (read := prompt.read(said, sees=self._settings.sees))
+            if (read := prompt.read(said, sees=sees))
         ]
         if prompt.system:
             messages.insert(0, {"role": "system", "content": prompt.system})

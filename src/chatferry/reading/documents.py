@@ -68,8 +68,8 @@ def _docx(data: bytes) -> Iterator[str]:
                     yield element.text or ""
                 elif name == "tab":
                     yield "\t"
-                elif name == "br" or (name == "p" and not cells):
-                    yield "\n"
+                elif name in ("br", "p"):
+                    yield " " if cells else "\n"
                 elif name == "tc":
                     cells -= 1
                     yield "\t"

@@ -12,6 +12,8 @@ LONGEST = 1568
 """Pixels of the longer side: models look at no more of them."""
 _PIXELS, _OF_A_JPEG = 50_000_000, 200_000_000
 """At most. A JPEG is decoded at an eighth of its size, so it may be larger."""
+_JPEGS = ("JPEG", "MPO")
+"""The second is what phones make of a portrait: one with a map of its depth."""
 _SMALL = 512 * 1024
 """Bytes of a picture that may stay a PNG: a screen's, say, on which letters are to be read."""
 
@@ -22,7 +24,7 @@ def opened(data: bytes) -> Image.Image:
     """The picture, decoded as small as is enough. Raises Unreadable."""
     try:
         image: Image.Image = Image.open(io.BytesIO(data), formats=("JPEG", "PNG", "GIF", "WEBP"))
-        if image.width * image.height > (_OF_A_JPEG if image.format == "JPEG" else _PIXELS):
+        if image.width * image.height > (_OF_A_JPEG if image.format in _JPEGS else _PIXELS):
             raise Unreadable("heavy")
         image.draft("RGB", (LONGEST, LONGEST))  # of a JPEG no more is decoded than is needed
         image = ImageOps.exif_transpose(image)
