@@ -139,6 +139,11 @@ def test_the_seams_and_retry_import_values_and_each_other_only() -> None:
     assert {(a, b) for a, b in IMPORTS if a in SEAMS | {"retry"} and b not in ROOT | SEAMS} == set()
 
 
+def test_what_reads_files_knows_nothing_of_the_gateway() -> None:
+    reading = {name for name in FILES if name.startswith("reading.")}
+    assert {(a, b) for a, b in IMPORTS if a in reading and b not in ROOT | reading} == set()
+
+
 def test_the_configuration_imports_values_only() -> None:
     config = {name for name in FILES if name.startswith("config")}
     assert {(a, b) for a, b in IMPORTS if a in config and b not in ROOT | config} == set()

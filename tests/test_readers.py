@@ -64,6 +64,11 @@ def test_hostile_files_end_soon_and_small(tmp_path: Path, capsys: pytest.Capture
     assert max(peak for *_, peak in found) < 400
 
 
+async def test_what_no_screen_shows_is_left_out() -> None:
+    found, _ = await Readers().read(Job("text/plain", text=100), "a\x00b\x1bc\n\td 茶".encode("utf-16"))
+    assert found.text == "abc\n\td 茶"
+
+
 async def test_a_reader_that_takes_too_long_is_ended() -> None:
     began = time.monotonic()
     found, _ = await Readers(seconds=1).read(Job("application/pdf", text=10), media.labyrinth())

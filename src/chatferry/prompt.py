@@ -22,6 +22,8 @@ def estimate(text: str) -> int:
 
 PICTURES = 4
 """Pictures in a prompt at most, the newest."""
+_NAME = 100
+"""Characters of a file's name that are told."""
 _PICTURE = 1200
 """Tokens that one is taken to cost: providers count 260 to 1,600 for what we send."""
 
@@ -129,4 +131,4 @@ def shortened(message: Message, tokens: int) -> Message:
 def placeholder(file: File, words: Words) -> str:
     """What it is, in brackets."""
     name = {"image": words.image, "audio": words.audio, "video": words.video, "file": words.file}[file.kind]
-    return name.replace("{name}", file.name)
+    return name.replace("{name}", " ".join(file.name.split())[:_NAME])  # it comes from whoever sent it

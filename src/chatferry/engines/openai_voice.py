@@ -27,8 +27,8 @@ _ENDINGS = {
 """By the name's ending the server knows how to decode it."""
 _WHOLE = 1 << 20
 """Bytes of an answer."""
-
 _HALF_A_SECOND = 8000
+"""Samples."""
 _SILENCE = (
     b"RIFF" + struct.pack("<I", 36 + 2 * _HALF_A_SECOND) + b"WAVEfmt "
     + struct.pack("<IHHIIHH", 16, 1, 1, 16_000, 32_000, 2, 16)

@@ -9,6 +9,7 @@ import msgspec
 
 from chatferry.reading.jobs import Found, Job, Unreadable
 from chatferry.sniffing import DOCUMENTS, PICTURES
+from chatferry.text import clean
 
 _MEMORY = {"text": 768 << 20, "picture": 768 << 20, "ocr": 3 << 30}
 """Bytes of addresses, of which only a part is memory."""
@@ -48,7 +49,7 @@ def read(job: Job, data: bytes) -> tuple[Found, bytes]:
         return Found(text[: job.text], len(text) > job.text, made[0]), made[1]
     if job.media_type not in DOCUMENTS:
         raise Unreadable("unknown")
-    text = import_module("chatferry.reading.documents").read(job, data)
+    text = clean(import_module("chatferry.reading.documents").read(job, data))
     if not text.strip():
         raise Unreadable("silent")
     return Found(text[: job.text].rstrip(), len(text) > job.text), b""
