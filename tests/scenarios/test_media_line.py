@@ -8,12 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
 
 from chatferry.simulator.model import Break, Refuse
 from chatferry.simulator.model_ears import Deaf
+from chatferry.simulator.serving import serving
 from tests import media
 from tests.scenarios.support import asked, ended, kept, world
 from tests.stack import running
+from tests.web.opening import get
 
 SEES = {"sees": True}
 
@@ -109,6 +115,24 @@ async def test_what_cannot_be_had_is_told_kindly(tmp_path: Path) -> None:
         assert "could not be fetched" in asked(stack.model)[-1]
 
 
+async def test_a_redirect_is_not_followed(tmp_path: Path) -> None:
+    trapped: list[str] = []
+
+    async def away(request: Request) -> Response:
+        if request.url.path == "/trap":
+            trapped.append(request.headers.get("authorization", ""))
+        return RedirectResponse("/trap")
+
+    async with (
+        serving(Starlette(routes=[Route("/{path:path}", away)])) as url,
+        running(tmp_path, engine=SEES, channel={"data_api_base": url}) as stack,
+    ):
+        await stack.line.show("ann", "image", media.picture())
+        await stack.line.seen("ann", 1)
+        assert asked(stack.model)[-1].startswith("[image] It could not be fetched")
+    assert not trapped
+
+
 async def test_what_is_spoken_is_written_down(tmp_path: Path) -> None:
     async with running(tmp_path, assistant={"voice": "default"}) as stack:
         stack.model.ears.hears = lambda sound: "My cup is broken." if sound.endswith(b"spoken") else ""
@@ -118,6 +142,9 @@ async def test_what_is_spoken_is_written_down(tmp_path: Path) -> None:
         assert asked(stack.model) == ["My cup is broken."]
         heard = stack.model.ears.requests[-1]
         assert (heard.name, heard.fields["language"], len(stack.model.ears.requests)) == ("voice.m4a", "en", 2)
+        [turn] = await ended(stack.gateway, 1)
+        token = stack.gateway.links.token("h", turn.id, stack.gateway.clock.now())
+        assert "[voice message] My cup is broken." in (await get(f"{stack.url}/h/{token}")).text
         await stack.line.show("ann", "audio", b"\0\0\0\x18ftypM4A mumbled")
         await stack.line.seen("ann", 2)
         assert asked(stack.model)[-1] == "[voice message] What was said in it could not be understood."
