@@ -21,8 +21,8 @@ from chatferry.sniffing import PICTURES, sniff
 
 _AT_ONCE = 2
 """Files that are read at the same time, in this process."""
-_SECONDS = 20
-"""Of computing, for one file; by the clock on the wall it may take half as long again."""
+_SECONDS = 10
+"""Of computing, for one file; by the clock on the wall it may take twice as long."""
 _OUTPUT = 9 << 20
 """Bytes of an answer, at most."""
 _PASSED = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "SYSTEMROOT", "LANG")
@@ -74,7 +74,7 @@ class Readers:
                 env={name: os.environ[name] for name in _PASSED if name in os.environ} | _ONE_THREAD,
             )
             try:
-                async with asyncio.timeout(self._seconds * 1.5):
+                async with asyncio.timeout(self._seconds * 2):
                     told = await _asked(child, msgspec.json.encode(job) + b"\n" + data)
             except TimeoutError:
                 return Reading(Found(trouble="heavy"))
