@@ -27,8 +27,10 @@ from chatferry.knowledge.library import Library
 from chatferry.ledger import Ledger
 from chatferry.links import Links
 from chatferry.looking import Entry
+from chatferry.media import Media
 from chatferry.metrics import Metrics
 from chatferry.model import Inbound, says
+from chatferry.readers import Readers
 from chatferry.replies import Replies
 from chatferry.testing import Board, Call, LiveEngine, ManualClock, Talk
 from chatferry.tools.base import Callable as Tool
@@ -100,7 +102,12 @@ class World:
             desk = Desk(Commands(CommandSettings()), Replies(()), staff, links, clock)
             worker = Worker(
                 ledger, Delivery(ledger, links, clock), Growth(ledger, clock), Feed(), clock, Metrics(),
-                Asking(ledger, Grounding(Library(self.database), Metrics()), clock),
+                Asking(
+                    ledger,
+                    Media(ledger, Readers(), {}, clock),
+                    Grounding(Library(self.database), Metrics()),
+                    clock,
+                ),
                 channels={"board": self.board},
                 staff=staff,
                 desk=desk,

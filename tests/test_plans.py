@@ -14,13 +14,14 @@ import msgspec
 import sqlalchemy as sa
 
 from chatferry.database import Database
-from chatferry.engines.base import Call, Result
+from chatferry.engines.base import Call, Picture, Result
 from chatferry.knowledge.cutting import Passage
 from chatferry.knowledge.library import Library
 from chatferry.knowledge.shelves import Add, Complete, Open, Remove, Retire, shelved
 from chatferry.knowledge.terms import wanted
 from chatferry.ledger import Ledger
-from chatferry.model import Attempt, Grant, Inbound, Kind, Receipt, Usage, says
+from chatferry.model import Attempt, File, Grant, Inbound, Kind, Message, Receipt, Usage, says
+from chatferry.operations import Kept
 from chatferry.pacing import Pace
 from chatferry.rate import Rate
 from chatferry.retention import Place
@@ -69,6 +70,11 @@ async def everything(ledger: Ledger) -> None:
     await ledger.returned(turn, Returned(0, 0, Result("there")))
     assert len(await ledger.steps(turn.id)) == 1
     await ledger.spent(turn.id)
+    shown = msgspec.structs.replace(turn.inbound.also[0], message=Message("user", (File("image", "", kept=7),)))
+    looked = msgspec.structs.replace(turn.inbound, also=(shown,))
+    await ledger.looked(turn, looked, [Kept(7, "image/png", b"png")])
+    assert await ledger.pictures([7, 8]) == {7: Picture("image/png", b"png")}
+    assert await ledger.picture("board:room", 7)
     turn = await ledger.answered(turn, says("assistant", "a b"), [says("assistant", c) for c in "ab"], drafts=[piece])
     pieces = await ledger.pending("board:room")
     turn = await ledger.sending(turn, pieces, Attempt(key="k2"))
@@ -175,6 +181,7 @@ HISTORY = """
     INSERT INTO passages (source, title, line, text, terms)
         SELECT s.id, '', n, '', 'word w' || n || ' x' || s.id FROM sources s, generate_series(1, 20) n;
     INSERT INTO terms (term, base, passages) SELECT 'w' || n, 'old', 1 FROM generate_series(1, 20000) n;
+    INSERT INTO files (id, turn, media_type, data) SELECT id, id, '', '' FROM turns WHERE channel = 'old';
     ANALYZE;
 """
 """A past that makes it dear to read a table: PostgreSQL's planner goes by what is in it."""
@@ -195,7 +202,7 @@ def wide_on_sqlite(path: Path, statements: dict[str, Any]) -> dict[str, list[str
             scans = [
                 step
                 for step in plan
-                if re.match(r"SCAN (turns|outbox|messages|sessions|pace|steps|sources|passages|terms)( |$)", step)
+                if re.match(r"SCAN (turns|outbox|messages|sessions|pace|steps|files|sources|passages|terms)( |$)", step)
             ]
             # What is read to the end before its first row is told: a talk and its sessions only grow.
             sorts = [
@@ -234,7 +241,7 @@ def _reads_all(node: dict[str, Any]) -> bool:
     """Does it read a table, or an index that grows, to its end?"""
     if "Index Name" in node:
         return "Index Cond" not in node and node["Index Name"] not in SMALL
-    large = ("turns", "outbox", "messages", "sessions", "pace", "steps", "sources", "passages", "terms")
+    large = ("turns", "outbox", "messages", "sessions", "pace", "steps", "files", "sources", "passages", "terms")
     return node["Node Type"] == "Seq Scan" and node["Relation Name"] in large
 
 
@@ -247,7 +254,8 @@ async def test_every_statement_finds_its_rows_by_an_index(
         await past(ledger, clock)
         await known(ledger, database)
     assert len(statements) > 50
-    assert any(statement.startswith("DELETE FROM pace") for statement in statements)
+    for removal in ("DELETE FROM pace", "DELETE FROM files"):
+        assert any(statement.startswith(removal) for statement in statements)
     if database_url.startswith("sqlite"):
         assert wide_on_sqlite(tmp_path / "ledger.db", statements) == {}
     else:

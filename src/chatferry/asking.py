@@ -18,6 +18,7 @@ from chatferry.feed import Tail
 from chatferry.held import Held
 from chatferry.knowledge.grounding import Grounding, Grounds
 from chatferry.ledger import Ledger
+from chatferry.media import Media
 from chatferry.model import Message
 from chatferry.outcomes import Asked
 from chatferry.rounds import Rounds
@@ -36,17 +37,20 @@ Told = Callable[[AsyncGenerator[Event, None]], AsyncGenerator[Event, None]]
 class Asking:
     """Asks for all turns of a process."""
 
-    def __init__(self, ledger: Ledger, grounding: Grounding, clock: Clock) -> None:
+    def __init__(self, ledger: Ledger, media: Media, grounding: Grounding, clock: Clock) -> None:
         self._ledger = ledger
+        self._media = media
         self._grounding = grounding
         self._clock = clock
 
     async def ask(self, held: Held, tail: Tail, asked: Asked) -> None:
         """Ask, and note in `asked` what came of it; may be cancelled, and what was said until then stands in `tail`."""
         await self._brief(held)
+        await self._media.look(held)
         grounds = await self._grounding.look(held.assistant, held.turn, self._history(held))
         material = prompt.Material(passages=grounds.passages)
         question = await prompt.build(held.assistant, held.turn.inbound, self._history(held), material)
+        question = await self._media.shown(question)
         pace = 0.0 if held.channel.caps.live else _PACE
         try:
             tools = await opened(held.assistant.sources, held.assistant.settings)

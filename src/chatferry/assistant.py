@@ -24,6 +24,10 @@ class Assistant:
     """Asks the model that rejects answers; None: nobody checks."""
     sources: tuple[Source, ...] = ()
     """What the model may call while it makes an answer."""
+    sees: bool = False
+    """One of its models at least takes pictures."""
+    blind: bool = True
+    """One of its models at least does not."""
 
     @property
     def greeting(self) -> str:

@@ -21,6 +21,23 @@ def estimate(text: str) -> int:
     return int(len(text.encode()) / 2.5) + _OVERHEAD
 
 
+PICTURES = 4
+"""Pictures in a prompt at most, the newest."""
+_NAME = 100
+"""Characters of a file's name that are told."""
+_PICTURE = 1200
+"""Tokens that one is taken to cost: providers count 260 to 1,600 for what we send."""
+
+
+def cost(message: Message) -> int:
+    """Tokens in a message, erring high."""
+    return estimate(message.words) + _PICTURE * _pictures(message)
+
+
+def _pictures(message: Message) -> int:
+    return sum(isinstance(part, File) for part in message.parts)
+
+
 class Material(msgspec.Struct, frozen=True):
     """What the model shall know beside the talk."""
 
@@ -48,32 +65,55 @@ async def build(
     rests_on = brief(material.passages, assistant.settings.ground)
     system = "\n\n".join(filter(None, (assistant.settings.instructions, inbound.system, rests_on)))
     if inbound.context is not None:
-        said = tuple(spoken(message, words) for message in (*inbound.context, asked))
-        return Prompt(system, said, inbound.options)
+        said, room = [spoken(asked, words, pictures=PICTURES)], PICTURES
+        for message in reversed(inbound.context):
+            room -= _pictures(said[-1])
+            said.append(spoken(message, words, pictures=room))
+        return Prompt(system, tuple(reversed(said)), inbound.options)
     budget = assistant.settings.context_tokens
     left = budget - estimate(system)
     # Instructions that use up the budget must not leave the question out: it gets a quarter at least.
-    question = shortened(spoken(asked, words), max(left, budget // 4))
-    left -= estimate(question.text)
+    question = shortened(spoken(asked, words, pictures=PICTURES), max(left, budget // 4))
+    left -= cost(question)
+    room = PICTURES - _pictures(question)
     recent: list[Message] = []
     async for message in history:
-        heard = spoken(message, words)
-        left -= estimate(heard.text)
+        heard = spoken(message, words, pictures=room)
+        if cost(heard) > left:
+            heard = spoken(message, words)
+        left -= cost(heard)
         if left < 0:
             break
+        room -= _pictures(heard)
         recent.append(heard)
     return Prompt(system, (*reversed(recent), question), inbound.options)
 
 
-def spoken(message: Message, words: Words) -> Message:
-    """The message in words alone, for models that only read: a file becomes its name in brackets.
+def spoken(message: Message, words: Words, *, pictures: int = 0) -> Message:
+    """The message in words: a file becomes what is known of it, after its name in brackets.
 
+    The last of its kept pictures, so many at most, stay what they are, with these words for models that only read.
     Where there are several people, who said it stands before it.
     """
-    parts: list[Part] = [
-        Text(_placeholder(part, words)) if isinstance(part, File) else part for part in message.parts
-    ]  # fmt: skip
-    return msgspec.structs.replace(message, parts=msgspec.structs.replace(message, parts=tuple(parts)).signed)
+    kept = [part.kept for part in message.parts if isinstance(part, File) and part.kept]
+    shown = kept[-pictures:] if pictures else []
+
+    def told(part: Part) -> Part:
+        if isinstance(part, Text):
+            return part
+        text = in_words(part, words)
+        return msgspec.structs.replace(part, text=text) if part.kept in shown else Text(text)
+
+    parts = tuple(told(part) for part in message.parts)
+    return msgspec.structs.replace(message, parts=msgspec.structs.replace(message, parts=parts).signed)
+
+
+def in_words(file: File, words: Words) -> str:
+    """A file for who only reads. What was spoken stands there as if it had been written; all else is quoted."""
+    if file.kind == "audio" and file.text:
+        return file.text
+    head = " ".join(filter(None, (placeholder(file, words), file.note, words.read if file.text else "")))
+    return "\n> ".join([head, *file.text.splitlines()])
 
 
 def shortened(message: Message, tokens: int) -> Message:
@@ -81,14 +121,16 @@ def shortened(message: Message, tokens: int) -> Message:
     text = message.text
     if estimate(text) <= tokens:
         return message
+    pictures = tuple(part for part in message.parts if isinstance(part, File))
     # By bytes, because `estimate` counts bytes; what is cut inside a character is dropped with it.
     room = max(0, int((tokens - _OVERHEAD) * 2.5) - len(" … "))
     raw = text.encode()
     head, tail = raw[: room // 2], raw[len(raw) - room // 2 :]
     short = f"{head.decode(errors='ignore')} … {tail.decode(errors='ignore')}"
-    return msgspec.structs.replace(message, parts=(Text(short),))
+    return msgspec.structs.replace(message, parts=(Text(short), *pictures))
 
 
-def _placeholder(file: File, words: Words) -> str:
+def placeholder(file: File, words: Words) -> str:
+    """What it is, in brackets."""
     name = {"image": words.image, "audio": words.audio, "video": words.video, "file": words.file}[file.kind]
-    return name.replace("{name}", file.name)
+    return name.replace("{name}", " ".join(file.name.split())[:_NAME])  # it comes from whoever sent it
