@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import msgspec
 import structlog
 
-from chatferry import prompt
+from chatferry import profiles, prompt, summaries
 from chatferry.channels.base import briefing
 from chatferry.clock import Clock
 from chatferry.engines.base import Delta, Restart
@@ -18,6 +18,8 @@ from chatferry.held import Held
 from chatferry.ledger import Ledger
 from chatferry.model import Message
 from chatferry.outcomes import Asked
+from chatferry.prompt import NOTHING, Material
+from chatferry.summaries import Summaries, Wanted, named
 
 log = structlog.get_logger(__name__)
 
@@ -28,14 +30,16 @@ _PACE = 0.25
 class Asking:
     """Asks for all turns of a process."""
 
-    def __init__(self, ledger: Ledger, clock: Clock) -> None:
+    def __init__(self, ledger: Ledger, clock: Clock, summaries: Summaries) -> None:
         self._ledger = ledger
         self._clock = clock
+        self._summaries = summaries
 
     async def ask(self, held: Held, tail: Tail, asked: Asked) -> None:
         """Ask, and note in `asked` what came of it; may be cancelled, and what was said until then stands in `tail`."""
         await self._brief(held)
-        question = await prompt.build(held.assistant, held.turn.inbound, self._history(held))
+        material, said = await self._remember(held)
+        question = await prompt.build(held.assistant, held.turn.inbound, self._history(held, said, material), material)
         pace = 0.0 if held.channel.caps.live else _PACE
         tail.restart()  # an earlier try may have left its words with a watcher
         try:
@@ -64,9 +68,31 @@ class Asking:
             await self._ledger.briefed(held.turn, told, before)
             held.turn = msgspec.structs.replace(held.turn, inbound=told)
 
-    async def _history(self, held: Held) -> AsyncIterator[Message]:
-        """What was said, newest first, by people with names."""
-        async for message in self._ledger.history(held.turn.conversation, held.turn.id):
-            if briefing(held.channel) and message.author and not message.name:
-                message = await held.channel.named(held.turn.inbound.conversation, message)
-            yield message
+    def closed(self, held: Held) -> None:
+        """The turn is closed, and its conversation has a moment for itself."""
+        if held.room is not None and held.assistant.summarizer is not None:
+            inbound, turn = held.turn.inbound, held.turn
+            wanted = Wanted(held.channel, held.assistant, inbound.conversation, turn.conversation, turn.id, held.room)
+            self._summaries.want(wanted)
+
+    async def _remember(self, held: Held) -> tuple[Material, AsyncIterator[Message]]:
+        """What the model shall know of the talk and of whom it talks to; and what was said since, newest first."""
+        turn, settings = held.turn, held.assistant.settings
+        across = settings.memory == "conversation"
+        if turn.inbound.context is not None or not (across or settings.profile or settings.summary_model):
+            return NOTHING, self._ledger.history(turn.conversation, turn.id)
+        person = turn.inbound.confidant if settings.profile else ""
+        key = profiles.key(held.channel.name, person, held.assistant.name)
+        found = await self._ledger.recalled(turn.conversation, turn.id, across=across, person=key)
+        facts = tuple(f"- {fact.text}" for fact in found.facts)
+        return Material(facts=facts, summary=found.summary), self._ledger.said_since(found)
+
+    async def _history(self, held: Held, said: AsyncIterator[Message], material: Material) -> AsyncIterator[Message]:
+        """What was said, newest first, by people with names. Notes where there is hardly room for all of it."""
+        held.room = room = prompt.room(held.assistant, held.turn.inbound, material)
+        spent = 0
+        async for message in said:
+            yield (message := await named(held.channel, held.turn.inbound.conversation, message))
+            spent += held.assistant.gauge.message(message)
+        if not summaries.full(spent, room):
+            held.room = None

@@ -44,6 +44,8 @@ from chatferry.relay import Relay
 from chatferry.replies import Replies, prepare
 from chatferry.retention import retain
 from chatferry.retry import Circuit
+from chatferry.summaries import Summaries
+from chatferry.tokens import Gauge, Gauged
 from chatferry.vault import Vault
 from chatferry.worker import Worker
 
@@ -103,7 +105,9 @@ class Gateway:
         assigned = {name: channel.assistant for name, channel in settings.channels.items()} | {"api": "default"}
         self.staff = Staff(_assistants(settings, self.engines, clock, self.metrics), assigned)
         self.links = links
-        self.desk = Desk(Commands(settings.commands), Replies(settings.replies), self.staff, links, clock)
+        replies = Replies(settings.replies)
+        self.desk = Desk(Commands(settings.commands), replies, self.staff, links, clock, self.ledger)
+        self.summaries = Summaries(self.ledger)
         self.channels = make_channels(settings, http, clock, database)
         self.dispatcher = self._make_dispatcher()
         self.worker = Worker(
@@ -113,7 +117,7 @@ class Gateway:
             self.feed,
             clock,
             self.metrics,
-            Asking(self.ledger, clock),
+            Asking(self.ledger, clock, self.summaries),
             channels=self.channels,
             staff=self.staff,
             desk=self.desk,
@@ -175,7 +179,7 @@ class Gateway:
         """What goes on for as long as we work."""
         kept: dict[str, Coroutine[Any, Any, None]] = {}
         if self.role != "web":
-            kept["leases"] = self.worker.keep_leases()
+            kept |= {"leases": self.worker.keep_leases(), "summaries": self.summaries.keep()}
         if self.role != "web" and self.settings.server.keep is not None:
             kept["retention"] = retain(self.settings.server.keep, self.ledger.prune, self.metrics.pruned, self.clock)
         if not self._alone:
@@ -282,15 +286,23 @@ def make_channels(
 def _assistants(
     settings: Settings, engines: Mapping[str, Engine], clock: Clock, metrics: Metrics
 ) -> dict[str, Assistant]:
-    circuits = {name: Circuit(clock) for name in engines}
+    circuits, gauges = {name: Circuit(clock) for name in engines}, {name: Gauge() for name in engines}
 
-    def route(model: str) -> Route:
+    def route(model: str) -> Engine:
         order = (model, *settings.models[model].fallback)
-        return Route([(engines[name], circuits[name]) for name in order], clock, random.random, metrics)
+        route = Route([(engines[name], circuits[name]) for name in order], clock, random.random, metrics)
+        return Gauged(route, gauges[model])
 
     return {
-        name: Assistant(name, assistant, route(assistant.model), assistant.words)
-        for name, assistant in settings.assistants.items()
+        name: Assistant(
+            name,
+            its,
+            route(its.model),
+            its.words,
+            gauges[its.model],
+            route(its.summary_model) if its.summary_model else None,
+        )
+        for name, its in settings.assistants.items()
     }
 
 
