@@ -93,19 +93,18 @@ class Gauge:
         whole = _size_of_prompt(prompt)
         if counted <= 0 or whole.pictures:
             return
-        bare = whole.parts * OVERHEAD
-        raw, expected = (whole.ascii + whole.other) / BYTES, self._of(whole) + self.fixed
+        bare, expected = whole.parts * OVERHEAD, self._of(whole) + self.fixed
+        raw = (whole.ascii + whole.other) / BYTES
+        scripts = [(self._ascii, whole.ascii / BYTES), (self._other, whole.other / BYTES)]
+        pure = [(factor, its) for factor, its in scripts if its >= _PURE * raw]
         if counted > expected and raw + bare < _SMALL:
             self.fixed += counted - expected
         elif counted > expected:
-            more = (counted - self.fixed - bare) / max(expected - self.fixed - bare, 1)
-            for factor, its in ((self._ascii, whole.ascii), (self._other, whole.other)):
-                if its:
-                    factor.raise_to(factor.value * more)
+            for factor, _ in pure or scripts:
+                factor.raise_to(factor.value + (counted - expected + 1) / max(sum(its for _, its in pure) or raw, 1))
         elif raw + bare >= _SMALL:
-            for factor, its in ((self._ascii, whole.ascii), (self._other, whole.other)):
-                if its >= _PURE * (whole.ascii + whole.other):
-                    factor.see((counted - bare) / raw)
+            for factor, _ in pure:
+                factor.see((counted - bare) / raw)
 
     def _of(self, whole: Size) -> int:
         texts = self._ascii.value * whole.ascii + self._other.value * whole.other
