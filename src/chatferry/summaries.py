@@ -29,7 +29,7 @@ _AHEAD = 100
 """Talks that wait for theirs."""
 _PATIENCE = 300.0
 """Seconds that one talk may take."""
-_FULL = 0.6
+_FULL = 0.75
 """Share of the room for the history from which on its older half is folded."""
 _CHUNK = 6000
 _LEAST = 200
@@ -76,10 +76,9 @@ class Summaries:
             self._busy.add(wanted.conversation)
             self._wanted.put_nowait(wanted)
 
-    @property
-    def busy(self) -> int:
-        """Talks whose summary is being made, or waits to be."""
-        return len(self._busy)
+    async def idle(self) -> None:
+        """Return when nothing is being made, nor waits to be."""
+        await self._wanted.join()
 
     async def keep(self) -> None:
         """Make what is wanted, until cancelled."""
@@ -99,6 +98,7 @@ class Summaries:
                 log.exception("bug", conversation=wanted.conversation)
             finally:
                 self._busy.discard(wanted.conversation)
+                self._wanted.task_done()
 
     async def _catch_up(self, wanted: Wanted) -> None:
         for _ in range(_FOLDS):
