@@ -39,20 +39,29 @@ CORE = {
     "limits",
     "links",
     "looking",
+    "memories",
     "operations",
     "outcomes",
     "pacing",
     "peers",
     "postgres",
+    "profiles",
     "prompt",
+    "recalling",
     "relay",
+    "remember",
     "replies",
     "retention",
+    "rounds",
     "rows",
     "sessions",
     "signals",
     "statements",
+    "steps",
+    "summaries",
     "tables",
+    "toolbox",
+    "tokens",
     "vault",
     "worker",
     "writes",
@@ -74,6 +83,8 @@ TOP = {
 FAMILIES = {place.split(":")[0].removeprefix("chatferry.") for place in (*CHANNELS.values(), *ENGINES.values())} | {
     "channels.api",
     "dispatch.inprocess",
+    "tools.python",
+    "tools.mcp",
     "dispatch.pgqueuer",
 }
 """What has siblings: a channel, an engine, a dispatcher. `channels.line_api` is of the family `channels.line`."""
@@ -136,7 +147,7 @@ def test_the_core_imports_nothing_concrete_and_nothing_above_it() -> None:
 
 
 def test_what_is_concrete_never_imports_the_core() -> None:
-    concrete = {a for a in FILES if a.startswith(("channels.", "engines.", "dispatch."))}
+    concrete = {a for a in FILES if a.startswith(("channels.", "engines.", "dispatch.", "tools."))}
     assert {(a, b) for a, b in IMPORTS if a in concrete and b in CORE | TOP} == set()
 
 

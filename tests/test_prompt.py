@@ -84,7 +84,7 @@ async def test_the_budget_holds_for_all_of_it_whatever_is_in_it(
     assert who.gauge.prompt(asked) + fixed <= tokens
     whole, fair = who.gauge.message(says("user", question)), tokens // 4
     assert who.gauge.message(asked.messages[-1]) >= min(whole, fair - 12), "the question has its part"
-    longer = prompt.with_rounds(who, asks, asked, rounds)
+    longer = prompt.with_rounds(who, asks, asked, rounds, last=bool(asked.tools) and len(rounds) > 1)
     assert who.gauge.prompt(longer) + fixed <= tokens
     assert all(len(one.calls) == len(one.results) for one in longer.rounds)
     assert [one.calls for one in longer.rounds] == [one.calls for one in rounds[len(rounds) - len(longer.rounds) :]]

@@ -9,6 +9,7 @@ from chatferry.config import AssistantSettings
 from chatferry.engines.base import Engine
 from chatferry.model import Inbound
 from chatferry.tokens import Gauge
+from chatferry.tools.base import Source
 from chatferry.words import Words
 
 
@@ -20,6 +21,8 @@ class Assistant:
     settings: AssistantSettings
     engine: Engine
     words: Words
+    sources: tuple[Source, ...] = ()
+    """What the model may call while it makes an answer."""
     gauge: Gauge = field(default_factory=Gauge)
     """What prompts cost its model."""
     summarizer: Engine | None = None
