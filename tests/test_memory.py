@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
-from chatferry.database import Database
+from chatferry.database import Database, migrate, open_database
 from chatferry.engines.base import Prompt
 from chatferry.errors import TryLater
 from chatferry.model import Inbound, says
@@ -29,6 +30,15 @@ ASKED = Caller("board", "room", "ann", "default", 1, "k")
 
 
 @pytest.fixture
+async def file(tmp_path: Path) -> AsyncIterator[Database]:
+    """Where the kind of database makes no difference."""
+    database = open_database(f"sqlite:///{tmp_path}/memory.db")
+    await migrate(database)
+    yield database
+    await database.aclose()
+
+
+@pytest.fixture
 async def mind(database: Database, clock: ManualClock) -> AsyncIterator[Mind]:
     async with Mind(database, clock, SMALL).open() as mind:
         yield mind
@@ -36,13 +46,13 @@ async def mind(database: Database, clock: ManualClock) -> AsyncIterator[Mind]:
 
 async def chat(mind: Mind, turns: int, **more: Any) -> None:
     for n in range(turns):
-        await mind.say(filler(n), **more)
+        await mind.say(filler(n) + " la" * 60, **more)
 
 
 async def named(mind: Mind) -> None:
     """A name was told that only the summary knows by now."""
     await mind.say("my cat is called Momo")
-    await chat(mind, 20)
+    await chat(mind, 8)
     assert "Momo" in await mind.kept()
 
 
@@ -62,12 +72,12 @@ async def test_what_falls_out_of_the_prompt_is_known_by_the_summary(mind: Mind) 
     assert all("Momo" not in said.text for said in mind.engine.prompts[-1].messages)
 
 
-async def test_without_a_model_for_it_there_is_no_summary(database: Database, clock: ManualClock) -> None:
-    async with Mind(database, clock, SMALL | {"summary_model": None}).open() as mind:
+async def test_without_a_model_for_it_there_is_no_summary(file: Database, clock: ManualClock) -> None:
+    async with Mind(file, clock, SMALL | {"summary_model": None}).open() as mind:
         await mind.say("my cat is called Momo")
-        await chat(mind, 20)
+        await chat(mind, 8)
         assert await mind.say(WHO) == "I don't know."
-    assert await count(database, memories) == 0
+    assert await count(file, memories) == 0
 
 
 async def test_a_summary_survives_its_process(database: Database, clock: ManualClock) -> None:
@@ -77,14 +87,14 @@ async def test_a_summary_survives_its_process(database: Database, clock: ManualC
         assert await mind.say(WHO) == "Momo"
 
 
-async def test_a_summary_that_hangs_is_in_nobodys_way(database: Database, clock: ManualClock) -> None:
+async def test_a_summary_that_hangs_is_in_nobodys_way(file: Database, clock: ManualClock) -> None:
     keeper = LiveEngine()
-    async with Mind(database, clock, SMALL, keeper=keeper).open() as mind:
+    async with Mind(file, clock, SMALL, keeper=keeper).open() as mind:
         await mind.say("my cat is called Momo")
-        await chat(mind, 30, settle=False)
+        await chat(mind, 16, settle=False)
         talk = await asyncio.wait_for(keeper.asked(), 5)
         assert len(keeper.talks) == 1, "one at a time for a talk"
-        assert len(mind.engine.prompts) == 31
+        assert len(mind.engine.prompts) == 17
         talk.ends("my cat is called Momo")
         await asyncio.wait_for(keeper.asked(), 5)  # there is more to catch up with
         assert "Momo" in await mind.kept()
@@ -93,36 +103,36 @@ async def test_a_summary_that_hangs_is_in_nobodys_way(database: Database, clock:
 
 
 async def test_a_model_that_fails_is_asked_again_with_a_later_turn_and_not_before(
-    database: Database, clock: ManualClock
+    file: Database, clock: ManualClock
 ) -> None:
     broken = True
 
     def script(prompt: Prompt) -> str | Exception:
         return TryLater("busy") if broken else notes(prompt)
 
-    async with Mind(database, clock, SMALL, keeper=ScriptedEngine(script)).open() as mind:
+    async with Mind(file, clock, SMALL, keeper=ScriptedEngine(script)).open() as mind:
         await mind.say("my cat is called Momo")
-        await chat(mind, 20)
+        await chat(mind, 8)
         asked = len(mind.keeper.prompts)
-        assert 5 < asked <= 20, "once with each turn that needed it"
+        assert 2 < asked <= 8, "once with each turn that needed it"
         assert await mind.kept() == ""
         broken = False
         await mind.say("hello")
         assert await mind.say(WHO) == "Momo"
 
 
-async def test_a_model_that_says_nothing_does_not_end_what_was_known(database: Database, clock: ManualClock) -> None:
+async def test_a_model_that_says_nothing_does_not_end_what_was_known(file: Database, clock: ManualClock) -> None:
     silent = False
-    async with Mind(database, clock, SMALL, keeper=ScriptedEngine(lambda p: "" if silent else notes(p))).open() as mind:
+    async with Mind(file, clock, SMALL, keeper=ScriptedEngine(lambda p: "" if silent else notes(p))).open() as mind:
         await named(mind)
         silent = True
-        await chat(mind, 10)
+        await chat(mind, 5)
         assert "Momo" in await mind.kept()
 
 
-async def test_a_summary_has_its_bound_whatever_the_model_says(database: Database, clock: ManualClock) -> None:
-    async with Mind(database, clock, SMALL, keeper=ScriptedEngine(lambda _: "一二三 " * 5000)).open() as mind:
-        await chat(mind, 20)
+async def test_a_summary_has_its_bound_whatever_the_model_says(file: Database, clock: ManualClock) -> None:
+    async with Mind(file, clock, SMALL, keeper=ScriptedEngine(lambda _: "一二三 " * 5000)).open() as mind:
+        await chat(mind, 8)
         assert 100 < len((await mind.kept()).encode()) < 300
         assert mind.assistant.gauge.prompt(mind.engine.prompts[-1]) <= 600
         assert len(mind.engine.prompts[-1].messages) > 1
@@ -162,7 +172,7 @@ async def test_clear_begins_with_nothing(database: Database, clock: ManualClock)
         assert await mind.kept() == ""
         assert await mind.say(WHO) == "I don't know."
         assert len(mind.engine.prompts[-1].messages) == 1
-        await chat(mind, 20)
+        await chat(mind, 8)
         assert await mind.say(WHO) == "I don't know.", "nor does it come back"
 
 
@@ -172,7 +182,7 @@ async def test_clear_is_in_force_when_it_is_accepted_also_for_a_summary_that_is_
     keeper = LiveEngine()
     async with Mind(database, clock, SMALL, keeper=keeper).open() as mind:
         await mind.say("my cat is called Momo", settle=False)
-        await chat(mind, 12, settle=False)
+        await chat(mind, 8, settle=False)
         talk = await asyncio.wait_for(keeper.asked(), 5)
         assert "Momo" in talk.prompt.messages[0].text
         clear = Inbound("c", "room", "command", says("user", "/clear"), command="clear")
@@ -186,7 +196,7 @@ async def test_clear_is_in_force_when_it_is_accepted_also_for_a_summary_that_is_
 async def test_what_is_gone_or_reads_otherwise_does_not_live_on_in_a_summary(mind: Mind, how: str) -> None:
     told = await mind.take(Inbound("told", "room", "heard", says("user", "my cat is called Momo"), ref="t"))
     answered = await mind.take(asks("hello"))
-    await chat(mind, 20)
+    await chat(mind, 8)
     assert "Momo" in await mind.kept()
     if how == "erase":
         await mind.ledger.accept("board", [Inbound("x", "room", "erase", sender="ann", ref="none")])
@@ -221,13 +231,13 @@ async def test_what_is_taken_back_while_it_is_being_folded_is_not_folded(mind: M
 @pytest.mark.parametrize(("memory", "known"), [("session", "I don't know."), ("conversation", "Momo")])
 @pytest.mark.parametrize("end", ["silence", "/stop"])
 async def test_what_was_said_in_an_earlier_session_counts_where_the_whole_conversation_does(
-    database: Database, clock: ManualClock, memory: str, known: str, end: str
+    file: Database, clock: ManualClock, memory: str, known: str, end: str
 ) -> None:
     session = {"start": "/hi", "ttl": 300.0}
-    async with Mind(database, clock, SMALL | {"memory": memory, "session": session}).open() as mind:
+    async with Mind(file, clock, SMALL | {"memory": memory, "session": session}).open() as mind:
         await mind.say("/hi")
         await mind.say("my cat is called Momo")
-        await chat(mind, 12)
+        await chat(mind, 7)
         assert "Momo" in await mind.kept()
         if end == "silence":
             clock.advance(301.0)
@@ -235,7 +245,7 @@ async def test_what_was_said_in_an_earlier_session_counts_where_the_whole_conver
             await mind.say(end)
         await mind.say("my dog is called Rex")  # between two sessions, and so to nobody
         assert await mind.say(f"/hi {WHO}") == known
-        await chat(mind, 12)
+        await chat(mind, 7)
         assert await mind.say(WHO) == known
         assert await mind.say("what is my dog called?") == "I don't know."
 
@@ -267,8 +277,8 @@ async def test_facts_are_noted_replaced_and_forgotten(mind: Mind) -> None:
     assert (await tool.call({"fact": "x"}, Caller("board", "room", "", "default", 1, "k"))).failed
 
 
-async def test_what_somebody_told_in_private_stays_there(database: Database, clock: ManualClock) -> None:
-    async with Mind(database, clock, {"profile": True, "summary_model": None}).open() as mind:
+async def test_what_somebody_told_in_private_stays_there(file: Database, clock: ManualClock) -> None:
+    async with Mind(file, clock, {"profile": True, "summary_model": None}).open() as mind:
         await Remember(mind.ledger).call({"fact": "is afraid of dogs"}, ASKED)
         await mind.say("hi", room="other")
         assert "- is afraid of dogs" in mind.engine.prompts[-1].system, "wherever they talk to us alone"
@@ -320,7 +330,7 @@ async def test_a_summary_ends_when_what_it_begins_with_is_twice_as_old_as_may_be
 ) -> None:
     await named(mind)
     clock.advance(80 * DAY)
-    await chat(mind, 20)
+    await chat(mind, 8)
     clock.advance(20 * DAY)
     await prune(mind, 90 * DAY)
     assert "Momo" in await mind.kept()

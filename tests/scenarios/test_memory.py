@@ -32,9 +32,8 @@ def forgetful(talk: Talk) -> str:
 
 
 async def test_what_was_said_early_in_a_long_talk_is_answered_from_the_summary(tmp_path: Path) -> None:
-    async with running(tmp_path, assistant=LONG) as stack:
+    async with running(tmp_path, assistant=LONG) as stack, client(stack) as openai:
         stack.model.converse = forgetful
-        openai = client(stack)
         for said in ("my cat is called Momo", *(f"number {n}: " + "the sea is calm " * 8 for n in range(12))):
             await ask(openai, said, session="s")
             await stack.gateway.summaries.idle()
