@@ -24,6 +24,8 @@ from chatferry.engines.base import Delta, Done, Event, Prompt
 from chatferry.feed import Feed
 from chatferry.growth import Growth
 from chatferry.intake import Intake
+from chatferry.knowledge.grounding import Grounding
+from chatferry.knowledge.library import Library
 from chatferry.ledger import Ledger
 from chatferry.links import Links
 from chatferry.metrics import Metrics
@@ -94,9 +96,10 @@ class Mind:
         async with Ledger(self.database, self.clock).open() as self.ledger:
             self.desk = Desk(Commands(CommandSettings()), Replies(()), staff, links, self.clock, self.ledger)
             self.summaries = Summaries(self.ledger)
+            grounding = Grounding(Library(self.database), Metrics())
             worker = Worker(
                 self.ledger, Delivery(self.ledger, links, self.clock), Growth(self.ledger, self.clock), Feed(),
-                self.clock, Metrics(), Asking(self.ledger, self.clock, self.summaries),
+                self.clock, Metrics(), Asking(self.ledger, grounding, self.clock, self.summaries),
                 channels={"board": self.board}, staff=staff, desk=self.desk,
             )  # fmt: skip
             self.worker = worker

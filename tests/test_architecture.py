@@ -15,7 +15,9 @@ from chatferry.gateway import CHANNELS, ENGINES
 
 SRC = Path(chatferry.__file__).parent
 FILES = {".".join(path.relative_to(SRC).with_suffix("").parts): path for path in sorted(SRC.rglob("*.py"))}
-ROOT = {"model", "errors", "clock", "news", "text", "likeness", "plain", "markdown", "rate", "words.__init__"}
+ROOT = {"model", "errors", "clock", "news", "text", "likeness", "plain", "markdown", "rate", "words.__init__"} | {
+    f"knowledge.{name}" for name in ("__init__", "terms", "cutting", "quoting")
+}
 """Values and pure functions: everybody may use them."""
 CORE = {
     "accepting",
@@ -35,6 +37,12 @@ CORE = {
     "held",
     "holding",
     "intake",
+    "knowledge.checking",
+    "knowledge.documents",
+    "knowledge.grounding",
+    "knowledge.library",
+    "knowledge.shelves",
+    "knowledge.sync",
     "ledger",
     "limits",
     "links",
@@ -74,6 +82,7 @@ TOP = {
     "__main__",
     "check",
     "operate",
+    "operate_knowledge",
     "health",
     "demo",
     "simulate",

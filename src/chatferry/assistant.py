@@ -21,6 +21,8 @@ class Assistant:
     settings: AssistantSettings
     engine: Engine
     words: Words
+    checker: Engine | None = None
+    """Asks the model that rejects answers; None: nobody checks."""
     sources: tuple[Source, ...] = ()
     """What the model may call while it makes an answer."""
     gauge: Gauge = field(default_factory=Gauge)

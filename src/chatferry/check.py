@@ -23,6 +23,7 @@ from chatferry.errors import ChatferryError
 from chatferry.gateway import look_for_tools, make_channels, make_engine, make_servers
 from chatferry.ledger import Ledger
 from chatferry.model import Finding
+from chatferry.operate_knowledge import findings as knowledge
 from chatferry.replies import findings as functions
 
 
@@ -58,6 +59,8 @@ async def findings(settings: Settings) -> AsyncIterator[Finding]:
     """The database, the functions, every model, tool server and channel. Nothing is changed or left behind."""
     yield await _database(settings.server)
     for finding in (*_unread(settings, os.environ), *functions(settings), *look_for_tools(settings)):
+        yield finding
+    async for finding in knowledge(settings):
         yield finding
     public = settings.server.public_url
     # The other channels say it by themselves.

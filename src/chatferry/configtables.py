@@ -18,6 +18,7 @@ from chatferry.configlimits import LimitSettings
 from chatferry.configtypes import (
     Duration,
     Filled,
+    Header,
     Names,
     Secret,
     Table,
@@ -258,7 +259,7 @@ class McpSettings(Table):
     """Variables that the program gets beside PATH, HOME and the like: none of ours reach it by themselves."""
     url: Url | None = None
     """Where it is reached by HTTP (streamable)."""
-    headers: dict[str, Secret] = Field(default_factory=dict)
+    headers: dict[str, Header] = Field(default_factory=dict)
     """Sent with each request, such as `Authorization`."""
 
 

@@ -37,6 +37,9 @@ from chatferry.functions import reach, sound
 from chatferry.growth import Growth
 from chatferry.holding import Holding
 from chatferry.intake import Intake
+from chatferry.knowledge.grounding import Grounding
+from chatferry.knowledge.library import Library
+from chatferry.knowledge.sync import Sync, folder_of, wanted_of
 from chatferry.ledger import Ledger
 from chatferry.limits import Limits
 from chatferry.links import Links, signing_key, tell_address, told_address
@@ -122,12 +125,13 @@ class Gateway:
             self.feed,
             clock,
             self.metrics,
-            Asking(self.ledger, clock, self.summaries),
+            Asking(self.ledger, Grounding(Library(database), self.metrics), clock, self.summaries),
             channels=self.channels,
             staff=self.staff,
             desk=self.desk,
             alone=alone,
         )
+        self.knowledge = Sync(self.ledger, database, clock, wanted_of(settings), folder_of(settings))
         limits = Limits(settings)
         self.intake = Intake(self.ledger, self.dispatcher, self.metrics, self.desk, limits, end=self.worker.stop)
         self.holding = Holding(self.ledger, self.feed, links, clock)
@@ -185,6 +189,7 @@ class Gateway:
         kept: dict[str, Coroutine[Any, Any, None]] = {}
         if self.role != "web":
             kept |= {"leases": self.worker.keep_leases(), "summaries": self.summaries.keep()}
+            kept["knowledge"] = self.knowledge.keep()
         if self.role != "web" and self.settings.server.keep is not None:
             kept["retention"] = retain(self.settings.server.keep, self.ledger.prune, self.metrics.pruned, self.clock)
         if not self._alone:
@@ -340,9 +345,10 @@ def _assistants(
             its,
             route(its.model),
             its.words,
-            tuple(_sources(settings, its, servers)),
-            gauges[its.model],
-            route(its.summary_model) if its.summary_model else None,
+            checker=route(its.checker) if its.checker else None,
+            sources=tuple(_sources(settings, its, servers)),
+            gauge=gauges[its.model],
+            summarizer=route(its.summary_model) if its.summary_model else None,
         )
         for name, its in settings.assistants.items()
     }

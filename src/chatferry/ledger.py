@@ -18,6 +18,7 @@ from chatferry.clock import Clock
 from chatferry.commit import GroupCommit, unavailable
 from chatferry.database import Database
 from chatferry.errors import Closed, LeaseLost, Unavailable, Unsure
+from chatferry.knowledge.shelves import Shelving
 from chatferry.model import APOLOGY, Attempt, Grant, Inbound, Message, Piece, Receipt, Turn, Usage, says
 from chatferry.operations import Change, Renewed
 from chatferry.pacing import Pace
@@ -365,6 +366,13 @@ class Ledger(Recalling):
         now = self._clock.now()
         pruned: retention.Pruned = await self._commit.submit(retention.Prune(before, place, limit, now))
         return pruned
+
+    # ── knowledge ────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def shelve(self, step: Shelving) -> int:
+        """Do a step of what keeps the index of knowledge up to date, beside the turns; see `knowledge.shelves`."""
+        came_of_it: int = await self._commit.submit(step)
+        return came_of_it
 
 
 def _merge(turn: Turn, other: Turn) -> Turn:

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Sequence
-from typing import NamedTuple
+from functools import partial
+from typing import Literal, NamedTuple
 
 import msgspec
 
 from chatferry.assistant import Assistant
 from chatferry.engines.base import Prompt, Round, Tool
+from chatferry.knowledge.quoting import brief
 from chatferry.model import File, Inbound, Message, Part, Text
 from chatferry.tokens import OVERHEAD, Gauge
 from chatferry.words import Words
 
 _FAIR = 4
 """The question gets this part of the budget, if it needs it."""
-_TOOLS, _FACTS, _PASSAGES, _SUMMARY = 3, 8, 3, 5
+_TOOLS, _FACTS, _PASSAGES, _SUMMARY = 3, 8, 2, 5
 """These get this part of the budget at most."""
 _ROUNDS = 2
 """And so does what tools have returned."""
@@ -166,15 +168,14 @@ def _frame(assistant: Assistant, inbound: Inbound, material: Material, least: in
     tools, spent = _fitting(material.tools, min(budget // _TOOLS, left - least - told), gauge)
     left -= spent + told if tools else 0
     notes = [_TOOLED] if tools else []
-    for about, texts, part in (
-        ("whom you talk to", material.facts, _FACTS),
-        ("what the answer can rest on", material.passages, _PASSAGES),
-        (_EARLIER, (material.summary,), _SUMMARY),
+    for share, make in (
+        (_FACTS, partial(_note, "whom you talk to", material.facts)),
+        (_PASSAGES, partial(_passages, assistant.settings.ground, material.passages)),
+        (_SUMMARY, partial(_note, _EARLIER, (material.summary,))),
     ):
-        note = _note(about, texts, min(_share(assistant, part), left - least), gauge)
-        if note:
-            notes.append(note)
-            left -= gauge.text(note)
+        note = make(min(_share(assistant, share), left - least), gauge)
+        left -= gauge.text(note) if note else 0
+        notes.append(note)
     return _Frame("\n\n".join(filter(None, (instructions, *notes))), tools, left)
 
 
@@ -212,6 +213,14 @@ def _note(about: str, texts: Sequence[str], tokens: int, gauge: Gauge) -> str:
         fitting.append(re.sub(r"<(?=\s*/?\s*notes\b)", "(", cut(text, left, gauge), flags=re.IGNORECASE))
         left -= gauge.text(fitting[-1])
     return "\n".join((head, *fitting, _TAIL)) if fitting else ""
+
+
+def _passages(ground: Literal["prefer", "strict"], texts: Sequence[str], tokens: int, gauge: Gauge) -> str:
+    """The first passages, as far as they fit, and what the model is told of them."""
+    for many in range(len(texts), 0, -1):
+        if gauge.text(told := brief(texts[:many], ground)) <= tokens:
+            return told
+    return ""
 
 
 def _cut_rounds(rounds: Sequence[Round], tokens: int, gauge: Gauge) -> tuple[Round, ...]:

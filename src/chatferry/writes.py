@@ -14,6 +14,7 @@ from chatferry import fetching, memories, peers, profiles, retention, statements
 from chatferry.accepting import Accept, accept
 from chatferry.errors import LeaseLost
 from chatferry.fetching import complete
+from chatferry.knowledge import shelves
 from chatferry.model import APOLOGY, Turn
 from chatferry.operations import Adopt, Change, Claim, Renew, Renewed, Reopen, Watch
 from chatferry.rows import BEFORE, INBOUND, dump, padded, turn_of
@@ -271,5 +272,6 @@ _WRITES: dict[type, Any] = {
     **profiles.WRITES,
     Claim: _claim,
     **retention.WRITES,
+    **shelves.WRITES,
 }
 """In this order: what ends a turn comes before what looks for the next one; behind what removes turns nobody waits."""
