@@ -52,6 +52,7 @@ def test_sentences_take_exactly_what_is_put_into_them(language: Language) -> Non
         "unread_many": ["number"],
         "read_cut": ["number"],
         "greeting_session": ["start"],
+        "memory_forget": ["forget"],
         **{key: ["number"] for key in ("seconds", "minutes", "hours", "days")},
         **{key: ["link"] for key in LINKED},
     }

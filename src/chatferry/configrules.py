@@ -103,7 +103,8 @@ def check(draft: Draft) -> None:
     models, assistants, channels = map(draft.tables, ("models", "assistants", "channels"))
     for name, table in assistants.items():
         _check_choice(draft, ("assistants", name), "model", table, models)
-        _check_name(draft, ("assistants", name, "checker"), table.get("checker"), models)
+        for setting in ("summary_model", "checker"):
+            _check_name(draft, ("assistants", name, setting), table.get(setting), models)
         _check_voice(draft, ("assistants", name, "voice"), table.get("voice"), models)
     for name, table in channels.items():
         _check_choice(draft, ("channels", name), "assistant", table, assistants)

@@ -218,6 +218,8 @@ class CommandSettings(Table):
     clear: Names = ("/clear", "/new")
     history: Names = ("/history",)
     help: Names = ("/help",)
+    memory: Names = ("/memory",)
+    forget: Names = ("/memory clear",)
 
 
 class ReplySettings(Table):

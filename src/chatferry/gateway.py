@@ -51,6 +51,8 @@ from chatferry.relay import Relay
 from chatferry.replies import Replies, findings
 from chatferry.retention import retain
 from chatferry.retry import Circuit
+from chatferry.summaries import Summaries
+from chatferry.tokens import Gauge, Gauged
 from chatferry.tools.base import Fixed, Source
 from chatferry.vault import Vault
 from chatferry.worker import Worker
@@ -115,7 +117,9 @@ class Gateway:
         self.servers = make_servers(settings, clock)
         self.staff = Staff(_assistants(settings, self.engines, self.servers, clock, self.metrics), assigned)
         self.links = links
-        self.desk = Desk(Commands(settings.commands), Replies(settings.replies), self.staff, links, clock)
+        replies = Replies(settings.replies)
+        self.desk = Desk(Commands(settings.commands), replies, self.staff, links, clock, self.ledger)
+        self.summaries = Summaries(self.ledger)
         self.channels = make_channels(settings, http, clock, database)
         self.dispatcher = self._make_dispatcher()
         self.worker = Worker(
@@ -129,6 +133,7 @@ class Gateway:
                 self.ledger,
                 Media(self.ledger, Readers(), _listeners(settings, http, clock), clock),
                 Grounding(Library(database), self.metrics),
+                self.summaries,
                 clock,
             ),
             channels=self.channels,
@@ -193,7 +198,7 @@ class Gateway:
         """What goes on for as long as we work."""
         kept: dict[str, Coroutine[Any, Any, None]] = {}
         if self.role != "web":
-            kept["leases"] = self.worker.keep_leases()
+            kept |= {"leases": self.worker.keep_leases(), "summaries": self.summaries.keep()}
             kept["knowledge"] = self.knowledge.keep()
         if self.role != "web" and self.settings.server.keep is not None:
             kept["retention"] = retain(self.settings.server.keep, self.ledger.prune, self.metrics.pruned, self.clock)
@@ -344,11 +349,12 @@ def _tools(settings: Settings) -> Iterable[str]:
 def _assistants(
     settings: Settings, engines: Mapping[str, Engine], servers: Mapping[str, Server], clock: Clock, metrics: Metrics
 ) -> dict[str, Assistant]:
-    circuits = {name: Circuit(clock) for name in engines}
+    circuits, gauges = {name: Circuit(clock) for name in engines}, {name: Gauge() for name in engines}
 
-    def route(model: str) -> Route:
+    def route(model: str) -> Engine:
         order = (model, *settings.models[model].fallback)
-        return Route([(engines[name], circuits[name]) for name in order], clock, random.random, metrics)
+        route = Route([(engines[name], circuits[name]) for name in order], clock, random.random, metrics)
+        return Gauged(route, gauges[model])
 
     def sight(model: str) -> list[bool]:
         return [settings.models[name].sees for name in (model, *settings.models[model].fallback)]
@@ -356,15 +362,17 @@ def _assistants(
     return {
         name: Assistant(
             name,
-            assistant,
-            route(assistant.model),
-            assistant.words,
-            checker=route(assistant.checker) if assistant.checker else None,
-            sources=tuple(_sources(settings, assistant, servers)),
-            sees=any(sight(assistant.model)),
-            blind=not all(sight(assistant.model)),
+            its,
+            route(its.model),
+            its.words,
+            checker=route(its.checker) if its.checker else None,
+            sources=tuple(_sources(settings, its, servers)),
+            sees=any(sight(its.model)),
+            blind=not all(sight(its.model)),
+            gauge=gauges[its.model],
+            summarizer=route(its.summary_model) if its.summary_model else None,
         )
-        for name, assistant in settings.assistants.items()
+        for name, its in settings.assistants.items()
     }
 
 

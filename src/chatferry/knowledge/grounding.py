@@ -18,7 +18,7 @@ from chatferry.knowledge.quoting import cited, numbered
 from chatferry.knowledge.terms import Wanted, wanted
 from chatferry.metrics import Metrics
 from chatferry.model import Inbound, Message, Turn, Usage
-from chatferry.prompt import estimate
+from chatferry.tokens import estimate
 
 log = structlog.get_logger(__name__)
 
