@@ -119,7 +119,7 @@ async def test_the_page_of_an_answer_says_it_too(tmp_path: Path) -> None:
         calling(stack)
         turn = await say(stack, "where is Mei?")
         async with reading(link(stack, "a", turn)) as page:
-            notes = []
+            notes: list[str] = []
             while not notes or notes[-1] != "Looking up: ferry…":
                 event = await page.next()
                 assert event is not None
