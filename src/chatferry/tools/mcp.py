@@ -151,7 +151,10 @@ class Server:
                     self._lose(client)
                     return Result(f"No result: the server {self.name} went away. Perhaps it was done.", failed=True)
                 return Result(f"It failed: {fault.message}", failed=True)
-            except Exception as fault:  # noqa: BLE001 - a server may answer anything, or break off anywhere
+            except (RuntimeError, ValueError) as fault:  # it answered, and not as it had announced
+                log.warning("tool server answers amiss", server=self.name, tool=name, error=_reason(fault))
+                return Result(f"It failed: the server {self.name} answered amiss. Perhaps it was done.", failed=True)
+            except Exception as fault:  # noqa: BLE001 - it may break off anywhere
                 log.warning("tool server failed", server=self.name, tool=name, error=_reason(fault))
                 self._lose(client)
                 return Result(f"No result: the server {self.name} failed. Perhaps it was done.", failed=True)
