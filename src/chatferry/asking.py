@@ -88,7 +88,8 @@ class Asking:
                 return
             rounds.add(done.usage)
             if not done.calls or wanted.last:
-                asked.done = msgspec.structs.replace(done, usage=rounds.usage, calls=())
+                finish = "stop" if done.calls else done.finish
+                asked.done = msgspec.structs.replace(done, finish=finish, usage=rounds.usage, calls=())
                 return
             await rounds.make(tail.text[len(before) :], done.calls, tail)
 

@@ -315,7 +315,11 @@ def make_channels(
 
 def make_servers(settings: Settings, clock: Clock) -> Mapping[str, Server]:
     """The tool servers that assistants ask for, by name. Raises ConfigError where what they need is not installed."""
-    asked = [tool.removeprefix("mcp:").partition("/")[0] for tool in _tools(settings) if tool.startswith("mcp:")]
+    asked: dict[str, set[str]] = {}
+    for tool in _tools(settings):
+        server, _, only = tool.removeprefix("mcp:").partition("/")
+        if tool.startswith("mcp:"):
+            asked.setdefault(server, set()).update({only} - {""})
     if not asked:
         return {}
     try:
@@ -325,7 +329,7 @@ def make_servers(settings: Settings, clock: Clock) -> Mapping[str, Server]:
             f"{settings.source}  mcp: servers need {missing.name}, which is not there\n"
             "  mend: pip install 'chatferry[mcp]'"
         ) from None
-    return {name: Server(name, settings.mcp[name], settings.source, clock) for name in dict.fromkeys(asked)}
+    return {name: Server(name, settings.mcp[name], settings.source, clock, its) for name, its in asked.items()}
 
 
 def look_for_tools(settings: Settings) -> Iterator[Finding]:
