@@ -27,8 +27,10 @@ from chatferry.knowledge.library import Library
 from chatferry.ledger import Ledger
 from chatferry.links import Links
 from chatferry.looking import Entry
+from chatferry.media import Media
 from chatferry.metrics import Metrics
 from chatferry.model import Inbound, says
+from chatferry.readers import Readers
 from chatferry.replies import Replies
 from chatferry.summaries import Summaries
 from chatferry.testing import Board, Call, LiveEngine, ManualClock, Talk
@@ -101,7 +103,13 @@ class World:
             desk = Desk(Commands(CommandSettings()), Replies(()), staff, links, clock, ledger)
             worker = Worker(
                 ledger, Delivery(ledger, links, clock), Growth(ledger, clock), Feed(), clock, Metrics(),
-                Asking(ledger, Grounding(Library(self.database), Metrics()), clock, Summaries(ledger)),
+                Asking(
+                    ledger,
+                    Media(ledger, Readers(), {}, clock),
+                    Grounding(Library(self.database), Metrics()),
+                    clock,
+                    Summaries(ledger),
+                ),
                 channels={"board": self.board},
                 staff=staff,
                 desk=desk,

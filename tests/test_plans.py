@@ -14,13 +14,14 @@ import msgspec
 import sqlalchemy as sa
 
 from chatferry.database import Database
-from chatferry.engines.base import Call, Result
+from chatferry.engines.base import Call, Picture, Result
 from chatferry.knowledge.cutting import Passage
 from chatferry.knowledge.library import Library
 from chatferry.knowledge.shelves import Add, Complete, Open, Remove, Retire, shelved
 from chatferry.knowledge.terms import wanted
 from chatferry.ledger import Ledger
-from chatferry.model import Attempt, Grant, Inbound, Kind, Receipt, Usage, says
+from chatferry.model import Attempt, File, Grant, Inbound, Kind, Message, Receipt, Usage, says
+from chatferry.operations import Kept
 from chatferry.pacing import Pace
 from chatferry.rate import Rate
 from chatferry.recalling import Memory
@@ -30,7 +31,7 @@ from chatferry.steps import Returned, Step
 from chatferry.testing import ManualClock
 
 DAY = 86_400.0
-TABLES = "turns|outbox|messages|sessions|pace|memories|profiles|steps|sources|passages|terms"
+TABLES = "turns|outbox|messages|sessions|pace|memories|profiles|steps|files|sources|passages|terms"
 SMALL = ("turns_open", "turns_due", "turns_leased", "turns_one_doing", "turns_retracted", "outbox_open")
 """Indexes of what is open now: to read one of them whole is to read what has to be done."""
 
@@ -71,6 +72,11 @@ async def everything(ledger: Ledger) -> None:
     await ledger.returned(turn, Returned(0, 0, Result("there")))
     assert len(await ledger.steps(turn.id)) == 1
     await ledger.spent(turn.id)
+    shown = msgspec.structs.replace(turn.inbound.also[0], message=Message("user", (File("image", "", kept=7),)))
+    looked = msgspec.structs.replace(turn.inbound, also=(shown,))
+    await ledger.looked(turn, looked, [Kept(7, "image/png", b"png")])
+    assert await ledger.pictures([7, 8]) == {7: Picture("image/png", b"png")}
+    assert await ledger.picture("board:room", 7)
     turn = await ledger.answered(turn, says("assistant", "a b"), [says("assistant", c) for c in "ab"], drafts=[piece])
     pieces = await ledger.pending("board:room")
     turn = await ledger.sending(turn, pieces, Attempt(key="k2"))
@@ -200,6 +206,7 @@ HISTORY = """
     INSERT INTO passages (source, title, line, text, terms)
         SELECT s.id, '', n, '', 'word w' || n || ' x' || s.id FROM sources s, generate_series(1, 20) n;
     INSERT INTO terms (term, base, passages) SELECT 'w' || n, 'old', 1 FROM generate_series(1, 20000) n;
+    INSERT INTO files (id, turn, media_type, data) SELECT id, id, '', '' FROM turns WHERE channel = 'old';
     ANALYZE;
 """
 """A past that makes it dear to read a table: PostgreSQL's planner goes by what is in it."""
@@ -271,7 +278,8 @@ async def test_every_statement_finds_its_rows_by_an_index(
         await past(ledger, clock)
         await known(ledger, database)
     assert len(statements) > 50
-    assert any(statement.startswith("DELETE FROM pace") for statement in statements)
+    for removal in ("DELETE FROM pace", "DELETE FROM files"):
+        assert any(statement.startswith(removal) for statement in statements)
     if database_url.startswith("sqlite"):
         assert wide_on_sqlite(tmp_path / "ledger.db", statements) == {}
     else:

@@ -18,6 +18,7 @@ from chatferry.feed import Tail
 from chatferry.held import Held
 from chatferry.knowledge.grounding import Grounding, Grounds
 from chatferry.ledger import Ledger
+from chatferry.media import Media
 from chatferry.model import Message
 from chatferry.outcomes import Asked
 from chatferry.prompt import NOTHING, Material
@@ -40,8 +41,9 @@ Told = Callable[[AsyncGenerator[Event, None]], AsyncGenerator[Event, None]]
 class Asking:
     """Asks for all turns of a process."""
 
-    def __init__(self, ledger: Ledger, grounding: Grounding, clock: Clock, summaries: Summaries) -> None:
+    def __init__(self, ledger: Ledger, media: Media, grounding: Grounding, clock: Clock, summaries: Summaries) -> None:
         self._ledger = ledger
+        self._media = media
         self._grounding = grounding
         self._clock = clock
         self._summaries = summaries
@@ -50,6 +52,7 @@ class Asking:
     async def ask(self, held: Held, tail: Tail, asked: Asked) -> None:
         """Ask, and note in `asked` what came of it; may be cancelled, and what was said until then stands in `tail`."""
         await self._brief(held)
+        await self._media.look(held)
         material, said = await self._remember(held)
         grounds = await self._grounding.look(held.assistant, held.turn, self._named(held, said()))
         pace = 0.0 if held.channel.caps.live else _PACE
@@ -59,6 +62,7 @@ class Asking:
             material = msgspec.structs.replace(material, passages=grounds.passages, tools=offered)
             history = self._history(held, said(), material)
             question = await prompt.build(held.assistant, held.turn.inbound, history, material)
+            question = await self._media.shown(question)
             if tools is None:
                 tail.restart()  # an earlier try may have left its words with a watcher
                 asked.done = await self._hear(held, grounds.told, question, tail, asked, pace)
@@ -152,6 +156,6 @@ class Asking:
         spent = 0
         async for message in self._named(held, said):
             yield message
-            spent += held.assistant.gauge.message(message)
+            spent += held.assistant.gauge.message(prompt.spoken(message, held.assistant.words))
         if not summaries.full(spent, room):
             held.room = None

@@ -29,6 +29,10 @@ class Assistant:
     """What prompts cost its model."""
     summarizer: Engine | None = None
     """The model that keeps a summary of what does not fit into a prompt any more."""
+    sees: bool = False
+    """One of its models at least takes pictures."""
+    blind: bool = True
+    """One of its models at least does not."""
 
     @property
     def greeting(self) -> str:

@@ -17,7 +17,7 @@ import aiohttp
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from chatferry import news
+from chatferry import news, readers
 from chatferry.asking import Asking
 from chatferry.assistant import Assistant, Staff
 from chatferry.channels.base import Channel, Surroundings, listening
@@ -29,7 +29,7 @@ from chatferry.delivery import Delivery
 from chatferry.desk import Desk
 from chatferry.dispatch.base import Dispatcher
 from chatferry.dispatch.inprocess import InProcess
-from chatferry.engines.base import Engine
+from chatferry.engines.base import Engine, Listener
 from chatferry.engines.route import Route
 from chatferry.errors import ConfigError, Unavailable
 from chatferry.feed import Feed
@@ -43,8 +43,10 @@ from chatferry.knowledge.sync import Sync, folder_of, wanted_of
 from chatferry.ledger import Ledger
 from chatferry.limits import Limits
 from chatferry.links import Links, signing_key, tell_address, told_address
+from chatferry.media import Media
 from chatferry.metrics import Metrics
 from chatferry.model import Finding
+from chatferry.readers import Readers
 from chatferry.relay import Relay
 from chatferry.replies import Replies, findings
 from chatferry.retention import retain
@@ -81,6 +83,8 @@ ENGINES = {
     "gemini": "chatferry.engines.gemini:Gemini",
     "demo": "chatferry.engines.demo:Demo",
 }
+
+LISTENERS = {"openai": "chatferry.engines.openai_voice:Transcription"}
 
 
 class Gateway:
@@ -125,7 +129,13 @@ class Gateway:
             self.feed,
             clock,
             self.metrics,
-            Asking(self.ledger, Grounding(Library(database), self.metrics), clock, self.summaries),
+            Asking(
+                self.ledger,
+                Media(self.ledger, Readers(), _listeners(settings, http, clock), clock),
+                Grounding(Library(database), self.metrics),
+                clock,
+                self.summaries,
+            ),
             channels=self.channels,
             staff=self.staff,
             desk=self.desk,
@@ -246,6 +256,7 @@ async def open_gateway(
     """
     sound(settings.source, "replies", findings(settings))
     sound(settings.source, "tools", look_for_tools(settings))
+    readers.prepare(settings)
     if role != "all" and settings.server.file is not None:
         raise ConfigError(
             f"server.database: a file is for one process that does everything, not for --role {role}\n"
@@ -273,6 +284,12 @@ def make_engine(name: str, settings: ModelSettings, http: aiohttp.ClientSession,
     """The client for one configured model."""
     engine: Engine = _load(ENGINES[settings.provider])(name, settings, http)
     return engine
+
+
+def make_listener(name: str, settings: ModelSettings, http: aiohttp.ClientSession) -> Listener:
+    """The client for one configured model that listens."""
+    listener: Listener = _load(LISTENERS[settings.provider])(name, settings, http)
+    return listener
 
 
 def make_channels(
@@ -339,6 +356,9 @@ def _assistants(
         route = Route([(engines[name], circuits[name]) for name in order], clock, random.random, metrics)
         return Gauged(route, gauges[model])
 
+    def sight(model: str) -> list[bool]:
+        return [settings.models[name].sees for name in (model, *settings.models[model].fallback)]
+
     return {
         name: Assistant(
             name,
@@ -349,6 +369,8 @@ def _assistants(
             sources=tuple(_sources(settings, its, servers)),
             gauge=gauges[its.model],
             summarizer=route(its.summary_model) if its.summary_model else None,
+            sees=any(sight(its.model)),
+            blind=not all(sight(its.model)),
         )
         for name, its in settings.assistants.items()
     }
@@ -367,6 +389,12 @@ def _sources(settings: Settings, assistant: AssistantSettings, servers: Mapping[
             if isinstance(found, Finding):  # `prepare` has complained of it
                 raise ConfigError(found.detail)
             yield Fixed(place, found)
+
+
+def _listeners(settings: Settings, http: aiohttp.ClientSession, clock: Clock) -> dict[str, Listener]:
+    """Who writes down what is spoken, by the model's name."""
+    named = {assistant.voice for assistant in settings.assistants.values() if assistant.voice is not None}
+    return {name: make_listener(name, settings.models[name], http) for name in named}
 
 
 def _load(place: str) -> Any:

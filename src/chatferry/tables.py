@@ -194,18 +194,14 @@ steps = sa.Table(
 files = sa.Table(
     "files",
     metadata,
-    sa.Column("id", _Id, primary_key=True),
+    # Made up by whoever keeps it, so that it stands in the turn's `inbound` with the same write.
+    sa.Column("id", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("turn", _Id, sa.ForeignKey("turns.id"), nullable=False),
-    # The platform's handle: fetched once, however often the turn is begun.
-    sa.Column("ref", sa.Text, nullable=False),
-    # By what is in it, not by what it was called.
+    # Of the picture as we made it. Of other files the words are kept, with the message.
     sa.Column("media_type", sa.Text, nullable=False),
-    # Empty where only its words are needed.
     sa.Column("data", sa.LargeBinary, nullable=False),
-    sa.Column("text", sa.Text, nullable=False),
-    sa.UniqueConstraint("turn", "ref", name="files_ref"),
-    sqlite_autoincrement=True,
 )
+sa.Index("files_turn", files.c.turn)
 
 memories = sa.Table(
     "memories",

@@ -88,6 +88,7 @@ def _change(connection: sa.Connection, operations: Sequence[Change]) -> list[Lea
     _begun(connection, ours)
     _attempt(connection, ours)
     _sent(connection, ours)
+    _keep(connection, ours)
     _remember(connection, ours)
     steps.note(connection, [(op.turn.id, op.now, step) for op in ours for step in op.calls])
     steps.end(connection, [(op.turn.id, op.now, its) for op in ours for its in op.returned])
@@ -191,6 +192,16 @@ def _sent(connection: sa.Connection, changes: Sequence[Change]) -> None:
     )
     parked = {piece.turn for op, piece, _ in sent if piece.turn != op.turn.id}
     complete(connection, parked, max(op.now for op, _, _ in sent))
+
+
+def _keep(connection: sa.Connection, changes: Sequence[Change]) -> None:
+    rows = [
+        {"id": kept.id, "turn": op.turn.id, "media_type": kept.media_type, "data": kept.data}
+        for op in changes
+        for kept in op.keep
+    ]
+    if rows:
+        connection.execute(statements.KEEP, rows)
 
 
 def _remember(connection: sa.Connection, changes: Sequence[Change]) -> None:

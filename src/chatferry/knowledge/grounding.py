@@ -68,7 +68,7 @@ class Grounding:
         `history` comes newest first, and is read only where the question is short. Raises Unavailable.
         """
         settings, said = assistant.settings, turn.inbound.said
-        question = said.text if said is not None else ""
+        question = said.asks if said is not None else ""
         if not settings.knowledge:
             return Grounds(assistant, turn, question, (), self._metrics)
         short = sum(unit.share for unit in wanted(question).units) <= _SHORT
@@ -195,10 +195,10 @@ def _joined(question: Wanted, before: Wanted) -> Wanted:
 async def _asked_before(inbound: Inbound, history: AsyncIterator[Message]) -> str:
     """What the person said before this."""
     if inbound.context is not None:
-        return next((one.text for one in reversed(inbound.context) if one.role == "user"), "")
+        return next((one.asks for one in reversed(inbound.context) if one.role == "user"), "")
     async for message in history:
         if message.role == "user":
-            return message.text
+            return message.asks
     return ""
 
 
