@@ -90,7 +90,7 @@ async def build(
         # Half of what is left, lest one long message take the place of all that was said before it.
         most = max(left // 2, _SHRED)
         heard = spoken(message, words, pictures=pictures)
-        if gauge.message(heard) > most:
+        if gauge.message(heard) > (left if _pictures(heard) else most):
             heard = shortened(spoken(message, words), most, gauge)
         left -= gauge.message(heard)
         if left < 0:
