@@ -157,6 +157,6 @@ class Asking:
         spent = 0
         async for message in self._named(held, said):
             yield message
-            spent += held.assistant.gauge.message(message)
+            spent += held.assistant.gauge.message(prompt.spoken(message, held.assistant.words))
         if not summaries.full(spent, room):
             held.room = None

@@ -68,28 +68,28 @@ async def build(
     A context that the caller brought along is taken as it is: the caller knows what it wants to pay for.
     """
     words, gauge, budget = assistant.words, assistant.gauge, assistant.settings.context_tokens
-    asked = spoken(inbound.said or Message("user", ()), words, pictures=PICTURES)
-    frame = _frame(assistant, inbound, material, min(gauge.message(asked), budget // _FAIR))
+    asked = inbound.said or Message("user", ())
+    whole = gauge.message(spoken(asked, words, pictures=PICTURES))
+    frame = _frame(assistant, inbound, material, min(whole, budget // _FAIR))
     if inbound.context is not None:
-        said, places = [asked], PICTURES
+        said, pictures = [spoken(asked, words, pictures=PICTURES)], PICTURES
         for message in reversed(inbound.context):
-            places -= _pictures(said[-1])
-            said.append(spoken(message, words, pictures=places))
+            pictures -= _pictures(said[-1])
+            said.append(spoken(message, words, pictures=pictures))
         return Prompt(frame.system, tuple(reversed(said)), inbound.options, frame.tools)
-    question = shortened(asked, frame.left, gauge)
-    left, places = frame.left - gauge.message(question), PICTURES - _pictures(question)
+    question = shortened(spoken(asked, words, pictures=PICTURES), frame.left, gauge)
+    left, pictures = frame.left - gauge.message(question), PICTURES - _pictures(question)
     recent: list[Message] = []
     async for message in history:
-        heard = spoken(message, words, pictures=places)
-        if gauge.message(heard) > left:
-            heard = spoken(message, words)
-        if not _pictures(heard):
-            # Half of what is left, lest one long message take the place of all that was said before it.
-            heard = shortened(heard, max(left // 2, _SHRED), gauge)
+        # Half of what is left, lest one long message take the place of all that was said before it.
+        most = max(left // 2, _SHRED)
+        heard = spoken(message, words, pictures=pictures)
+        if gauge.message(heard) > (left if _pictures(heard) else most):
+            heard = shortened(spoken(message, words), most, gauge)
         left -= gauge.message(heard)
         if left < 0:
             break
-        places -= _pictures(heard)
+        pictures -= _pictures(heard)
         recent.append(heard)
     return Prompt(frame.system, (*reversed(recent), question), inbound.options, frame.tools)
 
@@ -166,13 +166,12 @@ def shortened(message: Message, tokens: int, gauge: Gauge) -> Message:
     """The message, or where it costs more than `tokens` its beginning and its end, and the last of its pictures."""
     if gauge.message(message) <= tokens:
         return message
-    files = [part for part in message.parts if isinstance(part, File)]
-    room = max(0, tokens - min(gauge.text(message.words), tokens // 2)) // PICTURE
-    shown = files[len(files) - room :] if room < len(files) else files
-    read = [Text(part.text) if part not in shown else part for part in message.parts]
-    message = msgspec.structs.replace(message, parts=tuple(read))
-    left = tokens - gauge.message(msgspec.structs.replace(message, parts=tuple(shown))) if shown else tokens
-    return msgspec.structs.replace(message, parts=(Text(cut(message.text, left, gauge)), *shown))
+    # The words of its pictures are cut with the others; pictures for which there is no room are words alone.
+    pictures = [msgspec.structs.replace(part, text="") for part in message.parts if isinstance(part, File)]
+    while pictures and PICTURE * len(pictures) > tokens - _SHRED:
+        del pictures[0]
+    text = cut(message.words, tokens - PICTURE * len(pictures), gauge)
+    return msgspec.structs.replace(message, parts=(Text(text), *pictures))
 
 
 def cut(text: str, tokens: int, gauge: Gauge) -> str:

@@ -140,7 +140,8 @@ class Summaries:
                 if more := full(spent, wanted.room):
                     break
                 turns.append(([], 0))
-            cost = sum(wanted.assistant.gauge.message(message) for message in line.messages)
+            told = [spoken(message, wanted.assistant.words) for message in line.messages]
+            cost = sum(map(wanted.assistant.gauge.message, told))
             turns[-1] = ([*turns[-1][0], line], turns[-1][1] + cost)
             spent += cost
         if not full(spent, wanted.room):

@@ -154,7 +154,7 @@ class Gauged:
 
 def _size_of(message: Message) -> Size:
     """A picture counts twice, as itself and by its words: nobody knows here which of the two a model gets."""
-    pictures = sum(isinstance(part, File) and part.kind == "image" for part in message.parts)
+    pictures = sum(isinstance(part, File) for part in message.parts)
     return size(message.words)._replace(pictures=pictures)
 
 
