@@ -15,10 +15,11 @@ from chatferry.gateway import CHANNELS, ENGINES
 
 SRC = Path(chatferry.__file__).parent
 FILES = {".".join(path.relative_to(SRC).with_suffix("").parts): path for path in sorted(SRC.rglob("*.py"))}
-ROOT = {"model", "errors", "clock", "news", "text", "likeness", "plain", "markdown", "rate", "words.__init__"}
+ROOT = {"model", "access", "errors", "clock", "news", "text", "likeness", "plain", "markdown", "rate", "words.__init__"}
 """Values and pure functions: everybody may use them."""
 CORE = {
     "accepting",
+    "apikeys",
     "asking",
     "assistant",
     "census",
@@ -35,6 +36,7 @@ CORE = {
     "held",
     "holding",
     "intake",
+    "keyring",
     "ledger",
     "limits",
     "links",

@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from chatferry import fetching, peers, retention, statements
+from chatferry import apikeys, fetching, peers, retention, statements
 from chatferry.accepting import Accept, accept
 from chatferry.errors import LeaseLost
 from chatferry.fetching import complete
@@ -261,6 +261,7 @@ _WRITES: dict[type, Any] = {
     Reopen: _reopen,
     Watch: _watch,
     **fetching.WRITES,
+    **apikeys.WRITES,
     Claim: _claim,
     **retention.WRITES,
 }
