@@ -71,6 +71,7 @@ TOP = {
     "demo",
     "simulate",
     "terminal",
+    "manage_keys",
     "setup_slack",
 } | {name for name in FILES if name.startswith("playground.")}
 FAMILIES = {place.split(":")[0].removeprefix("chatferry.") for place in (*CHANNELS.values(), *ENGINES.values())} | {

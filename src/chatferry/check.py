@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import tempfile
+import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from rich.console import Console
 from rich.text import Text
 from sqlalchemy.exc import SQLAlchemyError
 
+from chatferry import apikeys, manage_keys
 from chatferry.clock import SystemClock
 from chatferry.commit import unavailable
 from chatferry.config import ServerSettings, Settings
@@ -57,7 +60,7 @@ async def _run(settings: Settings, console: Console) -> int:
 async def findings(settings: Settings) -> AsyncIterator[Finding]:
     """The database, the functions that reply, every model, every channel. Nothing is changed or left behind."""
     yield await _database(settings.server)
-    for finding in (*_unread(settings, os.environ), *functions(settings)):
+    for finding in (*_unread(settings, os.environ), *functions(settings), *await _keys(settings)):
         yield finding
     public = settings.server.public_url
     # The other channels say it by themselves.
@@ -132,6 +135,22 @@ async def _look_into(url: str) -> str:
     finally:
         await database.aclose()
     return f"{backlog['due']} turns wait, {backlog['doing']} run"
+
+
+async def _keys(settings: Settings) -> list[Finding]:
+    """Those in the database; where it cannot be read, or is not set up yet, that is told already."""
+    if settings.api is None:
+        return []
+    others = bool(settings.api.keys or settings.api.jwt)
+    keys = []
+    if settings.server.file is None or settings.server.file.exists():
+        with contextlib.suppress(SQLAlchemyError, OSError, ChatferryError):
+            database = open_database(settings.server.database)
+            try:
+                keys = await database.read(apikeys.read)
+            finally:
+                await database.aclose()
+    return manage_keys.findings(keys, time.time(), others=others)
 
 
 def _try_to_write(folder: Path) -> None:

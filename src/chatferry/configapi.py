@@ -40,7 +40,7 @@ class JwtSettings(Table):
     """Or what we share with whoever makes the tokens (HS256)."""
     algorithms: Annotated[tuple[Algorithm, ...], Field(min_length=1)] = ("RS256", "ES256")
     """What the issuer may sign by, where it has public keys. A token has no say in this."""
-    leeway: Annotated[float, Field(ge=0, le=300)] | Annotated[Duration, Field(le=300)] = 30.0
+    leeway: Annotated[Duration, Field(le=300)] = 30.0
     """How far clocks may be apart."""
     scope_claim: Filled | None = None
     """The claim that tells the scopes, such as `scope`. None: every user may ask every assistant."""
