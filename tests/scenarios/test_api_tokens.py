@@ -225,6 +225,7 @@ async def test_with_a_secret_only_what_is_signed_by_it_is_good(tmp_path: Path, c
     async with trusting(tmp_path, clock) as stack:
         good = claims(clock.now())
         assert await refused(stack, signed(good, SHARED, "HS256")) == (200, "")
+        assert await refused(stack, by_hand(good, SECRET.encode())) == (200, "")
         for token in (
             signed(good, OctKey.import_key(SECRET[:-1] + "x"), "HS256"),
             signed(good, SHARED, "HS512"),
