@@ -83,6 +83,7 @@ FAMILIES = {place.split(":")[0].removeprefix("chatferry.") for place in (*CHANNE
 ALLOWED = {
     ("web.api", "channels.api"),  # the API's routes hand its channel what no webhook has: the parsed call
     ("web.shapes", "channels.api"),
+    ("web.openapi", "channels.api"),
     ("migrations.versions.0004_dispatch_by_pgqueuer", "dispatch.pgqueuer"),  # whose tables it makes
     ("playground.stage", "engines.demo"),  # the script, here in the place of a model that is called
     ("demo", "channels.slack_manifest"),  # which shortcuts the app has

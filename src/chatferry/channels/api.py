@@ -73,6 +73,8 @@ _FILES: Mapping[str, File] = {
     "input_audio": File("audio", ""),
     "file": File("file", ""),
 }
+REQUEST, ROLES, PARTS = _Request, tuple(_ROLES), ("text", *_FILES)
+"""What a body is read by, and what may stand in it as `role` and `type`, for whoever tells others about it."""
 
 
 class Api:

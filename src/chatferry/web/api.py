@@ -36,15 +36,23 @@ _AHEAD = 16
 
 
 def routes(gateway: Gateway) -> list[BaseRoute]:
-    """`/v1/chat/completions`, `/v1/models` and the WebSocket `/v1/stream`."""
+    """`/v1/chat/completions`, `/v1/models`, the WebSocket `/v1/stream`, and the document that tells of them."""
     service = _Service(gateway)
     return [
         Route("/v1/chat/completions", service.completions, methods=["POST"]),
         Route("/v1/models", service.models),
         Route("/v1/models/{name}", service.model),
+        Route("/v1/openapi.json", _document),
         Route("/v1/{anything:path}", service.unknown, methods=_METHODS),
         WebSocketRoute("/v1/stream", service.talk),
     ]
+
+
+async def _document(request: Request) -> Response:
+    """For everybody: it says nothing about this installation."""
+    from chatferry.web import openapi
+
+    return Response(openapi.document(), media_type="application/json")
 
 
 class _Service:
