@@ -78,6 +78,7 @@ async def everything(ledger: Ledger) -> None:
     await ledger.progress([1, 2])
     await ledger.watch([1])
     await ledger.backlog()
+    await ledger.used({"k": 1.0})
     await ledger.entries()
     await ledger.delivered([1, 2])
     await ledger.adopt()
@@ -145,6 +146,8 @@ HISTORY = """
         SELECT id, conversation, '{}', false, 1, event FROM turns WHERE channel = 'old';
     INSERT INTO sessions (conversation, turn, open, began_at, seen_at)
         SELECT conversation, id, true, 0, 0 FROM turns WHERE channel = 'old';
+    INSERT INTO api_keys (id, name, caller, digest, scopes, replaced, created_at)
+        SELECT event, event, event, '', 'chat', false, 0 FROM turns WHERE channel = 'old';
     INSERT INTO pace (key, free_at, pause_until) SELECT conversation || id, 2e9, 0 FROM turns WHERE channel = 'old';
     ANALYZE;
 """
@@ -163,7 +166,7 @@ def wide_on_sqlite(path: Path, statements: dict[str, Any]) -> dict[str, list[str
     with contextlib.closing(sqlite3.connect(path)) as database:
         for statement, parameters in explained(statements):
             plan = [row[3] for row in database.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)]
-            scans = [step for step in plan if re.match(r"SCAN (turns|outbox|messages|sessions|pace)", step)]
+            scans = [step for step in plan if re.match(r"SCAN (turns|outbox|messages|sessions|pace|api_keys)", step)]
             # What is read to the end before its first row is told: a talk and its sessions only grow.
             sorts = [
                 step for step in plan if "TEMP B-TREE" in step and re.search(r"FROM (messages|sessions)", statement)
@@ -201,7 +204,7 @@ def _reads_all(node: dict[str, Any]) -> bool:
     """Does it read a table, or an index that grows, to its end?"""
     if "Index Name" in node:
         return "Index Cond" not in node and node["Index Name"] not in SMALL
-    large = ("turns", "outbox", "messages", "sessions", "pace")
+    large = ("turns", "outbox", "messages", "sessions", "pace", "api_keys")
     return node["Node Type"] == "Seq Scan" and node["Relation Name"] in large
 
 
