@@ -198,6 +198,7 @@ def forged(now: float) -> dict[str, str]:
         "nobody's": signed(claims(now, sub=None)),
         "of an empty name": signed(good | {"sub": ""}),
         "of a name that is no text": signed(good | {"sub": 7}),
+        "of half a character": signed(good | {"sub": "\ud800"}),
         "of an endless name": signed(good | {"sub": "a" * 256}),
     }
 

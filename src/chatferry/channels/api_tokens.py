@@ -67,13 +67,13 @@ class Tokens:
         try:
             claims = jwt.decode(token, self._key(), registry=self._registry).claims
             self._check(claims)
+            return Caller(f"user.{self._realm}.{quote(claims['sub'], safe='@')}", self._scopes(claims))
         except ExpiredTokenError:
             raise _refused("the token has expired") from None
         except (MissingClaimError, InvalidClaimError) as fault:
             raise _refused(f"the token is not good here, by its claim {fault.description[:60]}") from None
         except (JoseError, ValueError, RecursionError):
             raise _refused("the token cannot be verified") from None
-        return Caller(f"user.{self._realm}.{quote(claims['sub'], safe='@')}", self._scopes(claims))
 
     def _key(self) -> OctKey | KeySet:
         if self._secret is not None:
