@@ -15,7 +15,19 @@ from chatferry.gateway import CHANNELS, ENGINES
 
 SRC = Path(chatferry.__file__).parent
 FILES = {".".join(path.relative_to(SRC).with_suffix("").parts): path for path in sorted(SRC.rglob("*.py"))}
-ROOT = {"model", "access", "errors", "clock", "news", "text", "likeness", "plain", "markdown", "rate", "words.__init__"}
+ROOT = {
+    "model",
+    "access",
+    "errors",
+    "clock",
+    "news",
+    "text",
+    "likeness",
+    "plain",
+    "markdown",
+    "rate",
+    "words.__init__",
+} | {f"knowledge.{name}" for name in ("__init__", "terms", "cutting", "quoting")}
 """Values and pure functions: everybody may use them."""
 CORE = {
     "accepting",
@@ -37,6 +49,12 @@ CORE = {
     "holding",
     "intake",
     "keyring",
+    "knowledge.checking",
+    "knowledge.documents",
+    "knowledge.grounding",
+    "knowledge.library",
+    "knowledge.shelves",
+    "knowledge.sync",
     "ledger",
     "limits",
     "links",
@@ -50,11 +68,14 @@ CORE = {
     "relay",
     "replies",
     "retention",
+    "rounds",
     "rows",
     "sessions",
     "signals",
     "statements",
+    "steps",
     "tables",
+    "toolbox",
     "vault",
     "worker",
     "writes",
@@ -67,6 +88,7 @@ TOP = {
     "__main__",
     "check",
     "operate",
+    "operate_knowledge",
     "health",
     "demo",
     "simulate",
@@ -77,6 +99,8 @@ TOP = {
 FAMILIES = {place.split(":")[0].removeprefix("chatferry.") for place in (*CHANNELS.values(), *ENGINES.values())} | {
     "channels.api",
     "dispatch.inprocess",
+    "tools.python",
+    "tools.mcp",
     "dispatch.pgqueuer",
 }
 """What has siblings: a channel, an engine, a dispatcher. `channels.line_api` is of the family `channels.line`."""
@@ -140,7 +164,7 @@ def test_the_core_imports_nothing_concrete_and_nothing_above_it() -> None:
 
 
 def test_what_is_concrete_never_imports_the_core() -> None:
-    concrete = {a for a in FILES if a.startswith(("channels.", "engines.", "dispatch."))}
+    concrete = {a for a in FILES if a.startswith(("channels.", "engines.", "dispatch.", "tools."))}
     assert {(a, b) for a, b in IMPORTS if a in concrete and b in CORE | TOP} == set()
 
 

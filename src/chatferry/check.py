@@ -23,9 +23,10 @@ from chatferry.configfile import read, variables
 from chatferry.configrules import CHANNELS
 from chatferry.database import open_database
 from chatferry.errors import ChatferryError
-from chatferry.gateway import make_channels, make_engine
+from chatferry.gateway import look_for_tools, make_channels, make_engine, make_servers
 from chatferry.ledger import Ledger
 from chatferry.model import Finding
+from chatferry.operate_knowledge import findings as knowledge
 from chatferry.replies import findings as functions
 
 
@@ -58,9 +59,16 @@ async def _run(settings: Settings, console: Console) -> int:
 
 
 async def findings(settings: Settings) -> AsyncIterator[Finding]:
-    """The database, the functions that reply, every model, every channel. Nothing is changed or left behind."""
+    """The database, the functions, every model, tool server and channel. Nothing is changed or left behind."""
     yield await _database(settings.server)
-    for finding in (*_unread(settings, os.environ), *functions(settings), *await _keys(settings)):
+    for finding in (
+        *_unread(settings, os.environ),
+        *functions(settings),
+        *look_for_tools(settings),
+        *await _keys(settings),
+    ):
+        yield finding
+    async for finding in knowledge(settings):
         yield finding
     public = settings.server.public_url
     # The other channels say it by themselves.
@@ -75,6 +83,9 @@ async def findings(settings: Settings) -> AsyncIterator[Finding]:
     async with aiohttp.ClientSession() as http:
         for name, model in settings.models.items():
             async for finding in make_engine(name, model, http, clock).check():
+                yield finding
+        for server in make_servers(settings, clock).values():
+            async for finding in server.check():
                 yield finding
         for name, channel in make_channels(settings, http, clock).items():
             async for finding in channel.check(_hook_url(settings, name)):
@@ -141,16 +152,17 @@ async def _keys(settings: Settings) -> list[Finding]:
     """Those in the database; where it cannot be read, or is not set up yet, that is told already."""
     if settings.api is None:
         return []
-    others = bool(settings.api.keys or settings.api.jwt)
-    keys = []
+    keys: list[apikeys.ApiKey] | None = []
     if settings.server.file is None or settings.server.file.exists():
+        keys = None
         with contextlib.suppress(SQLAlchemyError, OSError, ChatferryError):
             database = open_database(settings.server.database)
             try:
                 keys = await database.read(apikeys.read)
             finally:
                 await database.aclose()
-    return manage_keys.findings(keys, time.time(), others=others)
+    others = bool(settings.api.keys or settings.api.jwt)
+    return manage_keys.findings(keys, time.time(), others=others) if keys is not None else []
 
 
 def _try_to_write(folder: Path) -> None:

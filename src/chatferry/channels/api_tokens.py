@@ -71,7 +71,7 @@ class Tokens:
         except ExpiredTokenError:
             raise _refused("the token has expired") from None
         except (MissingClaimError, InvalidClaimError) as fault:
-            raise _refused(f"the token is not good here, by its claim {fault.description[:60]}") from None
+            raise _refused(f"the token is not good here, by its `{fault.claim}`") from None
         except (JoseError, ValueError, RecursionError):
             raise _refused("the token cannot be verified") from None
 
