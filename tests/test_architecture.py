@@ -17,6 +17,7 @@ SRC = Path(chatferry.__file__).parent
 FILES = {".".join(path.relative_to(SRC).with_suffix("").parts): path for path in sorted(SRC.rglob("*.py"))}
 ROOT = {
     "model",
+    "access",
     "errors",
     "clock",
     "news",
@@ -31,6 +32,7 @@ ROOT = {
 """Values and pure functions: everybody may use them."""
 CORE = {
     "accepting",
+    "apikeys",
     "asking",
     "assistant",
     "census",
@@ -47,6 +49,7 @@ CORE = {
     "held",
     "holding",
     "intake",
+    "keyring",
     "knowledge.checking",
     "knowledge.documents",
     "knowledge.grounding",
@@ -99,6 +102,7 @@ TOP = {
     "demo",
     "simulate",
     "terminal",
+    "manage_keys",
     "setup_slack",
 } | {name for name in FILES if name.startswith("playground.")}
 FAMILIES = {place.split(":")[0].removeprefix("chatferry.") for place in (*CHANNELS.values(), *ENGINES.values())} | {
@@ -112,6 +116,7 @@ FAMILIES = {place.split(":")[0].removeprefix("chatferry.") for place in (*CHANNE
 ALLOWED = {
     ("web.api", "channels.api"),  # the API's routes hand its channel what no webhook has: the parsed call
     ("web.shapes", "channels.api"),
+    ("web.openapi", "channels.api"),
     ("migrations.versions.0004_dispatch_by_pgqueuer", "dispatch.pgqueuer"),  # whose tables it makes
     ("playground.stage", "engines.demo"),  # the script, here in the place of a model that is called
     ("demo", "channels.slack_manifest"),  # which shortcuts the app has

@@ -31,7 +31,7 @@ from chatferry.steps import Returned, Step
 from chatferry.testing import ManualClock
 
 DAY = 86_400.0
-TABLES = "turns|outbox|messages|sessions|pace|memories|profiles|steps|files|sources|passages|terms"
+TABLES = "turns|outbox|messages|sessions|pace|memories|profiles|steps|files|sources|passages|terms|api_keys"
 SMALL = ("turns_open", "turns_due", "turns_leased", "turns_one_doing", "turns_retracted", "outbox_open")
 """Indexes of what is open now: to read one of them whole is to read what has to be done."""
 
@@ -97,6 +97,7 @@ async def everything(ledger: Ledger) -> None:
     await ledger.progress([1, 2])
     await ledger.watch([1])
     await ledger.backlog()
+    await ledger.used({"k": 1.0})
     await ledger.entries()
     await ledger.delivered([1, 2])
     await ledger.adopt()
@@ -198,6 +199,8 @@ HISTORY = """
         SELECT conversation || id, 0, 0, id, 's', 0 FROM turns WHERE channel = 'old';
     INSERT INTO profiles (person, since, facts, oldest_at)
         SELECT conversation || id, 0, '[]', id FROM turns WHERE channel = 'old';
+    INSERT INTO api_keys (id, name, caller, digest, scopes, replaced, created_at)
+        SELECT event, event, event, '', 'chat', false, 0 FROM turns WHERE channel = 'old';
     INSERT INTO steps (turn, round, place, said, call, key, began_at)
         SELECT id, 0, 0, '', '{}', '', 0 FROM turns WHERE channel = 'old';
     INSERT INTO pace (key, free_at, pause_until) SELECT conversation || id, 2e9, 0 FROM turns WHERE channel = 'old';

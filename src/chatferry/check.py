@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import tempfile
+import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from rich.console import Console
 from rich.text import Text
 from sqlalchemy.exc import SQLAlchemyError
 
+from chatferry import apikeys, manage_keys
 from chatferry.clock import SystemClock
 from chatferry.commit import unavailable
 from chatferry.config import ServerSettings, Settings
@@ -60,7 +63,7 @@ async def findings(settings: Settings) -> AsyncIterator[Finding]:
     """The database, the functions, every model, tool server and channel. Nothing is changed or left behind."""
     yield await _database(settings.server)
     told = (*_unread(settings, os.environ), *functions(settings), *look_for_tools(settings), *reading(settings))
-    for finding in told:
+    for finding in (*told, *await _keys(settings)):
         yield finding
     async for finding in knowledge(settings):
         yield finding
@@ -150,6 +153,23 @@ async def _look_into(url: str) -> str:
     finally:
         await database.aclose()
     return f"{backlog['due']} turns wait, {backlog['doing']} run"
+
+
+async def _keys(settings: Settings) -> list[Finding]:
+    """Those in the database; where it cannot be read, or is not set up yet, that is told already."""
+    if settings.api is None:
+        return []
+    keys: list[apikeys.ApiKey] | None = []
+    if settings.server.file is None or settings.server.file.exists():
+        keys = None
+        with contextlib.suppress(SQLAlchemyError, OSError, ChatferryError):
+            database = open_database(settings.server.database)
+            try:
+                keys = await database.read(apikeys.read)
+            finally:
+                await database.aclose()
+    others = bool(settings.api.keys or settings.api.jwt)
+    return manage_keys.findings(keys, time.time(), others=others) if keys is not None else []
 
 
 def _try_to_write(folder: Path) -> None:

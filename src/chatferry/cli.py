@@ -29,6 +29,8 @@ turns_app = typer.Typer(
 app.add_typer(turns_app, name="turns")
 slack_app = typer.Typer(no_args_is_help=True, help="Slack: `slack manifest` makes the app.")
 app.add_typer(slack_app, name="slack")
+keys_app = typer.Typer(no_args_is_help=True, help="What opens the API: make, list, rotate and revoke keys.")
+app.add_typer(keys_app, name="keys")
 knowledge_app = typer.Typer(no_args_is_help=True, help="What answers rest on: `knowledge sync` reads the files.")
 app.add_typer(knowledge_app, name="knowledge")
 
@@ -274,6 +276,70 @@ def slack_manifest(
     from chatferry.setup_slack import show
 
     show(config, channel=channel, name=name, socket=socket, several=several, link=link)
+
+
+Lifetime = Annotated[str | None, typer.Option("--expires", metavar="TIME", help="How long it is good, such as 90d.")]
+KeyName = Annotated[str, typer.Argument(help="Of whom, or what, it is: `website`.")]
+
+
+@keys_app.command("create")
+def keys_create(
+    name: KeyName,
+    scope: Annotated[
+        list[str] | None, typer.Option(help="chat, chat:ASSISTANT or read; may be repeated. Else chat and read.")
+    ] = None,
+    expires: Lifetime = None,
+    config: ConfigOption = None,
+) -> None:
+    """Make a key. It is printed once, and alone on standard output; what is kept is a hash."""
+    from chatferry.config import assistants, load_server
+    from chatferry.manage_keys import create
+
+    lifetime = _seconds("--expires", expires)
+    raise SystemExit(create(load_server(config), name, scope or (), lifetime, assistants(config)))
+
+
+@keys_app.command("list")
+def keys_list(config: ConfigOption = None) -> None:
+    """Show all keys: what they may, when they expire, when they were last used."""
+    from chatferry.config import load_server
+    from chatferry.manage_keys import show
+
+    show(load_server(config))
+
+
+@keys_app.command("rotate")
+def keys_rotate(
+    name: KeyName,
+    grace: Annotated[str, typer.Option(metavar="TIME", help="How long the one before it stays good.")] = "24h",
+    expires: Lifetime = None,
+    config: ConfigOption = None,
+) -> None:
+    """Make a new key for the same caller, whose conversations go on. It is printed as by `create`."""
+    from chatferry.config import load_server
+    from chatferry.manage_keys import rotate
+
+    lifetime = _seconds("--expires", expires)
+    raise SystemExit(rotate(load_server(config), name, _seconds("--grace", grace) or 0.0, lifetime))
+
+
+@keys_app.command("revoke")
+def keys_revoke(name: KeyName, config: ConfigOption = None) -> None:
+    """End a key, and the one before it: within seconds every process refuses them."""
+    from chatferry.config import load_server
+    from chatferry.manage_keys import revoke
+
+    raise SystemExit(revoke(load_server(config), name))
+
+
+def _seconds(option: str, given: str | None) -> float | None:
+    from chatferry.configtypes import seconds
+
+    if given is None:
+        return None
+    if (read := seconds(given)) is None:
+        raise ConfigError(f"{option}: must be a time such as 30m, 24h or 90d")
+    return read
 
 
 @knowledge_app.command("sync")

@@ -13,12 +13,12 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from chatferry.configapi import ApiSettings, JwtSettings
 from chatferry.configassistants import AssistantSettings, SessionSettings
 from chatferry.configfile import Draft, Key, read, set_it, suggest, variables
 from chatferry.configlimits import LimitSettings
 from chatferry.configrules import check, fill
 from chatferry.configtables import (
-    ApiSettings,
     ChannelSettings,
     CommandSettings,
     LineSettings,
@@ -34,9 +34,9 @@ from chatferry.configtables import (
 )
 
 __all__ = [
-    "ApiSettings", "AssistantSettings", "ChannelSettings", "CommandSettings", "LimitSettings", "LineSettings",
-    "McpSettings", "ModelSettings", "PagesSettings", "ReplySettings", "RoomSettings", "ServerSettings",
-    "SessionSettings", "Settings", "SlackSettings", "WeChatSettings", "found", "load", "load_server",
+    "ApiSettings", "AssistantSettings", "ChannelSettings", "CommandSettings", "JwtSettings", "LimitSettings",
+    "LineSettings", "McpSettings", "ModelSettings", "PagesSettings", "ReplySettings", "RoomSettings", "ServerSettings",
+    "SessionSettings", "Settings", "SlackSettings", "WeChatSettings", "assistants", "found", "load", "load_server",
 ]  # fmt: skip
 
 
@@ -70,6 +70,11 @@ def load_server(path: Path | None = None, environ: Mapping[str, str] | None = No
     if not draft.sound:
         raise draft.error()
     return settings
+
+
+def assistants(path: Path | None = None, environ: Mapping[str, str] | None = None) -> frozenset[str]:
+    """The names of the assistants, for who needs no more of them: nothing else has to be right."""
+    return frozenset(_drafted(path, environ).tables("assistants"))
 
 
 def _drafted(

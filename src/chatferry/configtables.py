@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
+from chatferry.configapi import ApiSettings
 from chatferry.configassistants import AssistantSettings
 from chatferry.configlimits import LimitSettings
 from chatferry.configtypes import (
@@ -239,15 +240,6 @@ class ReplySettings(Table):
 class PagesSettings(Table):
     ttl: Annotated[Duration, Field(le=3650 * 86400.0)] = 7 * 86400.0
     """How long a link to a page opens it."""
-
-
-class ApiSettings(Table):
-    keys: tuple[Secret, ...] = Field(min_length=1)
-    """Each of them opens the API."""
-    rate: int | None = Field(default=None, ge=1)
-    """Requests per minute and key. None: what [limits] says of a user."""
-    concurrency: int | None = Field(default=None, ge=1)
-    """Conversations of the API that are answered at once, in a process. None: as many as there is room for."""
 
 
 class McpSettings(Table):

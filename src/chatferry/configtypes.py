@@ -82,11 +82,16 @@ def a_database(value: str) -> str:
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
+def seconds(text: str) -> float | None:
+    """`5m` as seconds; None where it is no time."""
+    match = re.fullmatch(r"(\d{1,12}(?:\.\d{1,12})?)\s*([smhd]?)", text.strip())
+    return float(match[1]) * _UNITS[match[2]] if match else None
+
+
 def _duration(value: object) -> object:
     """`"5m"` as seconds; a number is seconds already."""
-    match = re.fullmatch(r"(\d{1,12}(?:\.\d{1,12})?)\s*([smhd]?)", value.strip()) if isinstance(value, str) else None
-    if match:
-        return float(match[1]) * _UNITS[match[2]]
+    if isinstance(value, str) and (read := seconds(value)) is not None:
+        return read
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise wrong("must be a time such as 30s, 5m, 12h or 7d")
     return value

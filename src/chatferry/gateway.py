@@ -18,12 +18,13 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from chatferry import news, readers
+from chatferry.access import Keys
 from chatferry.asking import Asking
 from chatferry.assistant import Assistant, Staff
-from chatferry.channels.base import Channel, Surroundings, listening
+from chatferry.channels.base import Channel, Surroundings, keeping, listening
 from chatferry.clock import Clock, SharedClock
 from chatferry.commands import Commands
-from chatferry.config import AssistantSettings, ChannelSettings, ModelSettings, Settings
+from chatferry.config import AssistantSettings, ChannelSettings, JwtSettings, ModelSettings, Settings
 from chatferry.database import Database, migrate, open_database
 from chatferry.delivery import Delivery
 from chatferry.desk import Desk
@@ -37,6 +38,7 @@ from chatferry.functions import reach, sound
 from chatferry.growth import Growth
 from chatferry.holding import Holding
 from chatferry.intake import Intake
+from chatferry.keyring import Keyring
 from chatferry.knowledge.grounding import Grounding
 from chatferry.knowledge.library import Library
 from chatferry.knowledge.sync import Sync, folder_of, wanted_of
@@ -120,7 +122,8 @@ class Gateway:
         replies = Replies(settings.replies)
         self.desk = Desk(Commands(settings.commands), replies, self.staff, links, clock, self.ledger)
         self.summaries = Summaries(self.ledger)
-        self.channels = make_channels(settings, http, clock, database)
+        self.keyring = Keyring(database, self.ledger, clock)
+        self.channels = make_channels(settings, http, clock, database, self.keyring)
         self.dispatcher = self._make_dispatcher()
         self.worker = Worker(
             self.ledger,
@@ -197,6 +200,10 @@ class Gateway:
     def _kept(self) -> dict[str, Coroutine[Any, Any, None]]:
         """What goes on for as long as we work."""
         kept: dict[str, Coroutine[Any, Any, None]] = {}
+        if self.role != "worker":
+            kept |= {f"what {name} needs": its.keep() for name, its in self.channels.items() if keeping(its)}
+            if self.settings.api is not None:
+                kept["keys"] = self.keyring.keep()
         if self.role != "web":
             kept |= {"leases": self.worker.keep_leases(), "summaries": self.summaries.keep()}
             kept["knowledge"] = self.knowledge.keep()
@@ -270,6 +277,8 @@ async def open_gateway(
                 links = Links(await signing_key(database), settings.pages.ttl, settings.server.public_url)
                 clock = clock or await database.clock()
                 gateway = Gateway(settings, clock, database, http, links, alone=alone, role=role)
+                if settings.api is not None:
+                    await gateway.keyring.look()
                 async with gateway.ledger.open():
                     if await database.age() < gateway.ledger.lease:
                         gateway.ledger.beware()
@@ -293,7 +302,11 @@ def make_listener(name: str, settings: ModelSettings, http: aiohttp.ClientSessio
 
 
 def make_channels(
-    settings: Settings, http: aiohttp.ClientSession, clock: Clock, database: Database | None = None
+    settings: Settings,
+    http: aiohttp.ClientSession,
+    clock: Clock,
+    database: Database | None = None,
+    keys: Keys | None = None,
 ) -> Mapping[str, Channel]:
     """All configured channels by name, the API among them. Without a database none can look at what it was given."""
 
@@ -309,8 +322,16 @@ def make_channels(
     if settings.api is not None:
         from chatferry.channels.api import Api
 
-        channels["api"] = Api(settings.api, frozenset(settings.assistants))
+        tokens = _make_tokens(settings.api.jwt, http, clock) if settings.api.jwt is not None else None
+        channels["api"] = Api(settings.api, frozenset(settings.assistants), keys, tokens)
     return channels
+
+
+def _make_tokens(settings: JwtSettings, http: aiohttp.ClientSession, clock: Clock) -> Any:
+    try:
+        return _load("chatferry.channels.api_tokens:Tokens")(settings, http, clock)
+    except ImportError:
+        raise ConfigError("api.jwt: what tokens need is not installed\n  mend: pip install 'chatferry[jwt]'") from None
 
 
 def make_servers(settings: Settings, clock: Clock) -> Mapping[str, Server]:

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 import msgspec
 from sqlalchemy.exc import SQLAlchemyError
 
-from chatferry import fetching, memories, operations, profiles, retention, rows, writes
+from chatferry import apikeys, fetching, memories, operations, profiles, retention, rows, writes
 from chatferry.accepting import Accept, Accepted
 from chatferry.clock import Clock
 from chatferry.commit import GroupCommit, unavailable
@@ -348,6 +348,12 @@ class Ledger(Recalling):
         if done and isinstance(unsure.result, Exception):
             raise unsure.result
         return done
+
+    # ── callers of the API ───────────────────────────────────────────────────────────────────────────────────────
+
+    async def used(self, uses: Mapping[str, float]) -> None:
+        """These keys, by their ids, were last used at these times."""
+        await self._commit.submit(apikeys.Used(uses))
 
     # ── by hand ──────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -270,3 +270,22 @@ terms = sa.Table(
     sa.Column("base", sa.Text, primary_key=True),
     sa.Column("passages", sa.Integer, nullable=False),
 )
+
+api_keys = sa.Table(
+    "api_keys",
+    metadata,
+    # The part of a key that is no secret.
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    # Whose conversations they are: the same for a key and for what it was rotated from.
+    sa.Column("caller", sa.Text, nullable=False),
+    sa.Column("digest", sa.LargeBinary, nullable=False),
+    sa.Column("scopes", sa.Text, nullable=False),
+    # A newer one is there, and this one is good for a while yet.
+    sa.Column("replaced", sa.Boolean, nullable=False),
+    sa.Column("created_at", sa.Double, nullable=False),
+    sa.Column("expires_at", sa.Double),
+    sa.Column("used_at", sa.Double),
+    # A name has one, and at most one before it.
+    sa.UniqueConstraint("name", "replaced", name="api_keys_name"),
+)

@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from chatferry import fetching, memories, peers, profiles, retention, statements, steps
+from chatferry import apikeys, fetching, memories, peers, profiles, retention, statements, steps
 from chatferry.accepting import Accept, accept
 from chatferry.errors import LeaseLost
 from chatferry.fetching import complete
@@ -281,6 +281,7 @@ _WRITES: dict[type, Any] = {
     **fetching.WRITES,
     **memories.WRITES,
     **profiles.WRITES,
+    **apikeys.WRITES,
     Claim: _claim,
     **retention.WRITES,
     **shelves.WRITES,

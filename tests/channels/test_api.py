@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
+from chatferry.access import Caller
 from chatferry.channels.api import Api
 from chatferry.channels.base import Hook
 from chatferry.config import ApiSettings
@@ -19,11 +20,12 @@ from chatferry.model import File, Inbound, Message, Text, says
 from tests.contracts import channel as contract
 
 API = Api(ApiSettings(keys=(SecretStr("first"), SecretStr("second"))), frozenset({"default", "poet"}))
+ANN = Caller("ann")
 
 
 def read(once: str = "", **body: Any) -> Inbound:
     body.setdefault("messages", [{"role": "user", "content": "hello"}])
-    return API.read(msgspec.json.encode(body), "ann", once).inbound
+    return API.read(msgspec.json.encode(body), ANN, once).inbound
 
 
 def roundtrip(inbound: Inbound) -> bool:
@@ -34,8 +36,8 @@ def roundtrip(inbound: Inbound) -> bool:
 # ── who asks ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_each_key_is_a_caller_of_its_own_whose_name_does_not_tell_the_key() -> None:
-    names = [API.caller({"authorization": f"Bearer {key}"}) for key in ("first", "second", "first")]
+async def test_each_key_is_a_caller_of_its_own_whose_name_does_not_tell_the_key() -> None:
+    names = [(await API.caller({"authorization": f"Bearer {key}"})).name for key in ("first", "second", "first")]
     assert names[0] == names[2] != names[1]
     assert "first" not in names[0]
 
@@ -43,17 +45,17 @@ def test_each_key_is_a_caller_of_its_own_whose_name_does_not_tell_the_key() -> N
 @pytest.mark.parametrize(
     "header", ["", "Bearer", "Bearer ", "Bearer firs", "Bearer first2", "Basic first", "first", "Bearer first second"]
 )
-def test_what_is_not_exactly_a_key_is_refused(header: str) -> None:
+async def test_what_is_not_exactly_a_key_is_refused(header: str) -> None:
     with pytest.raises(Rejected) as refusal:
-        API.caller({"authorization": header})
+        await API.caller({"authorization": header})
     assert refusal.value.status == 401
     assert "firs" not in refusal.value.reason
 
 
-def test_the_scheme_is_read_in_any_case_and_a_key_beside_the_header_counts_where_there_is_none() -> None:
-    assert API.caller({"authorization": "bearer first"}) == API.caller({}, key="first")
+async def test_the_scheme_is_read_in_any_case_and_a_key_beside_the_header_counts_where_there_is_none() -> None:
+    assert await API.caller({"authorization": "bearer first"}) == await API.caller({}, key="first")
     with pytest.raises(Rejected):
-        API.caller({"authorization": "Bearer wrong"}, key="first")
+        await API.caller({"authorization": "Bearer wrong"}, key="first")
 
 
 def test_a_request_that_is_made_again_with_its_key_is_read_the_same_way_again() -> None:
@@ -202,7 +204,7 @@ REQUEST = st.fixed_dictionaries(
 def tried(body: bytes, once: str = "") -> None:
     """Read it; what is taken can be kept, and what is refused is refused in the caller's terms."""
     try:
-        asked = API.read(body, "ann", once).inbound
+        asked = API.read(body, ANN, once).inbound
     except Rejected as told:
         refusal = told
     else:

@@ -222,6 +222,14 @@ class Listening(Channel, Protocol):
         ...
 
 
+class Keeping(Channel, Protocol):
+    """A channel that has to keep something current as long as messages are taken in."""
+
+    async def keep(self) -> None:
+        """Run until cancelled."""
+        ...
+
+
 class Visit(msgspec.Struct, frozen=True):
     """A person's browser at one of a channel's pages."""
 
@@ -285,6 +293,10 @@ def briefing(channel: Channel) -> TypeGuard[Briefing]:
 
 def resting(channel: Channel) -> TypeGuard[Resting]:
     return hasattr(channel, "rest")
+
+
+def keeping(channel: Channel) -> TypeGuard[Keeping]:
+    return hasattr(channel, "keep")
 
 
 def obliging(channel: Channel) -> TypeGuard[Obliging]:

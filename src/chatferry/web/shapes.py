@@ -14,7 +14,7 @@ from chatferry.model import APOLOGY, Usage
 from chatferry.web.http import RETRY_AFTER
 
 _FINISHES = {"length": "length", "filter": "content_filter"}
-_TYPES = {401: "authentication_error", 429: "rate_limit_error"}
+_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 
 dumps = msgspec.json.encode
 
