@@ -87,6 +87,11 @@ class AssistantSettings(Table):
     file_text: int = Field(default=20_000, ge=200)
     """Characters of a file that are read."""
 
+    redact: tuple[Literal["phone", "email", "card", "national_id", "iban", "url_credentials"], ...] = ()
+    """What models are not told: a mask such as `[PHONE_1]` stands in its place, and the answer has it again."""
+    redact_regions: tuple[Annotated[str, Field(pattern="^[A-Z]{2}$")], ...] = ("TW", "CN", "JP", "HK", "US", "GB")
+    """The countries whose telephone numbers and national ids are known, by their letters in ISO 3166."""
+
     @property
     def tongue(self) -> Language:
         """The language of our own sentences; where it is none of ours, the one that we take it for."""

@@ -23,7 +23,7 @@ from chatferry.assistant import Assistant, Staff
 from chatferry.channels.base import Channel, Surroundings, listening
 from chatferry.clock import Clock, SharedClock
 from chatferry.commands import Commands
-from chatferry.config import ChannelSettings, ModelSettings, Settings
+from chatferry.config import AssistantSettings, ChannelSettings, ModelSettings, Settings
 from chatferry.database import Database, migrate, open_database
 from chatferry.delivery import Delivery
 from chatferry.desk import Desk
@@ -284,14 +284,29 @@ def _assistants(
 ) -> dict[str, Assistant]:
     circuits = {name: Circuit(clock) for name in engines}
 
-    def route(model: str) -> Route:
+    def route(model: str, asker: AssistantSettings) -> Engine:
         order = (model, *settings.models[model].fallback)
-        return Route([(engines[name], circuits[name]) for name in order], clock, random.random, metrics)
+        made = Route([(engines[name], circuits[name]) for name in order], clock, random.random, metrics)
+        return masked(made, asker) if asker.redact else made
 
     return {
-        name: Assistant(name, assistant, route(assistant.model), assistant.words)
+        name: Assistant(name, assistant, route(assistant.model, assistant), assistant.words)
         for name, assistant in settings.assistants.items()
     }
+
+
+def masked(engine: Engine, asker: AssistantSettings) -> Engine:
+    """The engine behind masks of what its assistant keeps from models."""
+    from chatferry.engines.masked import Masked
+    from chatferry.masking.finding import Finder
+
+    try:
+        finder = Finder(asker.redact, asker.redact_regions)
+    except ModuleNotFoundError as missing:
+        raise ConfigError(
+            f"assistants.redact: {missing.name} is missing\n  mend: pip install 'chatferry[privacy]'"
+        ) from None
+    return Masked(engine, finder, asker.instructions, asker.words.masks)
 
 
 def _load(place: str) -> Any:

@@ -1,0 +1,78 @@
+"""Finds personal data in a text, whatever the width of its letters and whatever stands right beside it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from chatferry.masking import identities
+from chatferry.masking.labels import plain
+from chatferry.masking.phones import phones
+
+Found = tuple[int, int, str, str]
+"""Where it begins and ends, its kind, and what is equal for all spellings of it."""
+
+_ANY = re.compile(r"@|://|\d{3}|\d[ .()-]+\d")
+"""What a text has if there is anything in it."""
+_EMAIL = re.compile(
+    r"(?<![A-Za-z0-9À-ɏ_%+])[A-Za-z0-9À-ɏ_%+][A-Za-z0-9À-ɏ._%+'-]{0,63}+@"
+    r"(?:[A-Za-z0-9][A-Za-z0-9-]{0,62}+\.)+(?:xn--[a-z0-9-]+|[A-Za-z]{2,24})"
+)
+_LOGIN = re.compile(r"(?<=://)[^\s/@:?#\"'<>\\\[\]]{1,128}:[^\s/@?#\"'<>\\\[\]]{1,256}(?=@)")
+_KEYED = re.compile(
+    r"(?<=[?&])(?:[a-z_-]{0,20}(?:token|password|passwd|pwd|secret|signature|api_?key)|sig|key|auth|code)="
+    r"([^\s&#\"'<>\\\[\]]{4,512})",
+    re.IGNORECASE,
+)
+
+
+class Finder:
+    """Finds the kinds of data that it is told to, as they look in the countries that it is told.
+
+    Raises ModuleNotFoundError where a library for it is missing.
+    """
+
+    def __init__(self, kinds: Sequence[str], regions: Sequence[str]) -> None:
+        self._kinds = frozenset(kinds)
+        self._regions = tuple(regions)
+        if "phone" in self._kinds:
+            import phonenumbers  # noqa: F401 - now, not while a person waits
+        if self._kinds & {"card", "national_id", "iban"}:
+            import stdnum.iban
+            import stdnum.luhn  # noqa: F401
+
+    def find(self, text: str, key: str = "") -> Sequence[Found]:
+        """All that there is, in the order of the text. `key`: the name of the field of which this is the value."""
+        text = plain(text)
+        if not _ANY.search(text):
+            return ()
+        found: list[Found] = []
+        for start, end, kind, value in self._all(text, key):
+            if start < end and not any(start < other[1] and other[0] < end for other in found):
+                found.append((start, end, kind, value))
+        found.sort()
+        return found
+
+    def _all(self, text: str, key: str) -> Iterator[Found]:
+        """What is surer comes first: what overlaps it is not believed."""
+        if "url_credentials" in self._kinds and "://" in text:
+            for login in _LOGIN.finditer(text):
+                yield *login.span(), "url_credentials", login[0]
+            for keyed in _KEYED.finditer(text):
+                if "://" in text[max(0, keyed.start() - 2000) : keyed.start()].rsplit(maxsplit=1)[-1]:
+                    yield *keyed.span(1), "url_credentials", keyed[1]
+        if "email" in self._kinds and "@" in text:
+            for email in _EMAIL.finditer(text):
+                yield *email.span(), "email", email[0].lower()
+        if "iban" in self._kinds:
+            for start, end, value in identities.ibans(text, key):
+                yield start, end, "iban", value
+        if "national_id" in self._kinds:
+            for start, end, value in identities.national(text, key, self._regions):
+                yield start, end, "national_id", value
+        if "card" in self._kinds:
+            for start, end, value in identities.cards(text, key):
+                yield start, end, "card", value
+        if "phone" in self._kinds:
+            for start, end, value in phones(text, key, self._regions):
+                yield start, end, "phone", value
