@@ -15,7 +15,9 @@ from chatferry.gateway import CHANNELS, ENGINES
 
 SRC = Path(chatferry.__file__).parent
 FILES = {".".join(path.relative_to(SRC).with_suffix("").parts): path for path in sorted(SRC.rglob("*.py"))}
-ROOT = {"model", "errors", "clock", "news", "text", "likeness", "plain", "markdown", "rate", "words.__init__"}
+ROOT = {"model", "errors", "clock", "news", "text", "likeness", "plain", "markdown", "rate", "words.__init__"} | {
+    name for name in FILES if name.startswith("masking.")
+}
 """Values and pure functions: everybody may use them."""
 CORE = {
     "accepting",

@@ -1,4 +1,8 @@
-"""Logging: lines for people on a terminal, JSON for machines. Messages of people and secrets are never logged."""
+"""Logging: lines for people on a terminal, JSON for machines. Messages of people and secrets are never logged.
+
+No line of ours quotes a person, but an exception of a library or a database may: what looks like personal data is
+hidden in every line, whatever the settings say.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,8 @@ from typing import Literal
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
+
+from chatferry.masking.lines import hide as hide_personal
 
 Style = Literal["auto", "json", "console"]
 
@@ -69,4 +75,4 @@ class _Curtain:
         text = str(line)
         for secret in self._hide:
             text = text.replace(secret, "***")
-        return text
+        return hide_personal(text)

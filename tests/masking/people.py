@@ -24,66 +24,108 @@ class Case(NamedTuple):
 SENTENCES = {
     "TW": {
         "phone": [
-            "我的電話是{}，麻煩下午再打給我",
-            "請撥{}找陳小姐",
-            "手機{}謝謝",
-            "聯絡方式：{}。",
-            "{}是我的手機",
-            "改成{}，舊的不用了",
-            "收件人王大明{}台北市",
+            "我的電話是{}，麻煩下午再打給我", "請撥{}找陳小姐", "手機{}謝謝", "聯絡方式：{}。", "{}是我的手機",
+            "改成{}，舊的不用了", "收件人王大明{}台北市", "您好我姓張 {} 想預約週六", "家裡{}，公司另外給",
+            "緊急聯絡人媽媽{}", "加我LINE或{}都行", "不好意思剛剛那個號碼打錯，應該是{}才對", "{}林先生",
         ],
-        "email": ["信箱{}謝謝", "請寄到 {}。", "E-mail：{}，麻煩了", "發票寄{}就好"],
-        "card": ["卡號{}有效期限12/27", "信用卡 {} 刷不過", "我用{}這張付的"],
-        "national_id": ["身分證字號{}", "我的身分證是 {}，生日79年3月", "居留證號碼：{}", "報名資料：林小姐，{}，女"],
+        "email": [
+            "信箱{}謝謝", "請寄到 {}。", "E-mail：{}，麻煩了", "發票寄{}就好", "{}這個帳號登不進去", "帳號是{}",
+            "（{}）",
+        ],
+        "card": [
+            "卡號{}有效期限12/27", "信用卡 {} 刷不過", "我用{}這張付的", "付款失敗 {}", "刷{}被拒",
+            "末三碼在後面 {} 123",
+        ],
+        "national_id": [
+            "身分證字號{}", "我的身分證是 {}，生日79年3月", "居留證號碼：{}", "報名資料：林小姐，{}，女",
+            "{}查保單", "身份證{}幫我看健保", "投保人{}",
+        ],
     },
     "CN": {
         "phone": [
-            "我的手机号是{}",
-            "打{}联系我吧",
-            "收货人：李雷，{}，北京市海淀区",
-            "电话{}没人接",
-            "{}这个号码也可以",
+            "我的手机号是{}", "打{}联系我吧", "收货人：李雷，{}，北京市海淀区", "电话{}没人接",
+            "{}这个号码也可以", "我是小王{}", "顺丰说打{}没人", "改手机：旧的不用，新的{}", "加微信{}",
+            "收件电话填{}就行",
         ],
-        "email": ["邮箱{}", "请发到{}，谢谢", "我的邮件地址是 {} 。"],
-        "card": ["银行卡号{}", "退款到 {} 这张卡", "卡号：{}，工商银行"],
-        "national_id": ["身份证号{}", "身份证：{}，姓名韩梅梅", "实名认证 {} 通不过"],
+        "email": [
+            "邮箱{}", "请发到{}，谢谢", "我的邮件地址是 {} 。", "账号{}登不上", "发票开到{}",
+        ],
+        "card": [
+            "银行卡号{}", "退款到 {} 这张卡", "卡号：{}，工商银行", "工资卡{}", "钱没退回{}",
+        ],
+        "national_id": [
+            "身份证号{}", "身份证：{}，姓名韩梅梅", "实名认证 {} 通不过", "本人{}申请", "我是{}，帮我查社保",
+        ],
     },
     "JP": {
-        "phone": ["電話番号は{}です", "携帯は{}になります", "連絡先：{}（山田）", "{}までお電話ください", "TEL {}"],
-        "email": ["メールは{}です", "{}に送ってください", "アドレス：{}"],
-        "card": ["カード番号は{}です", "{}で支払いました", "クレジットカード（{}）が使えません"],
+        "phone": [
+            "電話番号は{}です", "携帯は{}になります", "連絡先：{}（山田）", "{}までお電話ください", "TEL {}",
+            "山田です。{}", "自宅{}、会社は別です", "折り返しは{}へお願いします", "ご連絡先　{}",
+            "{}に掛け直してください",
+        ],
+        "email": [
+            "メールは{}です", "{}に送ってください", "アドレス：{}", "{}でログインできません", "ID は {} です",
+        ],
+        "card": [
+            "カード番号は{}です", "{}で支払いました", "クレジットカード（{}）が使えません", "{}で決済エラー",
+            "カード{}の期限が切れました",
+        ],
         "national_id": [
-            "マイナンバーは{}です",
-            "個人番号：{}",
-            "{}がマイナンバーです",
-            "私のマイナンバー {} を登録して",
+            "マイナンバーは{}です", "個人番号：{}", "{}がマイナンバーです", "私のマイナンバー {} を登録して",
+            "{}で本人確認お願いします", "番号は{}、マイナンバーです",
         ],
     },
     "HK": {
-        "phone": ["我電話係{}", "請致電{}搵陳生", "WhatsApp {}", "call me at {} please", "{}係我手機"],
-        "email": ["電郵{}", "send it to {} thanks", "電郵地址：{}。"],
-        "card": ["信用卡{}", "張卡係{}", "my card {} was declined"],
-        "national_id": ["身份證號碼{}", "HKID: {}", "我身份證係{}", "my HKID is {}, thanks"],
+        "phone": [
+            "我電話係{}", "請致電{}搵陳生", "WhatsApp {}", "call me at {} please", "{}係我手機", "我係陳生 {}",
+            "聽日打俾我 {}", "{} Mr Chan", "有事搵我，{}", "ring {}",
+        ],
+        "email": [
+            "電郵{}", "send it to {} thanks", "電郵地址：{}。", "登入唔到{}", "my login {}",
+        ],
+        "card": [
+            "信用卡{}", "張卡係{}", "my card {} was declined", "過唔到數 {}", "用{}畀錢",
+        ],
+        "national_id": [
+            "身份證號碼{}", "HKID: {}", "我身份證係{}", "my HKID is {}, thanks", "{}想查保單", "身分證 {} 換領",
+        ],
     },
     "US": {
         "phone": [
-            "My number is {}, call anytime",
-            "call me at {}",
-            "Phone: {}",
-            "You can text {} after 5",
-            "Reach John on {}.",
+            "My number is {}, call anytime", "call me at {}", "Phone: {}", "You can text {} after 5",
+            "Reach John on {}.", "This is Ann, {}", "my cell's {}", "It's {} if you need me",
+            "Home: {} Work: n/a", "please update it to {}", "Call back number {}",
         ],
-        "email": ["email me at {}", "My address is {}.", "Contact:{}", "Send the receipt to <{}>"],
-        "card": ["My card is {} exp 12/27", "charge {} please", "card number {}, CVV later"],
-        "national_id": ["SSN {}", "My social security number is {}", "her SSN: {}.", "ssn={}"],
+        "email": [
+            "email me at {}", "My address is {}.", "Contact:{}", "Send the receipt to <{}>",
+            "login {} doesn't work", "cc {}, thanks",
+        ],
+        "card": [
+            "My card is {} exp 12/27", "charge {} please", "card number {}, CVV later", "declined: {}",
+            "on file ends wrong, should be {}",
+        ],
+        "national_id": [
+            "SSN {}", "My social security number is {}", "her SSN: {}.", "ssn={}", "social is {}",
+            "SSN on file: {}", "social security no. {}",
+        ],
     },
     "GB": {
-        "phone": ["My mobile is {}", "ring me on {}", "Tel. {}", "It's {}, ask for Sue", "you can reach us on {}."],
-        "email": ["my email: {}", "write to {}!", "It's {}, all lower case"],
-        "card": ["debit card {}", "I paid with {}", "card no. {} please"],
-        "national_id": ["NHS number {}", "my NI number is {}", "NHS no: {}", "National Insurance {}."],
+        "phone": [
+            "My mobile is {}", "ring me on {}", "Tel. {}", "It's {}, ask for Sue", "you can reach us on {}.",
+            "Sue here, {}", "my number's {}", "landline {} mobile n/a", "Could you phone {} please",
+        ],
+        "email": [
+            "my email: {}", "write to {}!", "It's {}, all lower case", "can't log in as {}",
+        ],
+        "card": [
+            "debit card {}", "I paid with {}", "card no. {} please", "refused {}", "use {} instead",
+        ],
+        "national_id": [
+            "NHS number {}", "my NI number is {}", "NHS no: {}", "National Insurance {}.", "NHS {}",
+            "my NHS is {}", "NI {} for payroll",
+        ],
     },
-}
+}  # fmt: skip
 PREFIXES = {
     "TW": ["09{8}", "02{8}", "04{8}", "07{7}", "03{7}"],
     "CN": ["13{9}", "15{9}", "18{9}", "19{9}", "010{8}", "021{8}", "0755{8}"],

@@ -17,23 +17,46 @@ class Thing(NamedTuple):
 
 SENTENCES = {
     "order": [
-        "訂單編號{}什麼時候出貨", "订单号{}还没发货", "注文番号は{}です", "Where is my order {}?", "order #{} please",
-        "單號：{}", "我要查{}這筆訂單", "{}はまだ届きません", "{}可以取消嗎", "I'd like to return {}.",
+        "訂單編號{}什麼時候出貨", "订单号{}还没发货", "注文番号は{}です", "Where is my order {}?",
+        "order #{} please", "單號：{}", "我要查{}這筆訂單", "{}はまだ届きません", "{}可以取消嗎",
+        "I'd like to return {}.", "{}為什麼被取消", "能帮我看下{}吗", "{}の状況を教えてください",
+        "any news on {}?", "it says {} is cancelled", "我的單 {}", "PO {}",
     ],
     "tracking": [
-        "追蹤號碼{}", "快递单号{}到哪了", "追跡番号：{}",
-        "tracking number {}", "Parcel {} is late", "送り状番号は{}です",
-        "荷物 {} の件です",
+        "追蹤號碼{}", "快递单号{}到哪了", "追跡番号：{}", "tracking number {}", "Parcel {} is late",
+        "送り状番号は{}です", "荷物 {} の件です", "{}卡在海關", "{}一直不更新", "{}が動きません", "where's {}",
+        "DHL {}",
     ],
-        "price": ["這個{}太貴了", "一共{}对吗", "合計{}ですね",
-        "That costs {} in total", "預算大概{}", "I paid {} for it"],
-    "date": ["{}到貨嗎", "我{}下的单", "{}に予約したい", "delivered on {}?", "from {} on", "時間是{}"],
-    "version": ["版本{}會當機", "升级到{}以后打不开", "バージョン{}です", "I run {} on it", "v{} crashes"],
-    "isbn": ["ISBN {}", "這本書{}有貨嗎", "ISBN：{}の在庫", "do you have {}?"],
-    "coordinates": ["位置在{}", "座標 {}", "meet me at {}", "緯度経度は{}"],
-    "ip": ["連不上{}", "IP是{}", "サーバーは{}です", "ping {} fails"],
-    "model": ["{}有現貨嗎", "我想买{}", "{}の在庫はありますか", "Is {} waterproof?", "the {} is broken"],
-    "number": ["第{}位", "一共{}个", "{} people came", "{}件あります", "會員{}點"],
+    "price": [
+        "這個{}太貴了", "一共{}对吗", "合計{}ですね", "That costs {} in total", "預算大概{}",
+        "I paid {} for it", "報價{}", "{}能便宜点吗", "{}は高い", "is {} incl. VAT?",
+    ],
+    "date": [
+        "{}到貨嗎", "我{}下的单", "{}に予約したい", "delivered on {}?", "from {} on", "時間是{}", "改到{}",
+        "{}前能到吗", "{}まで", "since {}",
+    ],
+    "version": [
+        "版本{}會當機", "升级到{}以后打不开", "バージョン{}です", "I run {} on it", "v{} crashes",
+        "更新{}之後閃退", "{}有bug", "{}に上げたら落ちる", "after updating to {}",
+    ],
+    "isbn": [
+        "ISBN {}", "這本書{}有貨嗎", "ISBN：{}の在庫", "do you have {}?", "{}絕版了嗎", "{}还有吗",
+        "{}ありますか", "looking for {}",
+    ],
+    "coordinates": [
+        "位置在{}", "座標 {}", "meet me at {}", "緯度経度は{}", "{}附近有店嗎", "near {}",
+    ],
+    "ip": [
+        "連不上{}", "IP是{}", "サーバーは{}です", "ping {} fails", "{}被擋", "from {}",
+    ],
+    "model": [
+        "{}有現貨嗎", "我想买{}", "{}の在庫はありますか", "Is {} waterproof?", "the {} is broken", "{}保固多久",
+        "{}怎么重置", "{}の説明書", "manual for {}",
+    ],
+    "number": [
+        "第{}位", "一共{}个", "{} people came", "{}件あります", "會員{}點", "抽到{}號", "{}人参加", "{}歩",
+        "about {} of them", "密碼{}",
+    ],
 }  # fmt: skip
 SHAPES = {
     "order": [

@@ -26,7 +26,7 @@ _NUMBER = "[1-9][0-9]{0,4}[B-Z]?"
 _CORE = rf"(?:{_NAME})\\?_{_NUMBER}"
 _LOOSE = rf"(?i:(?:{_NAME})(?:\\?_| ){_NUMBER})"
 _MASK = regex.compile(
-    rf"\[{_LOOSE}\]|\\\[{_LOOSE}\\\]|【{_LOOSE}】|［{_LOOSE}］|(?<![A-Za-z0-9_\]\[\\]){_CORE}(?![A-Za-z0-9_\[\]\\])"
+    rf"\[{_LOOSE}\]|\\\[{_LOOSE}\\\]|【{_LOOSE}】|［{_LOOSE}］|(?<![A-Za-z0-9_\]\[\\】［【］]){_CORE}(?![A-Za-z0-9_\[\]\\】［【］])"
 )
 """Also as models write it: in small letters, escaped for Markdown, in the brackets of Chinese and Japanese, in none."""
 _SIGNS = frozenset("_[【［")
@@ -109,7 +109,7 @@ class Unmasking:
         text = self._last + self._held + text
         pieces: list[str] = []
         done, cut = len(self._last), len(text)
-        for found in _MASK.finditer(text, partial=True):
+        for found in _MASK.finditer(text, done, partial=True):
             if found.partial or (found.end() == len(text) and found[0][-1] not in "]】］"):
                 cut = found.start()
                 break

@@ -15,6 +15,7 @@ _GROUP = re.compile(r"(?a)\d+")
 _QUAD = re.compile(r"(?a)\d{1,4}\.\d{1,5}\.\d{1,5}\.\d{1,5}")
 _DAY = re.compile(r"(?a)(?:19|20)\d\d[-. ]?(?:0[1-9]|1[0-2])[-. ]?(?:0[1-9]|[12]\d|3[01])")
 _YEARS = re.compile(r"(?a)(?:19|20)\d\d[- ](?:19|20)\d\d")
+_CJK = re.compile("[\u3040-\u9fff]")
 _MOST = 7
 """Groups in which one number is written."""
 
@@ -66,7 +67,12 @@ def _number(
     if label == "other" or ((not sure or count == 8) and labels.amount(text, start, end)):
         return None
     sure = sure and (whole or " " not in written or "+" in written)  # some groups of many may be anything
-    if not sure and label not in ("phone", "id") and labels.after(text, end) != "phone" and text.strip() != written:
+    if not sure and not (
+        label in ("phone", "id")
+        or (behind := labels.after(text, end)) == "phone"
+        or text.strip() == written
+        or (behind is None and written == number[2:] and not _CJK.search(text))  # ten digits, as Americans write them
+    ):
         return None
     if _DAY.fullmatch(written) and label != "phone":
         return None
