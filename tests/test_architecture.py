@@ -50,11 +50,14 @@ CORE = {
     "relay",
     "replies",
     "retention",
+    "rounds",
     "rows",
     "sessions",
     "signals",
     "statements",
+    "steps",
     "tables",
+    "toolbox",
     "vault",
     "worker",
     "writes",
@@ -76,6 +79,8 @@ TOP = {
 FAMILIES = {place.split(":")[0].removeprefix("chatferry.") for place in (*CHANNELS.values(), *ENGINES.values())} | {
     "channels.api",
     "dispatch.inprocess",
+    "tools.python",
+    "tools.mcp",
     "dispatch.pgqueuer",
 }
 """What has siblings: a channel, an engine, a dispatcher. `channels.line_api` is of the family `channels.line`."""
@@ -138,7 +143,7 @@ def test_the_core_imports_nothing_concrete_and_nothing_above_it() -> None:
 
 
 def test_what_is_concrete_never_imports_the_core() -> None:
-    concrete = {a for a in FILES if a.startswith(("channels.", "engines.", "dispatch."))}
+    concrete = {a for a in FILES if a.startswith(("channels.", "engines.", "dispatch.", "tools."))}
     assert {(a, b) for a, b in IMPORTS if a in concrete and b in CORE | TOP} == set()
 
 

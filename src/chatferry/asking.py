@@ -11,13 +11,15 @@ import structlog
 from chatferry import prompt
 from chatferry.channels.base import briefing
 from chatferry.clock import Clock
-from chatferry.engines.base import Delta, Restart
+from chatferry.engines.base import Delta, Done, Prompt, Restart
 from chatferry.errors import Fault
 from chatferry.feed import Tail
 from chatferry.held import Held
 from chatferry.ledger import Ledger
 from chatferry.model import Message
 from chatferry.outcomes import Asked
+from chatferry.rounds import Rounds
+from chatferry.toolbox import opened
 
 log = structlog.get_logger(__name__)
 
@@ -37,21 +39,49 @@ class Asking:
         await self._brief(held)
         question = await prompt.build(held.assistant, held.turn.inbound, self._history(held))
         pace = 0.0 if held.channel.caps.live else _PACE
-        tail.restart()  # an earlier try may have left its words with a watcher
         try:
-            async with contextlib.aclosing(held.assistant.engine.run(question, pace=pace)) as events:
-                async for event in events:
-                    if isinstance(event, Delta):
-                        if asked.first_token_at is None:
-                            asked.first_token_at = self._clock.now()
-                        tail.add(event.text)
-                    elif isinstance(event, Restart):
-                        tail.restart()
-                    else:
-                        asked.done = event
+            tools = await opened(held.assistant.sources, held.assistant.settings)
+            if tools is None:
+                tail.restart()  # an earlier try may have left its words with a watcher
+                asked.done = await self._hear(held, question, tail, asked, pace)
+            else:
+                await self._rounds(held, Rounds(self._ledger, self._clock, held, tools), question, tail, asked, pace)
         except Fault as fault:
             asked.fault = fault
             log.warning("model failed", turn=held.turn.id, assistant=held.assistant.name, error=str(fault))
+
+    async def _rounds(
+        self, held: Held, rounds: Rounds, question: Prompt, tail: Tail, asked: Asked, pace: float
+    ) -> None:
+        """Ask until there is an answer, calling between what the model wants to be called."""
+        await rounds.recall(tail)
+        while True:
+            before = rounds.said
+            tail.restart(before)
+            wanted = rounds.prompt(question)
+            done = await self._hear(held, wanted, tail, asked, pace)
+            if done is None:
+                return
+            rounds.add(done.usage)
+            if not done.calls or wanted.last:
+                asked.done = msgspec.structs.replace(done, usage=rounds.usage, calls=())
+                return
+            await rounds.make(tail.text[len(before) :], done.calls, tail)
+
+    async def _hear(self, held: Held, question: Prompt, tail: Tail, asked: Asked, pace: float) -> Done | None:
+        """Pass on what the model says; returns how it ended."""
+        before, done = tail.text, None
+        async with contextlib.aclosing(held.assistant.engine.run(question, pace=pace)) as events:
+            async for event in events:
+                if isinstance(event, Delta):
+                    if asked.first_token_at is None:
+                        asked.first_token_at = self._clock.now()
+                    tail.add(event.text)
+                elif isinstance(event, Restart):
+                    tail.restart(before)
+                else:
+                    done = event
+        return done
 
     async def _brief(self, held: Held) -> None:
         """What the channel can tell beside the event, where it can, kept with the turn."""

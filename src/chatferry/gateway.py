@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import importlib
 import random
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -33,6 +33,7 @@ from chatferry.engines.base import Engine
 from chatferry.engines.route import Route
 from chatferry.errors import ConfigError, Unavailable
 from chatferry.feed import Feed
+from chatferry.functions import reach, sound
 from chatferry.growth import Growth
 from chatferry.holding import Holding
 from chatferry.intake import Intake
@@ -40,15 +41,18 @@ from chatferry.ledger import Ledger
 from chatferry.limits import Limits
 from chatferry.links import Links, signing_key, tell_address, told_address
 from chatferry.metrics import Metrics
+from chatferry.model import Finding
 from chatferry.relay import Relay
-from chatferry.replies import Replies, prepare
+from chatferry.replies import Replies, findings
 from chatferry.retention import retain
 from chatferry.retry import Circuit
+from chatferry.tools.base import Fixed, Source
 from chatferry.vault import Vault
 from chatferry.worker import Worker
 
 if TYPE_CHECKING:
     from chatferry.postgres import Postgres
+    from chatferry.tools.mcp import Server
 
 log = structlog.get_logger(__name__)
 
@@ -101,7 +105,8 @@ class Gateway:
         self.ledger = Ledger(database, clock, lease=_ALONE if alone else _AMONG_OTHERS)
         self.engines = {name: make_engine(name, model, http, clock) for name, model in settings.models.items()}
         assigned = {name: channel.assistant for name, channel in settings.channels.items()} | {"api": "default"}
-        self.staff = Staff(_assistants(settings, self.engines, clock, self.metrics), assigned)
+        self.servers = make_servers(settings, clock)
+        self.staff = Staff(_assistants(settings, self.engines, self.servers, clock, self.metrics), assigned)
         self.links = links
         self.desk = Desk(Commands(settings.commands), Replies(settings.replies), self.staff, links, clock)
         self.channels = make_channels(settings, http, clock, database)
@@ -180,6 +185,8 @@ class Gateway:
             kept["retention"] = retain(self.settings.server.keep, self.ledger.prune, self.metrics.pruned, self.clock)
         if not self._alone:
             kept |= {"news": self._database.listen(self._hear), "relay": self.relay.run(), "address": self._learn()}
+        if self.role != "web":
+            kept |= {f"mcp {name}": server.keep() for name, server in self.servers.items()}
         if isinstance(self.clock, SharedClock):
             kept["clock"] = self.clock.keep()
         return kept
@@ -228,7 +235,8 @@ async def open_gateway(
     patience: seconds to wait for another process to leave the database, before InUse is raised.
     Raises ConfigError where a function that is to reply is not there, or the role needs others beside it.
     """
-    prepare(settings)
+    sound(settings.source, "replies", findings(settings))
+    sound(settings.source, "tools", look_for_tools(settings))
     if role != "all" and settings.server.file is not None:
         raise ConfigError(
             f"server.database: a file is for one process that does everything, not for --role {role}\n"
@@ -279,34 +287,78 @@ def make_channels(
     return channels
 
 
+def make_servers(settings: Settings, clock: Clock) -> Mapping[str, Server]:
+    """The tool servers that assistants ask for, by name. Raises ConfigError where what they need is not installed."""
+    asked = [tool.removeprefix("mcp:").partition("/")[0] for tool in _tools(settings) if tool.startswith("mcp:")]
+    if not asked:
+        return {}
+    try:
+        from chatferry.tools.mcp import Server
+    except ModuleNotFoundError as missing:
+        raise ConfigError(
+            f"{settings.source}  mcp: servers need {missing.name}, which is not there\n"
+            "  mend: pip install 'chatferry[mcp]'"
+        ) from None
+    return {name: Server(name, settings.mcp[name], settings.source, clock) for name in dict.fromkeys(asked)}
+
+
+def look_for_tools(settings: Settings) -> Iterator[Finding]:
+    """Imports the modules of all functions that assistants may call, and looks whether they can be."""
+    places = [tool for tool in _tools(settings) if not tool.startswith("mcp:")]
+    if places:
+        from chatferry.tools.python import look
+
+        reach(settings.source)
+        for place in places:
+            found = look(place, settings.source)
+            yield (
+                found if isinstance(found, Finding) else Finding(True, f"python {place}", f"the tool {found.tool.name}")
+            )
+
+
+def _tools(settings: Settings) -> Iterable[str]:
+    return dict.fromkeys(tool for assistant in settings.assistants.values() for tool in assistant.tools)
+
+
 def _assistants(
-    settings: Settings, engines: Mapping[str, Engine], clock: Clock, metrics: Metrics
+    settings: Settings, engines: Mapping[str, Engine], servers: Mapping[str, Server], clock: Clock, metrics: Metrics
 ) -> dict[str, Assistant]:
     circuits = {name: Circuit(clock) for name in engines}
 
     def route(model: str, asker: AssistantSettings) -> Engine:
         order = (model, *settings.models[model].fallback)
         made = Route([(engines[name], circuits[name]) for name in order], clock, random.random, metrics)
-        return masked(made, asker) if asker.redact else made
+        if not asker.redact:
+            return made
+        from chatferry.engines.masked import masked
+
+        return masked(made, asker)
 
     return {
-        name: Assistant(name, assistant, route(assistant.model, assistant), assistant.words)
+        name: Assistant(
+            name,
+            assistant,
+            route(assistant.model, assistant),
+            assistant.words,
+            tuple(_sources(settings, assistant, servers)),
+        )
         for name, assistant in settings.assistants.items()
     }
 
 
-def masked(engine: Engine, asker: AssistantSettings) -> Engine:
-    """The engine behind masks of what its assistant keeps from models."""
-    from chatferry.engines.masked import Masked
-    from chatferry.masking.finding import Finder
+def _sources(settings: Settings, assistant: AssistantSettings, servers: Mapping[str, Server]) -> Iterator[Source]:
+    """What an assistant may call, in the order in which it is listed."""
+    for place in assistant.tools:
+        server, _, only = place.removeprefix("mcp:").partition("/")
+        if place.startswith("mcp:"):
+            yield servers[server].offering(only)
+        else:
+            from chatferry.tools.python import look
 
-    try:
-        finder = Finder(asker.redact, asker.redact_regions)
-    except ModuleNotFoundError as missing:
-        raise ConfigError(
-            f"assistants.redact: {missing.name} is missing\n  mend: pip install 'chatferry[privacy]'"
-        ) from None
-    return Masked(engine, finder, asker.instructions, asker.words.masks)
+            found = look(place, settings.source)
+            if isinstance(found, Finding):  # `prepare` has complained of it
+                raise ConfigError(found.detail)
+            yield Fixed(place, found)
 
 
 def _load(place: str) -> Any:

@@ -183,6 +183,8 @@ steps = sa.Table(
     # What it had said before the round.
     sa.Column("said", sa.Text, nullable=False),
     sa.Column("call", sa.Text, nullable=False),
+    # By which whoever is called knows the same call again.
+    sa.Column("key", sa.Text, nullable=False),
     sa.Column("began_at", sa.Double, nullable=False),
     # Empty as long as it has not returned.
     sa.Column("result", sa.Text),

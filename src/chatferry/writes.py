@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from chatferry import fetching, peers, retention, statements
+from chatferry import fetching, peers, retention, statements, steps
 from chatferry.accepting import Accept, accept
 from chatferry.errors import LeaseLost
 from chatferry.fetching import complete
@@ -88,6 +88,8 @@ def _change(connection: sa.Connection, operations: Sequence[Change]) -> list[Lea
     _attempt(connection, ours)
     _sent(connection, ours)
     _remember(connection, ours)
+    steps.note(connection, [(op.turn.id, op.now, step) for op in ours for step in op.calls])
+    steps.end(connection, [(op.turn.id, op.now, its) for op in ours for its in op.returned])
     for op in ours:
         asked = op.turn.inbound.kind == "message" and op.turn.inbound.context is None
         if asked and op.columns.get("state") in _ENDS and not any(said.role == "assistant" for said in op.remember):

@@ -133,8 +133,8 @@ def test_without_the_extra_a_start_says_what_to_install(
     import sys
 
     from chatferry.config import AssistantSettings
+    from chatferry.engines.masked import masked
     from chatferry.errors import ConfigError
-    from chatferry.gateway import masked
     from chatferry.testing import ScriptedEngine
 
     for module in [name for name in sys.modules if name.split(".")[0] == missing]:

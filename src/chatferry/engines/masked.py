@@ -9,7 +9,9 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from chatferry.config import AssistantSettings
 from chatferry.engines.base import Call, Delta, Done, Engine, Event, Prompt, Restart, Round
+from chatferry.errors import ConfigError
 from chatferry.masking.finding import Finder
 from chatferry.masking.masks import Masks, Unmasking
 from chatferry.model import Finding, Message, Part, Text
@@ -33,11 +35,11 @@ class Masked:
     async def run(self, prompt: Prompt, *, pace: float = 0.0) -> AsyncGenerator[Event, None]:
         """See `Engine.run`."""
         masks = Masks(self._finder, self._spared)
-        masked = mask(prompt, masks)
+        hidden = mask(prompt, masks)
         if masks:
-            masked = replace(masked, system="\n\n".join(filter(None, (masked.system, self._note))))
+            hidden = replace(hidden, system="\n\n".join(filter(None, (hidden.system, self._note))))
         stream = Unmasking(masks)
-        async with aclosing(self._engine.run(masked, pace=pace)) as events:
+        async with aclosing(self._engine.run(hidden, pace=pace)) as events:
             async for event in events:
                 if not masks:
                     yield event
@@ -55,6 +57,16 @@ class Masked:
     def check(self) -> AsyncIterator[Finding]:
         """See `Engine.check`."""
         return self._engine.check()
+
+
+def masked(engine: Engine, asker: AssistantSettings) -> Masked:
+    """The engine behind masks of what `asker` keeps from models. Raises ConfigError where the extra is missing."""
+    try:
+        finder = Finder(asker.redact, asker.redact_regions)
+    except ModuleNotFoundError as missing:
+        problem = f"assistants: redact needs {missing.name}, which is not there"
+        raise ConfigError(f"{problem}\n  mend: pip install 'chatferry[privacy]'") from None
+    return Masked(engine, finder, asker.instructions, asker.words.masks)
 
 
 def mask(prompt: Prompt, masks: Masks) -> Prompt:

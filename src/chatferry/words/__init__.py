@@ -37,6 +37,7 @@ class Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     nothing_waiting: str
     """A button was tapped, and everything has been delivered."""
     answering: str
+    calling: str
     """Stands where the answer will grow."""
     stop: str
     """The button under an answer that grows."""
