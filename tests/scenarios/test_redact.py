@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import signal
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import aiohttp
@@ -14,6 +14,7 @@ import pytest
 
 from chatferry.simulator.line import LineSimulator
 from chatferry.simulator.model import Break, ModelSimulator, Refuse, Talk
+from chatferry.simulator.model_calls import Act, Offered, acts
 from chatferry.simulator.serving import serving
 from tests.scenarios.crash import Served
 from tests.scenarios.support import screen, until
@@ -142,3 +143,31 @@ def test_without_the_extra_a_start_says_what_to_install(
     monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(ConfigError, match=r"pip install 'chatferry\[privacy\]'"):
         masked(ScriptedEngine(lambda _: ""), AssistantSettings(redact=("phone", "card")))
+
+
+def customer(phone: str) -> str:
+    """Who has this telephone number.
+
+    phone: the number, as it was written
+    """
+    return f'{{"phone": "{phone.replace("-", "")}", "mail": "{MAIL}", "asked": "{phone}"}}'
+
+
+async def test_tools_get_what_was_said_and_the_model_gets_masks_of_what_they_return(tmp_path: Path) -> None:
+    def call(talk: Talk, offered: Sequence[Offered]) -> Act | None:
+        return acts(("customer", {"phone": "[PHONE_1]"})) if talk[-1]["role"] == "user" else None
+
+    def read(talk: Talk) -> str:
+        return f"I read {talk[-1]['content']}"
+
+    model = ModelSimulator(converse=read, act=call)
+    tools = {"tools": ("tests.scenarios.test_redact:customer",)}
+    async with running(tmp_path, model=model, assistant=REDACT | tools) as stack:
+        await stack.line.say("ann", f"誰的電話是{PHONE}")
+        await until(lambda: screen(stack.line))
+    [answer] = screen(stack.line)
+    assert answer == f"I read {customer(PHONE)}"
+    made, returned = model.requests[-1].body["messages"][-2:]
+    assert json.loads(made["tool_calls"][0]["function"]["arguments"]) == {"phone": "[PHONE_1]"}
+    assert returned["content"] == '{"phone": "[PHONE_1B]", "mail": "[EMAIL_1]", "asked": "[PHONE_1]"}'
+    assert_nothing_of((PHONE, MAIL), told(model))

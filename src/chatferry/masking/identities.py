@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from chatferry.masking import labels
 
-CARDS = re.compile(r"(?a)(?<!\d)(?<!\d[-.])\d(?:[ -]?\d){11,18}(?!\d)")
+_CARD = re.compile(r"(?a)(?<!\d)(?<!\d[-.])\d(?:[ -]?\d){11,18}(?!\d)")
 _ISSUERS = (
     (re.compile(r"(?a)4"), (13, 16, 19)),  # Visa
     (re.compile(r"(?a)5[1-5]|222[1-9]|22[3-9]|2[3-6]|27[01]|2720"), (16,)),  # Mastercard
@@ -25,16 +25,16 @@ _GROUPS = re.compile(
     r"(?a)\d{12,19}|\d{4}([ -])\d{4}\1\d{4}\1\d{1,4}(?:\1\d{1,3})?|\d{4}([ -])\d{6}\2\d{4,5}|\d{6}[ -]\d{10,13}"
 )
 
-IBANS = re.compile(r"(?a)[A-Z]{2}\d\d(?:[ -]?[A-Z0-9]{1,4}){3,8}", re.IGNORECASE)
+_IBAN = re.compile(r"(?a)[A-Z]{2}\d\d(?:[ -]?[A-Z0-9]{1,4}){3,8}", re.IGNORECASE)
 
 _LETTERS = {letter: 10 + place for place, letter in enumerate("ABCDEFGHJKLMNPQRSTUVXYWZIO")}
 """Taiwan's numbers of letters: in the order in which counties were named."""
 
 
-def cards(text: str, key: str) -> Iterator[tuple[int, int, str]]:
+def cards(text: str, key: str, begin: int, stop: int) -> Iterator[tuple[int, int, str]]:
     from stdnum import luhn
 
-    for found in CARDS.finditer(text):
+    for found in _CARD.finditer(text, begin, stop):
         for start, end in _parts(found[0], found.start()):
             written = text[start:end]
             digits = re.sub(r"\D", "", written)
@@ -56,10 +56,10 @@ def _parts(written: str, start: int) -> Iterator[tuple[int, int]]:
             yield groups[first][0], groups[first + size - 1][1]
 
 
-def ibans(text: str, key: str) -> Iterator[tuple[int, int, str]]:
+def ibans(text: str, key: str, begin: int, stop: int) -> Iterator[tuple[int, int, str]]:
     from stdnum import iban
 
-    for found in IBANS.finditer(text):
+    for found in _IBAN.finditer(text, begin, stop):
         start, end = found.span()
         while end - start >= 15:
             compact = re.sub("[ -]", "", text[start:end]).upper()
@@ -151,10 +151,10 @@ _ABROAD = re.compile(r"(?a)\+\d{1,3}[ -]$")
 _TIME = re.compile(r"(?a)(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])(?:[01]\d|2[0-3])[0-5]\d")
 
 
-def national(text: str, key: str, regions: tuple[str, ...]) -> Iterator[tuple[int, int, str]]:
+def national(text: str, key: str, begin: int, stop: int, regions: Sequence[str]) -> Iterator[tuple[int, int, str]]:
     for region in regions:
         for pattern, vague, judge in _NATIONAL.get(region, ()):
-            for found in pattern.finditer(text):
+            for found in pattern.finditer(text, begin, stop):
                 start, end = found.span()
                 compact = re.sub("[ ()-]", "", found[0]).upper()
                 if _within(text, found) or not judge(compact) or not labels.free(text, start, end):

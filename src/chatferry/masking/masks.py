@@ -31,6 +31,8 @@ _MASK = regex.compile(
 """Also as models write it: in small letters, escaped for Markdown, in the brackets of Chinese and Japanese, in none."""
 _SIGNS = frozenset("_[【［")
 """One of which is in every mask."""
+_STARTS = frozenset("\\[【［" + "".join(name[0] for name in _NAMES.values()))
+"""With which all masks begin."""
 
 
 def _meant(written: str) -> str:
@@ -106,6 +108,9 @@ class Unmasking:
 
     def add(self, text: str) -> str:
         """What can be shown now."""
+        if not self._held and _STARTS.isdisjoint(text):
+            self._last = text[-1:] or self._last
+            return text
         text = self._last + self._held + text
         pieces: list[str] = []
         done, cut = len(self._last), len(text)

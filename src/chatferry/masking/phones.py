@@ -20,8 +20,8 @@ _MOST = 7
 """Groups in which one number is written."""
 
 
-def phones(text: str, key: str, regions: Sequence[str]) -> Iterator[tuple[int, int, str]]:
-    for run in _RUN.finditer(text):
+def phones(text: str, key: str, begin: int, stop: int, regions: Sequence[str]) -> Iterator[tuple[int, int, str]]:
+    for run in _RUN.finditer(text, begin, stop):
         groups = [(run.start() + group.start(), run.start() + group.end()) for group in _GROUP.finditer(run[0])]
         first = 0
         while first < len(groups):
