@@ -32,6 +32,12 @@ def _sendable(secret: SecretStr) -> SecretStr:
     return secret
 
 
+def a_region(value: str) -> str:
+    if not re.fullmatch("[A-Z]{2}", value):
+        raise wrong("must be the two letters of a country, such as 'TW'", "they are in ISO 3166")
+    return value
+
+
 def long_enough(secret: SecretStr) -> SecretStr:
     if len(secret) < 16:
         raise wrong("must have 16 characters at least", "`openssl rand -hex 32` makes a good one")

@@ -16,6 +16,8 @@ from chatferry.masking.finding import Finder
 from chatferry.masking.masks import Masks, Unmasking
 from chatferry.model import Finding, Message, Part, Text
 
+_ISO = "the two letters are those of ISO 3166: `GB`, not `UK`"
+
 
 class Masked:
     """An engine behind masks. All that is in a prompt is masked, but for what the operator says to everybody.
@@ -66,6 +68,8 @@ def masked(engine: Engine, asker: AssistantSettings) -> Masked:
     except ModuleNotFoundError as missing:
         problem = f"assistants: redact needs {missing.name}, which is not there"
         raise ConfigError(f"{problem}\n  mend: pip install 'chatferry[privacy]'") from None
+    if unknown := finder.unknown:
+        raise ConfigError(f"assistants: redact_regions names {unknown}, which is no country\n  mend: {_ISO}")
     return Masked(engine, finder, asker.instructions, asker.words.masks)
 
 

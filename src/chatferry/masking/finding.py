@@ -47,8 +47,12 @@ class Finder:
             "phone": partial(phones, regions=tuple(regions)),
         }
         self._finders = {kind: finder for kind, finder in finders.items() if kind in self._kinds}
+        self.unknown = ""
+        """One of the regions that is none, as far as that is known."""
         if "phone" in self._kinds:
-            import phonenumbers  # noqa: F401 - now, not while a person waits
+            import phonenumbers  # now, not while a person waits
+
+            self.unknown = next((region for region in regions if region not in phonenumbers.SUPPORTED_REGIONS), "")
         if self._kinds & {"card", "national_id", "iban"}:
             import stdnum.iban
             import stdnum.luhn  # noqa: F401

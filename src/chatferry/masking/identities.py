@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from chatferry.masking import labels
 
-_CARD = re.compile(r"(?a)(?<!\d)(?<!\d[-.])\d(?:[ -]?\d){11,18}(?!\d)")
+_RUN = re.compile(r"(?a)\d(?:[ -]?\d){11,}")
 _ISSUERS = (
     (re.compile(r"(?a)4"), (13, 16, 19)),  # Visa
     (re.compile(r"(?a)5[1-5]|222[1-9]|22[3-9]|2[3-6]|27[01]|2720"), (16,)),  # Mastercard
@@ -32,39 +32,42 @@ _LETTERS = {letter: 10 + place for place, letter in enumerate("ABCDEFGHJKLMNPQRS
 
 
 def cards(text: str, key: str, begin: int, stop: int) -> Iterator[tuple[int, int, str]]:
+    for run in _RUN.finditer(text, begin, stop):
+        groups = [(run.start() + group.start(), run.start() + group.end()) for group in re.finditer(r"\S+", run[0])]
+        first = 0
+        while first < len(groups):  # beside a card may stand a year, an amount, or another card
+            start = groups[first][0]
+            ends = [end for _, end in groups[first : first + 5]]
+            last = next((last for last in range(len(ends), 0, -1) if _card(text, start, ends[last - 1], key)), 0)
+            if last:
+                yield start, ends[last - 1], re.sub(r"\D", "", text[start : ends[last - 1]])
+            first += last or 1
+
+
+def _card(text: str, start: int, end: int, key: str) -> bool:
     from stdnum import luhn
 
-    for found in _CARD.finditer(text, begin, stop):
-        for start, end in _parts(found[0], found.start()):
-            written = text[start:end]
-            digits = re.sub(r"\D", "", written)
-            if (
-                _GROUPS.fullmatch(written)
-                and any(prefix.match(digits) and len(digits) in lengths for prefix, lengths in _ISSUERS)
-                and luhn.is_valid(digits)
-                and _believed(text, start, end, key)
-            ):
-                yield start, end, digits
-                break
-
-
-def _parts(written: str, start: int) -> Iterator[tuple[int, int]]:
-    """The whole of it, and what is left without the last or the first groups: a year, or an amount, beside a card."""
-    groups = [(start + group.start(), start + group.end()) for group in re.finditer(r"\S+", written)]
-    for size in range(len(groups), 0, -1):
-        for first in range(len(groups) - size + 1):
-            yield groups[first][0], groups[first + size - 1][1]
+    written = text[start:end]
+    digits = re.sub(r"\D", "", written)
+    return (
+        _GROUPS.fullmatch(written) is not None
+        and any(prefix.match(digits) and len(digits) in lengths for prefix, lengths in _ISSUERS)
+        and luhn.is_valid(digits)
+        and _believed(text, start, end, key)
+    )
 
 
 def ibans(text: str, key: str, begin: int, stop: int) -> Iterator[tuple[int, int, str]]:
     from stdnum import iban
 
-    for found in _IBAN.finditer(text, begin, stop):
+    while found := _IBAN.search(text, begin, stop):
         start, end = found.span()
+        begin = start + 1
         while end - start >= 15:
             compact = re.sub("[ -]", "", text[start:end]).upper()
             if labels.free(text, start, end) and iban.is_valid(compact):
                 yield start, end, compact
+                begin = end
                 break
             end -= 1  # what follows it may be a word
 

@@ -114,7 +114,9 @@ def free(text: str, start: int, end: int) -> bool:
         return True
     if rest[0].isascii() and (rest[0].isalnum() or rest[0] in "_@%"):
         return False
-    return not (rest[0] in "-./=" and len(rest) > 1 and _word(rest[1]))
+    if rest[0] == ".":  # a fraction goes on in a digit; in a letter, the name of a file
+        return not rest[1:].isdigit()
+    return not (rest[0] in "-/=" and len(rest) > 1 and _word(rest[1]))
 
 
 def _word(letter: str) -> bool:
