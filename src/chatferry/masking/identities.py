@@ -25,6 +25,9 @@ _GROUPS = re.compile(
     r"(?a)\d{12,19}|\d{4}([ -])\d{4}\1\d{4}\1\d{1,4}(?:\1\d{1,3})?|\d{4}([ -])\d{6}\2\d{4,5}|\d{6}[ -]\d{10,13}"
 )
 
+_PARCEL = re.compile(r"(?a)9[2-5]\d{20}")
+"""The US Postal Service's 22 digits, in which a card is easily found."""
+
 _IBAN = re.compile(r"(?a)[A-Z]{2}\d\d(?:[ -]?[A-Z0-9]{1,4}){3,8}", re.IGNORECASE)
 
 _LETTERS = {letter: 10 + place for place, letter in enumerate("ABCDEFGHJKLMNPQRSTUVXYWZIO")}
@@ -34,7 +37,7 @@ _LETTERS = {letter: 10 + place for place, letter in enumerate("ABCDEFGHJKLMNPQRS
 def cards(text: str, key: str, begin: int, stop: int) -> Iterator[tuple[int, int, str]]:
     for run in _RUN.finditer(text, begin, stop):
         groups = [(run.start() + group.start(), run.start() + group.end()) for group in re.finditer(r"\S+", run[0])]
-        first = 0
+        first = 0 if not _PARCEL.fullmatch(run[0].replace(" ", "")) else len(groups)
         while first < len(groups):  # beside a card may stand a year, an amount, or another card
             start = groups[first][0]
             ends = [end for _, end in groups[first : first + 5]]

@@ -38,7 +38,7 @@ _WORDS = {
         r"phone \btele?\b telephone mobile \bcell landline \bcall \btext(?:ed|ing)?\b \bring \bdial \bfax whats~app",
         r"\bsms\b \bcontact \breach wa\.me \b(?:home|work|number)\b \bthis~is\b \bm(?:r|rs|s|iss)\b 電話 电话 手機",
         r"手机 手提 致電 致电 撥 拨 打(?![不開开算折包印]) 聯絡 联络 聯繫 联系 傳真 传真 簡訊 短信 熱線 热线 搵 先生",
-        r"小姐 女士 携帯 ケータイ スマホ 連絡 ファックス",
+        r"小姐 女士 我[係是] 携帯 ケータイ スマホ 連絡 ファックス",
     ),
     "card": _any(
         r"\b(?:credit|debit|bank)?~card\b \bvisa\b master~card \bamex\b \bjcb\b union~pay [卡咭] カード 銀聯 银联",
