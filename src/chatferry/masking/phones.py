@@ -102,7 +102,7 @@ def _valid(written: str, digits: str, count: int, regions: Sequence[str], *, who
             if region in ("US", "CA"):
                 sure = whole and bool(re.fullmatch(r"(?:1[ .-]?)?\(?\d{3}\)?[ .-]{1,2}\d{3}[ .-]\d{4}", written))
             elif region == "HK":
-                sure = whole and bool(re.fullmatch(r"\d{4} \d{4}|\d{4}-\d{4}(?<!00)(?<!50)", written))  # from, to
+                sure = whole and bool(re.fullmatch(r"\d{4} \d{4}|(?!\d{3}0-\d{3}0)\d{4}-\d{4}", written))  # no range
             else:
                 sure = digits[0] == "0" or (region == "CN" and count == 11)
                 sure = sure and not re.match(r"\d\d\.", written)  # a version begins like that
