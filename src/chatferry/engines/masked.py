@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from typing import Any
@@ -16,6 +17,8 @@ from chatferry.masking.finding import Finder
 from chatferry.masking.masks import Masks, Unmasking
 from chatferry.model import Finding, Message, Part, Text
 
+_LONG = 6_000
+"""Characters from which on they are masked in a thread."""
 _ISO = "the two letters are those of ISO 3166: `GB`, not `UK`"
 
 
@@ -37,7 +40,9 @@ class Masked:
     async def run(self, prompt: Prompt, *, pace: float = 0.0) -> AsyncGenerator[Event, None]:
         """See `Engine.run`."""
         masks = Masks(self._finder, self._spared)
-        hidden = mask(prompt, masks)
+        # Texts that are all digits may take long, and others are being answered meanwhile.
+        long = len(prompt.system) + sum(len(said.words) for said in prompt.messages) > _LONG
+        hidden = await asyncio.to_thread(mask, prompt, masks) if long else mask(prompt, masks)
         if masks:
             hidden = replace(hidden, system="\n\n".join(filter(None, (hidden.system, self._note))))
         stream = Unmasking(masks)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
@@ -62,9 +63,10 @@ class Finder:
         text = plain(text)
         found: list[Found] = []
         for start, end, kind, value in self._all(text, key):
-            if start < end and not any(start < other[1] and other[0] < end for other in found):
-                found.append((start, end, kind, value))
-        found.sort()
+            place = bisect_left(found, (start, end))
+            before, after = found[place - 1 : place] if place else [], found[place : place + 1]
+            if start < end and not (before and before[0][1] > start) and not (after and after[0][0] < end):
+                found.insert(place, (start, end, kind, value))
         return found
 
     def _all(self, text: str, key: str) -> Iterator[Found]:

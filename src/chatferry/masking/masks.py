@@ -7,9 +7,11 @@ looks like a mask gets a mask for it, and so cannot speak of ours.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import regex
 
-from chatferry.masking.finding import Finder
+from chatferry.masking.finding import Finder, Found
 
 _NAMES = {
     "phone": "PHONE",
@@ -59,9 +61,7 @@ class Masks:
         """The text without what the finder finds in it. `key`: the name of the field whose value it is."""
         found = list(self._finder.find(text, key))
         if not _SIGNS.isdisjoint(text):
-            typed = [(*one.span(), "typed", one[0]) for one in _MASK.finditer(text)]
-            found = [one for one in found if not any(one[0] < end and start < one[1] for start, end, *_ in typed)]
-            found = sorted([*found, *typed])
+            found = _with(found, [(*one.span(), "typed", one[0]) for one in _MASK.finditer(text)])
         if not found:
             return text
         pieces: list[str] = []
@@ -92,6 +92,17 @@ class Masks:
     def value(self, written: str) -> str:
         """What a mask stands for; one that is none of ours, for itself."""
         return self._values.get(_meant(written), written)
+
+
+def _with(found: Sequence[Found], typed: Sequence[Found]) -> list[Found]:
+    """Both in the order of the text, without what was found where a mask is typed."""
+    both: list[Found] = []
+    for one in sorted([*found, *typed]):
+        while one[2] == "typed" and both and both[-1][1] > one[0]:
+            both.pop()
+        if not both or both[-1][1] <= one[0]:
+            both.append(one)
+    return both
 
 
 class Unmasking:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 from chatferry.masking import labels
 
@@ -47,6 +48,9 @@ def _number(
     start, end = groups[first][0], groups[last - 1][1]
     if not 7 <= (count := sum(b - a for a, b in groups[first:last])) <= 16:
         return None
+    digits = "".join([text[a:b] for a, b in groups[first:last]])
+    if "+" not in text[max(0, start - 3) : start] and not _possible(digits, count, regions):
+        return None
     if (first and " " not in text[groups[first - 1][1] : start]) or (
         last < len(groups) and " " not in text[end : groups[last][0]]
     ):
@@ -56,7 +60,6 @@ def _number(
     written = text[start:end]
     if written.startswith("(") and ")" not in written:
         start, written = start + 1, written[1:]
-    digits = "".join(_GROUP.findall(written))
     whole = first == 0 and last == len(groups)
     if not _likely(written, digits, [b - a for a, b in groups[first:last]]):
         return None
@@ -77,6 +80,13 @@ def _number(
     if _DAY.fullmatch(written) and label != "phone":
         return None
     return start, end, number
+
+
+def _possible(digits: str, count: int, regions: Sequence[str]) -> bool:
+    """Is there any country where it is worth to be looked up?"""
+    return digits.startswith("00") or any(
+        _fits(region, digits, count) or _coded(region, digits, count) for region in regions
+    )
 
 
 def _likely(written: str, digits: str, sizes: Sequence[int]) -> bool:
@@ -108,9 +118,8 @@ def _valid(written: str, digits: str, count: int, regions: Sequence[str], *, who
                 sure = sure and not re.match(r"\d\d\.", written)  # a version begins like that
             return number, sure
     for region in regions:
-        code = _code(region)
-        if count >= len(code) + 8 and digits.startswith(code) and (number := _exists(f"+{digits}", None)):
-            return number, whole and (grouped or count > 12 or len(code) + 9 == 12)
+        if _coded(region, digits, count) and (number := _exists(f"+{digits}", None)):
+            return number, whole and (grouped or count > 12 or len(_code(region)) == 3)
     return "", False
 
 
@@ -130,6 +139,12 @@ def _fits(region: str, digits: str, count: int) -> bool:
     return count <= 12
 
 
+def _coded(region: str, digits: str, count: int) -> bool:
+    """Does it begin with the country's code, without the `+`? America's is too short to tell anything."""
+    code = _code(region)
+    return len(code) > 1 and count >= len(code) + 8 and digits.startswith(code)
+
+
 def _exists(digits: str, region: str | None) -> str:
     import phonenumbers
 
@@ -141,6 +156,7 @@ def _exists(digits: str, region: str | None) -> str:
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164) if valid else ""
 
 
+@lru_cache
 def _code(region: str) -> str:
     import phonenumbers
 
