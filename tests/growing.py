@@ -28,6 +28,7 @@ from chatferry.looking import Entry
 from chatferry.metrics import Metrics
 from chatferry.model import Inbound, says
 from chatferry.replies import Replies
+from chatferry.summaries import Summaries
 from chatferry.testing import Board, Call, LiveEngine, ManualClock, Talk
 from chatferry.tools.base import Callable as Tool
 from chatferry.tools.base import Fixed
@@ -95,10 +96,10 @@ class World:
             assistant = Assistant("default", settings, self.engine, WORDS, sources)
             staff = Staff({"default": assistant}, {"board": "default"})
             links = Links(b"key", 3600.0, "https://bot.example")
-            desk = Desk(Commands(CommandSettings()), Replies(()), staff, links, clock)
+            desk = Desk(Commands(CommandSettings()), Replies(()), staff, links, clock, ledger)
             worker = Worker(
                 ledger, Delivery(ledger, links, clock), Growth(ledger, clock), Feed(), clock, Metrics(),
-                Asking(ledger, clock),
+                Asking(ledger, clock, Summaries(ledger)),
                 channels={"board": self.board},
                 staff=staff,
                 desk=desk,

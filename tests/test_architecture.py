@@ -15,9 +15,19 @@ from chatferry.gateway import CHANNELS, ENGINES
 
 SRC = Path(chatferry.__file__).parent
 FILES = {".".join(path.relative_to(SRC).with_suffix("").parts): path for path in sorted(SRC.rglob("*.py"))}
-ROOT = {"model", "errors", "clock", "news", "text", "likeness", "plain", "markdown", "rate", "words.__init__"} | {
-    name for name in FILES if name.startswith("masking.")
-}
+ROOT = {
+    "model",
+    "errors",
+    "clock",
+    "news",
+    "text",
+    "likeness",
+    "plain",
+    "markdown",
+    "rate",
+    "quoting",
+    "words.__init__",
+} | {name for name in FILES if name.startswith("masking.")}
 """Values and pure functions: everybody may use them."""
 CORE = {
     "accepting",
@@ -41,13 +51,17 @@ CORE = {
     "limits",
     "links",
     "looking",
+    "memories",
     "operations",
     "outcomes",
     "pacing",
     "peers",
     "postgres",
+    "profiles",
     "prompt",
+    "recalling",
     "relay",
+    "remember",
     "replies",
     "retention",
     "rounds",
@@ -56,8 +70,10 @@ CORE = {
     "signals",
     "statements",
     "steps",
+    "summaries",
     "tables",
     "toolbox",
+    "tokens",
     "vault",
     "worker",
     "writes",

@@ -49,6 +49,7 @@ def test_sentences_take_exactly_what_is_put_into_them(language: Language) -> Non
         "session_renewed": ["time"],
         "slow": ["time"],
         "greeting_session": ["start"],
+        "memory_forget": ["forget"],
         **{key: ["number"] for key in ("seconds", "minutes", "hours", "days")},
         **{key: ["link"] for key in LINKED},
     }

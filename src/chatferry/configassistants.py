@@ -47,7 +47,7 @@ class AssistantSettings(Table):
     """What our own sentences are written in: one of ours, or the file of another. auto: that of `instructions`."""
     instructions: str = Field(default_factory=lambda told: _spoken(told.get("language", "auto")).instructions)
     context_tokens: int = Field(default=4000, ge=100)
-    """Tokens of what was said before that go into a prompt."""
+    """Tokens that a prompt may cost in all: instructions, what is known, what was said before, and the question."""
     busy: Literal["queue", "merge", "interrupt"] = "queue"
     """What a message does that comes while another is being answered."""
     greeting: str | None = None
@@ -92,6 +92,11 @@ class AssistantSettings(Table):
     """What models are not told: a mask such as `[PHONE_1]` stands in its place, and the answer has it again."""
     redact_regions: tuple[Annotated[str, AfterValidator(a_region)], ...] = ("TW", "CN", "JP", "HK", "US", "GB")
     """The countries whose telephone numbers and national ids are known, by their letters in ISO 3166."""
+
+    @property
+    def remembers(self) -> bool:
+        """Is anything kept of a talk but what was said in it?"""
+        return self.profile or self.summary_model is not None
 
     @property
     def tongue(self) -> Language:

@@ -103,6 +103,7 @@ def check(draft: Draft) -> None:
     models, assistants, channels = map(draft.tables, ("models", "assistants", "channels"))
     for name, table in assistants.items():
         _check_choice(draft, ("assistants", name), "model", table, models)
+        _check_name(draft, ("assistants", name, "summary_model"), table.get("summary_model"), models)
     for name, table in channels.items():
         _check_choice(draft, ("channels", name), "assistant", table, assistants)
         if not _good_name(name):

@@ -217,6 +217,8 @@ class CommandSettings(Table):
     clear: Names = ("/clear", "/new")
     history: Names = ("/history",)
     help: Names = ("/help",)
+    memory: Names = ("/memory",)
+    forget: Names = ("/memory clear",)
 
 
 class ReplySettings(Table):

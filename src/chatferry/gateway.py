@@ -46,6 +46,8 @@ from chatferry.relay import Relay
 from chatferry.replies import Replies, findings
 from chatferry.retention import retain
 from chatferry.retry import Circuit
+from chatferry.summaries import Summaries
+from chatferry.tokens import Gauge, Gauged
 from chatferry.tools.base import Fixed, Source
 from chatferry.vault import Vault
 from chatferry.worker import Worker
@@ -108,7 +110,9 @@ class Gateway:
         self.servers = make_servers(settings, clock)
         self.staff = Staff(_assistants(settings, self.engines, self.servers, clock, self.metrics), assigned)
         self.links = links
-        self.desk = Desk(Commands(settings.commands), Replies(settings.replies), self.staff, links, clock)
+        replies = Replies(settings.replies)
+        self.desk = Desk(Commands(settings.commands), replies, self.staff, links, clock, self.ledger)
+        self.summaries = Summaries(self.ledger)
         self.channels = make_channels(settings, http, clock, database)
         self.dispatcher = self._make_dispatcher()
         self.worker = Worker(
@@ -118,7 +122,7 @@ class Gateway:
             self.feed,
             clock,
             self.metrics,
-            Asking(self.ledger, clock),
+            Asking(self.ledger, clock, self.summaries),
             channels=self.channels,
             staff=self.staff,
             desk=self.desk,
@@ -180,7 +184,7 @@ class Gateway:
         """What goes on for as long as we work."""
         kept: dict[str, Coroutine[Any, Any, None]] = {}
         if self.role != "web":
-            kept["leases"] = self.worker.keep_leases()
+            kept |= {"leases": self.worker.keep_leases(), "summaries": self.summaries.keep()}
         if self.role != "web" and self.settings.server.keep is not None:
             kept["retention"] = retain(self.settings.server.keep, self.ledger.prune, self.metrics.pruned, self.clock)
         if not self._alone:
@@ -323,26 +327,28 @@ def _tools(settings: Settings) -> Iterable[str]:
 def _assistants(
     settings: Settings, engines: Mapping[str, Engine], servers: Mapping[str, Server], clock: Clock, metrics: Metrics
 ) -> dict[str, Assistant]:
-    circuits = {name: Circuit(clock) for name in engines}
+    circuits, gauges = {name: Circuit(clock) for name in engines}, {name: Gauge() for name in engines}
 
     def route(model: str, asker: AssistantSettings) -> Engine:
         order = (model, *settings.models[model].fallback)
-        made = Route([(engines[name], circuits[name]) for name in order], clock, random.random, metrics)
-        if not asker.redact:
-            return made
-        from chatferry.engines.masked import masked
+        made: Engine = Route([(engines[name], circuits[name]) for name in order], clock, random.random, metrics)
+        if asker.redact:
+            from chatferry.engines.masked import masked
 
-        return masked(made, asker)
+            made = masked(made, asker)
+        return Gauged(made, gauges[model])
 
     return {
         name: Assistant(
             name,
-            assistant,
-            route(assistant.model, assistant),
-            assistant.words,
-            tuple(_sources(settings, assistant, servers)),
+            its,
+            route(its.model, its),
+            its.words,
+            tuple(_sources(settings, its, servers)),
+            gauges[its.model],
+            route(its.summary_model, its) if its.summary_model else None,
         )
-        for name, assistant in settings.assistants.items()
+        for name, its in settings.assistants.items()
     }
 
 

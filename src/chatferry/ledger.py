@@ -12,16 +12,17 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 import msgspec
 from sqlalchemy.exc import SQLAlchemyError
 
-from chatferry import fetching, operations, retention, rows, writes
+from chatferry import fetching, memories, operations, profiles, retention, rows, writes
 from chatferry.accepting import Accept, Accepted
 from chatferry.clock import Clock
 from chatferry.commit import GroupCommit, unavailable
 from chatferry.database import Database
 from chatferry.errors import Closed, LeaseLost, Unavailable, Unsure
-from chatferry.looking import Looking
 from chatferry.model import APOLOGY, Attempt, Grant, Inbound, Message, Piece, Receipt, Turn, Usage, says
 from chatferry.operations import Change, Renewed
 from chatferry.pacing import Pace
+from chatferry.profiles import Fact
+from chatferry.recalling import Line, Memory, Recalling
 from chatferry.sessions import Gate
 from chatferry.steps import Returned, Step
 from chatferry.text import clean
@@ -32,7 +33,7 @@ _PATIENCE = 120.0
 """Seconds for which such a write is tried, while the database is away."""
 
 
-class Ledger(Looking):
+class Ledger(Recalling):
     """The store of turns, pieces and messages.
 
     lease: seconds for which a claimed turn is ours without a word from us.
@@ -67,6 +68,21 @@ class Ledger(Looking):
         operation = Accept(channel, tuple(events), self._clock.now(), tuple(gates) or none, tuple(paces) or none)
         accepted: list[Accepted] = await self._commit.submit(operation)
         return accepted
+
+    # ── what assistants remember ─────────────────────────────────────────────────────────────────────────────
+
+    async def folded(self, conversation: str, was: Memory | None, now: Memory, lines: Sequence[Line]) -> bool:
+        """Put a summary in the place of another. False, and nothing is written, where either is not made of what
+        there is any more.
+        """
+        done: bool = await self._commit.submit(memories.Fold(conversation, was, now, tuple(lines)))
+        return done
+
+    async def noted(self, person: str, turn: int, fact: str, replaces: str = "") -> tuple[Fact, ...] | profiles.Refused:
+        """Note a fact about somebody, or with no `fact` forget the one that it `replaces`; returns what is known."""
+        note = profiles.Note(person, turn, self._clock.now(), clean(fact), clean(replaces))
+        noted: tuple[Fact, ...] | profiles.Refused = await self._commit.submit(note)
+        return noted
 
     # ── answers that are fetched ─────────────────────────────────────────────────────────────────────────────
 
@@ -346,7 +362,8 @@ class Ledger(Looking):
 
     async def prune(self, before: float, place: retention.Place, *, limit: int = retention.BATCH) -> retention.Pruned:
         """Remove what was closed before this time, among the next turns of a pass that has come to `place`."""
-        pruned: retention.Pruned = await self._commit.submit(retention.Prune(before, place, limit))
+        now = self._clock.now()
+        pruned: retention.Pruned = await self._commit.submit(retention.Prune(before, place, limit, now))
         return pruned
 
 

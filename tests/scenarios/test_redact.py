@@ -17,8 +17,8 @@ from chatferry.simulator.model import Break, ModelSimulator, Refuse, Talk
 from chatferry.simulator.model_calls import Act, Offered, acts
 from chatferry.simulator.serving import serving
 from tests.scenarios.crash import Served
-from tests.scenarios.support import screen, until
-from tests.stack import KEY, running
+from tests.scenarios.support import kept, screen, until
+from tests.stack import KEY, Stack, running
 
 KINDS = ["phone", "email", "card", "national_id", "iban", "url_credentials"]
 REDACT = {"redact": KINDS, "instructions": "Our hotline is 02-2345-6789."}
@@ -42,13 +42,18 @@ def assert_nothing_of(personal: Iterable[str], text: str) -> None:
         assert "".join(filter(str.isalnum, value)) not in digits
 
 
+async def ask(stack: Stack, words: str) -> None:
+    """Ann writes, and reads the answer."""
+    before = len(screen(stack.line))
+    await stack.line.say("ann", words)
+    await until(lambda: len(screen(stack.line)) > before)
+
+
 async def test_a_model_reads_masks_and_people_read_what_they_said(tmp_path: Path) -> None:
     model = ModelSimulator(converse=repeats, burst=1, rate=5000)
     async with running(tmp_path, model=model, assistant=REDACT) as stack:
-        await stack.line.say("ann", SAID)
-        await until(lambda: screen(stack.line))
-        await stack.line.say("ann", f"Is {OTHER} the same, or [PHONE_1], or {PHONE}?")
-        await until(lambda: len(screen(stack.line)) == 2)
+        await ask(stack, SAID)
+        await ask(stack, f"Is {OTHER} the same, or [PHONE_1], or {PHONE}?")
         async with aiohttp.request("GET", f"{stack.url}/metrics") as metrics:
             counted = await metrics.text()
     first, second = screen(stack.line)
@@ -145,6 +150,23 @@ def test_without_the_extra_a_start_says_what_to_install(
         masked(ScriptedEngine(lambda _: ""), AssistantSettings(redact=("phone", "card")))
 
 
+async def test_a_summary_is_made_of_masks_and_kept_in_words(tmp_path: Path) -> None:
+    def talks(talk: Talk) -> str:
+        return "Call [PHONE_1]." if "keep the notes" in talk[0]["content"] else "Noted."
+
+    model = ModelSimulator(converse=talks)
+    summing = {"context_tokens": 300, "summary_model": "default", "instructions": "Brief."}
+    async with running(tmp_path, model=model, assistant=REDACT | summing) as stack:
+        for _ in range(6):
+            await ask(stack, f"打{PHONE}：" + "很長的話" * 12)
+        await stack.gateway.summaries.idle()
+        await ask(stack, "hm")
+    assert any("keep the notes" in asked.body["messages"][0]["content"] for asked in model.requests)
+    assert f"Call {PHONE}." in kept(tmp_path)
+    assert "Call [PHONE_1]." in model.requests[-1].body["messages"][0]["content"]
+    assert_nothing_of((PHONE,), told(model))
+
+
 def customer(phone: str) -> str:
     """Who has this telephone number.
 
@@ -163,8 +185,7 @@ async def test_tools_get_what_was_said_and_the_model_gets_masks_of_what_they_ret
     model = ModelSimulator(converse=read, act=call)
     tools = {"tools": ("tests.scenarios.test_redact:customer",)}
     async with running(tmp_path, model=model, assistant=REDACT | tools) as stack:
-        await stack.line.say("ann", f"誰的電話是{PHONE}")
-        await until(lambda: screen(stack.line))
+        await ask(stack, f"誰的電話是{PHONE}")
     [answer] = screen(stack.line)
     assert answer == f"I read {customer(PHONE)}"
     made, returned = model.requests[-1].body["messages"][-2:]

@@ -95,6 +95,14 @@ class Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Takes `link`, at its end, as some apps take what follows for a part of it."""
     no_history: str
     """We do not know the address under which people reach our pages."""
+    memory_facts: str
+    """Stands above the facts that were noted of somebody."""
+    memory_summary: str
+    """Explains the summary that stands below."""
+    memory_nothing: str
+    memory_forget: str
+    """Takes `forget`: the command that ends it."""
+    forgotten: str
     help: str
     """Stands above the list of commands, of which the others say what they do."""
     help_start: str
@@ -103,6 +111,8 @@ class Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What stopping does where it ends a session too."""
     help_clear: str
     help_history: str
+    help_memory: str
+    help_forget: str
     help_help: str
     second: str
     seconds: str
