@@ -17,6 +17,8 @@ from chatferry.masking.finding import Finder
 from chatferry.masking.masks import Masks, Unmasking
 from chatferry.model import Finding, Message, Part, Text
 
+Change = Callable[[str, str], str]
+"""Makes another text of a text, given the name of the field that it is the value of."""
 _LONG = 6_000
 """Characters from which on they are masked in a thread."""
 _ISO = "the two letters are those of ISO 3166: `GB`, not `UK`"
@@ -41,8 +43,7 @@ class Masked:
         """See `Engine.run`."""
         masks = Masks(self._finder, self._spared)
         # Texts that are all digits may take long, and others are being answered meanwhile.
-        long = len(prompt.system) + sum(len(said.words) for said in prompt.messages) > _LONG
-        hidden = await asyncio.to_thread(mask, prompt, masks) if long else mask(prompt, masks)
+        hidden = await asyncio.to_thread(mask, prompt, masks) if _size(prompt) > _LONG else mask(prompt, masks)
         if masks:
             hidden = replace(hidden, system="\n\n".join(filter(None, (hidden.system, self._note))))
         stream = Unmasking(masks)
@@ -91,7 +92,12 @@ def mask(prompt: Prompt, masks: Masks) -> Prompt:
 
 def unmasked(done: Done, masks: Masks) -> Done:
     """The end with what is to be called as the operator's tools know it."""
-    return replace(done, calls=tuple([_call(call, masks.unmask) for call in done.calls]))
+    return replace(done, calls=tuple([_call(call, lambda text, _: masks.unmask(text)) for call in done.calls]))
+
+
+def _size(prompt: Prompt) -> int:
+    returned = sum(len(result.text) for one in prompt.rounds for result in one.results)
+    return len(prompt.system) + sum(len(said.words) for said in prompt.messages) + returned
 
 
 def _message(said: Message, masks: Masks) -> Message:
@@ -110,19 +116,19 @@ def _round(one: Round, masks: Masks) -> Round:
     return replace(one, said=masks.mask(one.said), calls=tuple(calls), results=tuple(results))
 
 
-def _call(call: Call, change: Callable[..., str]) -> Call:
+def _call(call: Call, change: Change) -> Call:
     """The call with its arguments changed text by text, so that they stay JSON; what is none is changed as it is."""
     try:
         arguments = msgspec.json.decode(call.arguments)
     except (msgspec.DecodeError, RecursionError):
-        return replace(call, arguments=change(call.arguments))
+        return replace(call, arguments=change(call.arguments, ""))
     changed = _walk(arguments, change)
     return call if changed == arguments else replace(call, arguments=msgspec.json.encode(changed).decode())
 
 
-def _walk(node: Any, change: Callable[..., str], key: str = "") -> Any:
+def _walk(node: Any, change: Change, key: str = "") -> Any:
     if isinstance(node, dict):
-        return {name: _walk(child, change, name) for name, child in node.items()}
+        return {change(name, ""): _walk(child, change, name) for name, child in node.items()}
     if isinstance(node, list):
         return [_walk(child, change, key) for child in node]
     if isinstance(node, str):

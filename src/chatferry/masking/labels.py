@@ -103,16 +103,25 @@ def amount(text: str, start: int, end: int) -> bool:
 
 def free(text: str, start: int, end: int) -> bool:
     """Does it stand for itself, and not in a longer word, number, path or fraction?"""
-    if start:
-        last = text[start - 1]
-        if (last.isascii() and (last.isalnum() or last in "_%+")) or (
-            last in "-./#&@" and start > 1 and _word(text[start - 2])
-        ):
-            return False
+    return opens(text, start) and closes(text, end)
+
+
+def opens(text: str, start: int) -> bool:
+    """Does nothing stand right before it that belongs to it?"""
+    if not start:
+        return True
+    last = text[start - 1]
+    if _word(last) or last in "_%+":
+        return False
+    return not (last in "-./#&@" and start > 1 and _word(text[start - 2]))
+
+
+def closes(text: str, end: int) -> bool:
+    """Does nothing stand right behind it that belongs to it?"""
     rest = text[end : end + 2]
     if not rest:
         return True
-    if rest[0].isascii() and (rest[0].isalnum() or rest[0] in "_@%"):
+    if _word(rest[0]) or rest[0] in "_@%":
         return False
     if rest[0] == ".":  # a fraction goes on in a digit; in a letter, the name of a file
         return not rest[1:].isdigit()

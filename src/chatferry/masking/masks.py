@@ -85,8 +85,8 @@ class Masks:
         self._values[mask] = written
         return mask
 
-    def unmask(self, text: str, key: str = "") -> str:
-        """The text with each mask of ours, however it is written, replaced by its value. `key` is not needed here."""
+    def unmask(self, text: str) -> str:
+        """The text with each mask of ours, however it is written, replaced by its value."""
         return _MASK.sub(lambda found: self.value(found[0]), text) if self._values else text
 
     def value(self, written: str) -> str:

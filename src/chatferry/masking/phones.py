@@ -165,10 +165,6 @@ def _code(region: str) -> str:
 
 def _stands(text: str, start: int, end: int) -> bool:
     """Does it stand for itself? Only a label may stand right at it: `TEL0912...`, `wa.me/886912...`."""
-    if labels.free(text, start, end):
-        return True
-    return (
-        labels.free(f"{' ' * start}{text[start:]}", start, end)
-        and labels.before(text, start) == "phone"
-        and not text[start - 1].isdigit()
-    )
+    if not labels.closes(text, end):
+        return False
+    return labels.opens(text, start) or (not text[start - 1].isdigit() and labels.before(text, start) == "phone")
