@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from chatferry.masking import identities
-from chatferry.masking.labels import plain
 from chatferry.masking.phones import phones
+from chatferry.masking.widths import plain
 
 Found = tuple[int, int, str, str]
 """Where it begins and ends, its kind, and what is equal for all spellings of it."""

@@ -8,15 +8,15 @@ from typing import Literal
 
 Label = Literal["phone", "card", "id", "other"]
 
-_WIDE = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
-_HYPHENS = dict.fromkeys(map(ord, "‐‑‒–—―−ー－﹣"), "-")
-_BLANKS = dict.fromkeys(map(ord, "\u00a0\u2002\u2003\u2007\u2009\u200b\u200c\u200d\u202f\u2060\u3000\ufeff\t"), " ")
-_PLAIN = str.maketrans(_WIDE | _HYPHENS | _BLANKS)
+
+_JOINT = r"[\s_-]?"
+_LETTER = "[^\\x00-\\x7f，、。；：]"
 
 
 def _any(*words: str, then: str = "") -> str:
     """A pattern for any of the words, and what may follow them. `~` is what may join words, `+` a letter of CJK."""
-    return f"(?:{'|'.join(' '.join(words).split())}){then}".replace("~", r"[\s_-]?").replace("+", "[\u3040-\u9fff]")
+    pattern = f"(?:{'|'.join(' '.join(words).split())}){then}"
+    return pattern.replace("~", _JOINT).replace("+", _LETTER)
 
 
 _THINGS = _any(
@@ -65,11 +65,6 @@ _UNIT = re.compile(
     r" ?(?:元|円|圓|圆|塊|块|萬|万|億|亿|個|个|件|台|張|张|枚|點|点|%|°"
     r"|(?:dollars?|yen|yuan|pounds?|NTD|TWD|USD|HKD|JPY|RMB|CNY|GBP|EUR|kg|g|km|m|mm|[KMG]i?B|bytes|ms|s|px|pcs)\b)"
 )
-
-
-def plain(text: str) -> str:
-    """The text with letters, digits, hyphens and blanks of all widths as in ASCII, each still in its place."""
-    return text if text.isascii() else text.translate(_PLAIN)
 
 
 def before(text: str, start: int, key: str = "") -> Label | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from chatferry.masking.labels import plain
+from chatferry.masking.widths import plain
 
 _ADDRESSES = re.compile(
     r"(?<![\w%+'À-ɏ-])[\w%+'À-ɏ-][\w.%+'À-ɏ-]{0,63}+@(?:[a-z0-9-]{1,63}+\.)+[a-z]{2,24}"
