@@ -22,11 +22,15 @@ from chatferry.dispatch.inprocess import InProcess
 from chatferry.feed import Feed
 from chatferry.growth import Growth
 from chatferry.intake import Intake
+from chatferry.knowledge.grounding import Grounding
+from chatferry.knowledge.library import Library
 from chatferry.ledger import Ledger
 from chatferry.links import Links
 from chatferry.looking import Entry
+from chatferry.media import Media
 from chatferry.metrics import Metrics
 from chatferry.model import Inbound, says
+from chatferry.readers import Readers
 from chatferry.replies import Replies
 from chatferry.summaries import Summaries
 from chatferry.testing import Board, Call, LiveEngine, ManualClock, Talk
@@ -93,13 +97,19 @@ class World:
                 await ledger.adopt()
             settings = AssistantSettings(language="en", busy=self.busy, **self.settings)
             sources = (Fixed("tools", *self.tools),) if self.tools else ()
-            assistant = Assistant("default", settings, self.engine, WORDS, sources)
+            assistant = Assistant("default", settings, self.engine, WORDS, sources=sources)
             staff = Staff({"default": assistant}, {"board": "default"})
             links = Links(b"key", 3600.0, "https://bot.example")
             desk = Desk(Commands(CommandSettings()), Replies(()), staff, links, clock, ledger)
             worker = Worker(
                 ledger, Delivery(ledger, links, clock), Growth(ledger, clock), Feed(), clock, Metrics(),
-                Asking(ledger, clock, Summaries(ledger)),
+                Asking(
+                    ledger,
+                    Media(ledger, Readers(), {}, clock),
+                    Grounding(Library(self.database), Metrics()),
+                    Summaries(ledger),
+                    clock,
+                ),
                 channels={"board": self.board},
                 staff=staff,
                 desk=desk,

@@ -24,10 +24,14 @@ from chatferry.engines.base import Delta, Done, Event, Prompt
 from chatferry.feed import Feed
 from chatferry.growth import Growth
 from chatferry.intake import Intake
+from chatferry.knowledge.grounding import Grounding
+from chatferry.knowledge.library import Library
 from chatferry.ledger import Ledger
 from chatferry.links import Links
+from chatferry.media import Media
 from chatferry.metrics import Metrics
 from chatferry.model import Inbound, Message, Text, Usage, says
+from chatferry.readers import Readers
 from chatferry.replies import Replies
 from chatferry.summaries import Summaries
 from chatferry.testing import Board, ManualClock, ScriptedEngine
@@ -94,9 +98,12 @@ class Mind:
         async with Ledger(self.database, self.clock).open() as self.ledger:
             self.desk = Desk(Commands(CommandSettings()), Replies(()), staff, links, self.clock, self.ledger)
             self.summaries = Summaries(self.ledger)
+            media = Media(self.ledger, Readers(), {}, self.clock)
+            grounding = Grounding(Library(self.database), Metrics())
+            asking = Asking(self.ledger, media, grounding, self.summaries, self.clock)
             worker = Worker(
                 self.ledger, Delivery(self.ledger, links, self.clock), Growth(self.ledger, self.clock), Feed(),
-                self.clock, Metrics(), Asking(self.ledger, self.clock, self.summaries),
+                self.clock, Metrics(), asking,
                 channels={"board": self.board}, staff=staff, desk=self.desk,
             )  # fmt: skip
             self.worker = worker

@@ -26,8 +26,10 @@ ROOT = {
     "markdown",
     "rate",
     "quoting",
+    "sniffing",
     "words.__init__",
-} | {name for name in FILES if name.startswith("masking.")}
+} | {f"knowledge.{name}" for name in ("__init__", "terms", "cutting", "quoting")}
+ROOT |= {name for name in FILES if name.startswith("masking.")}
 """Values and pure functions: everybody may use them."""
 CORE = {
     "accepting",
@@ -47,10 +49,17 @@ CORE = {
     "held",
     "holding",
     "intake",
+    "knowledge.checking",
+    "knowledge.documents",
+    "knowledge.grounding",
+    "knowledge.library",
+    "knowledge.shelves",
+    "knowledge.sync",
     "ledger",
     "limits",
     "links",
     "looking",
+    "media",
     "memories",
     "operations",
     "outcomes",
@@ -59,6 +68,7 @@ CORE = {
     "postgres",
     "profiles",
     "prompt",
+    "readers",
     "recalling",
     "relay",
     "remember",
@@ -86,6 +96,7 @@ TOP = {
     "__main__",
     "check",
     "operate",
+    "operate_knowledge",
     "health",
     "demo",
     "simulate",
@@ -146,6 +157,11 @@ def test_values_import_nothing_but_values() -> None:
 
 def test_the_seams_and_retry_import_values_and_each_other_only() -> None:
     assert {(a, b) for a, b in IMPORTS if a in SEAMS | {"retry"} and b not in ROOT | SEAMS} == set()
+
+
+def test_what_reads_files_knows_nothing_of_the_gateway() -> None:
+    reading = {name for name in FILES if name.startswith("reading.")}
+    assert {(a, b) for a, b in IMPORTS if a in reading and b not in ROOT | reading} == set()
 
 
 def test_the_configuration_imports_values_only() -> None:

@@ -16,7 +16,7 @@ from chatferry.model import Inbound, conversation_key, express_key, lane_key
 from chatferry.pacing import Pace, Paces
 from chatferry.rows import INBOUND, dump, recorded
 from chatferry.sessions import Admitted, Doors, Gate
-from chatferry.tables import OUT, messages, outbox, state_is, turns
+from chatferry.tables import OUT, files, messages, outbox, state_is, turns
 
 
 class Accepted(msgspec.Struct, frozen=True):
@@ -259,7 +259,9 @@ def _retract(connection: sa.Connection, op: Accept, event: Inbound) -> Accepted:
 
 
 def _forget(connection: sa.Connection, conversation: str, turn: Any, ref: str) -> None:
-    inbound = INBOUND.decode(turn.inbound).without(ref)
+    before = INBOUND.decode(turn.inbound)
+    inbound = before.without(ref)
+    _drop(connection, before, inbound)
     columns: dict[str, object] = {"inbound": dump(inbound)}
     if turn.state in ("due", "doing"):
         if inbound.said is not None:
@@ -273,6 +275,12 @@ def _forget(connection: sa.Connection, conversation: str, turn: Any, ref: str) -
     connection.execute(sa.update(turns).where(turns.c.id == turn.id).values(columns))
     steps.forget(connection, turn.id)
     _tell_history(connection, conversation, turn.id, inbound)
+
+
+def _drop(connection: sa.Connection, before: Inbound, after: Inbound) -> None:
+    """Remove the pictures that nothing speaks of any more."""
+    if gone := {file.kept for file in before.files if file.kept} - {file.kept for file in after.files}:
+        connection.execute(sa.delete(files).where(files.c.id.in_(gone)))
 
 
 def _grows(connection: sa.Connection, turn: Any) -> bool:
@@ -309,6 +317,7 @@ def _change(connection: sa.Connection, op: Accept, event: Inbound) -> Accepted:
         changed = inbound.changed(event.ref, event.message, event.at)
         if changed == inbound:
             continue
+        _drop(connection, inbound, changed)
         columns: dict[str, object] = {"inbound": dump(changed)}
         if turn.state == "doing":
             columns["state"], ends = "due", turn.id

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from functools import partial
 
 import msgspec
 import structlog
@@ -11,11 +12,13 @@ import structlog
 from chatferry import profiles, prompt, summaries
 from chatferry.channels.base import briefing
 from chatferry.clock import Clock
-from chatferry.engines.base import Delta, Done, Prompt, Restart
+from chatferry.engines.base import Delta, Done, Event, Prompt, Restart
 from chatferry.errors import Fault
 from chatferry.feed import Tail
 from chatferry.held import Held
+from chatferry.knowledge.grounding import Grounding, Grounds
 from chatferry.ledger import Ledger
+from chatferry.media import Media
 from chatferry.model import Message
 from chatferry.outcomes import Asked
 from chatferry.prompt import NOTHING, Material
@@ -31,11 +34,17 @@ _PACE = 0.25
 """Seconds between two looks at a stream that nobody reads along: half the cost of a token is noticing it."""
 
 
+Told = Callable[[AsyncGenerator[Event, None]], AsyncGenerator[Event, None]]
+"""What a model says, and what people get of it."""
+
+
 class Asking:
     """Asks for all turns of a process."""
 
-    def __init__(self, ledger: Ledger, clock: Clock, summaries: Summaries) -> None:
+    def __init__(self, ledger: Ledger, media: Media, grounding: Grounding, summaries: Summaries, clock: Clock) -> None:
         self._ledger = ledger
+        self._media = media
+        self._grounding = grounding
         self._clock = clock
         self._summaries = summaries
         self._noting = Fixed("remember", Remember(ledger))
@@ -43,24 +52,29 @@ class Asking:
     async def ask(self, held: Held, tail: Tail, asked: Asked) -> None:
         """Ask, and note in `asked` what came of it; may be cancelled, and what was said until then stands in `tail`."""
         await self._brief(held)
+        await self._media.look(held)
+        material, said = await self._remember(held)
+        grounds = await self._grounding.look(held.assistant, held.turn, self._named(held, said()))
         pace = 0.0 if held.channel.caps.live else _PACE
         try:
             tools = await opened(self._sources(held), held.assistant.settings)
-            material, said = await self._remember(held)
-            material = msgspec.structs.replace(material, tools=tools.offered if tools else ())
-            said = self._history(held, said, material)
-            question = await prompt.build(held.assistant, held.turn.inbound, said, material)
+            offered = tools.offered if tools else ()
+            material = msgspec.structs.replace(material, passages=grounds.passages, tools=offered)
+            history = self._history(held, said(), material)
+            question = await prompt.build(held.assistant, held.turn.inbound, history, material)
+            question = await self._media.shown(question)
             if tools is None:
                 tail.restart()  # an earlier try may have left its words with a watcher
-                asked.done = await self._hear(held, question, tail, asked, pace)
+                asked.done = await self._hear(held, grounds.told, question, tail, asked, pace)
             else:
-                await self._rounds(held, Rounds(self._ledger, self._clock, held, tools), question, tail, asked, pace)
+                rounds = Rounds(self._ledger, self._clock, held, tools)
+                await self._rounds(held, grounds, rounds, question, tail, asked, pace)
         except Fault as fault:
             asked.fault = fault
             log.warning("model failed", turn=held.turn.id, assistant=held.assistant.name, error=str(fault))
 
     async def _rounds(
-        self, held: Held, rounds: Rounds, question: Prompt, tail: Tail, asked: Asked, pace: float
+        self, held: Held, grounds: Grounds, rounds: Rounds, question: Prompt, tail: Tail, asked: Asked, pace: float
     ) -> None:
         """Ask until there is an answer, calling between what the model wants to be called."""
         await rounds.recall(tail)
@@ -68,19 +82,23 @@ class Asking:
             before = rounds.said
             tail.restart(before)
             wanted = rounds.prompt(question)
-            done = await self._hear(held, wanted, tail, asked, pace)
+            told = partial(grounds.told, returned=rounds.returned)
+            done = await self._hear(held, told, wanted, tail, asked, pace)
             if done is None:
                 return
             rounds.add(done.usage)
             if not done.calls or wanted.last:
-                asked.done = msgspec.structs.replace(done, usage=rounds.usage, calls=())
+                finish = "stop" if done.calls else done.finish
+                asked.done = msgspec.structs.replace(done, finish=finish, usage=rounds.usage, calls=())
                 return
             await rounds.make(tail.text[len(before) :], done.calls, tail)
 
-    async def _hear(self, held: Held, question: Prompt, tail: Tail, asked: Asked, pace: float) -> Done | None:
-        """Pass on what the model says; returns how it ended."""
+    async def _hear(
+        self, held: Held, told: Told, question: Prompt, tail: Tail, asked: Asked, pace: float
+    ) -> Done | None:
+        """Pass on what the model says, as it is to be `told`; returns how it ended."""
         before, done = tail.text, None
-        async with contextlib.aclosing(held.assistant.engine.run(question, pace=pace)) as events:
+        async with contextlib.aclosing(told(held.assistant.engine.run(question, pace=pace))) as events:
             async for event in events:
                 if isinstance(event, Delta):
                     if asked.first_token_at is None:
@@ -116,24 +134,29 @@ class Asking:
         private = assistant.settings.profile and inbound.context is None and inbound.confidant
         return (*assistant.sources, self._noting) if private else assistant.sources
 
-    async def _remember(self, held: Held) -> tuple[Material, AsyncIterator[Message]]:
+    async def _remember(self, held: Held) -> tuple[Material, Callable[[], AsyncIterator[Message]]]:
         """What the model shall know of the talk and of whom it talks to; and what was said since, newest first."""
         turn, settings = held.turn, held.assistant.settings
         across = settings.memory == "conversation"
         if turn.inbound.context is not None or not (across or settings.profile or settings.summary_model):
-            return NOTHING, self._ledger.history(turn.conversation, turn.id)
+            return NOTHING, partial(self._ledger.history, turn.conversation, turn.id)
         person = turn.inbound.confidant if settings.profile else ""
         key = profiles.key(held.channel.name, person, held.assistant.name)
         found = await self._ledger.recalled(turn.conversation, turn.id, across=across, person=key)
         facts = tuple(f"- {fact.text}" for fact in found.facts)
-        return Material(facts=facts, summary=found.summary), self._ledger.said_since(found)
+        return Material(facts=facts, summary=found.summary), partial(self._ledger.said_since, found)
+
+    async def _named(self, held: Held, said: AsyncIterator[Message]) -> AsyncIterator[Message]:
+        """The same, by people with names."""
+        async for message in said:
+            yield await named(held.channel, held.turn.inbound.conversation, message)
 
     async def _history(self, held: Held, said: AsyncIterator[Message], material: Material) -> AsyncIterator[Message]:
-        """What was said, newest first, by people with names. Notes where there is hardly room for all of it."""
+        """The same; notes where a prompt has hardly room for all of it."""
         held.room = room = prompt.room(held.assistant, held.turn.inbound, material)
         spent = 0
-        async for message in said:
-            yield (message := await named(held.channel, held.turn.inbound.conversation, message))
+        async for message in self._named(held, said):
+            yield message
             spent += held.assistant.gauge.message(message)
         if not summaries.full(spent, room):
             held.room = None

@@ -21,8 +21,14 @@ class Assistant:
     settings: AssistantSettings
     engine: Engine
     words: Words
+    checker: Engine | None = None
+    """Asks the model that rejects answers; None: nobody checks."""
     sources: tuple[Source, ...] = ()
     """What the model may call while it makes an answer."""
+    sees: bool = False
+    """One of its models at least takes pictures."""
+    blind: bool = True
+    """One of its models at least does not."""
     gauge: Gauge = field(default_factory=Gauge)
     """What prompts cost its model."""
     summarizer: Engine | None = None

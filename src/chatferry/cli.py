@@ -24,11 +24,13 @@ app = typer.Typer(
 )
 turns_app = typer.Typer(
     invoke_without_command=True,
-    help="The latest turns; `turns show ID` tells more of one, `turns retry ID` does it again.",
+    help="The latest turns; `turns show ID` tells what one called, `turns retry ID` does one again.",
 )
 app.add_typer(turns_app, name="turns")
 slack_app = typer.Typer(no_args_is_help=True, help="Slack: `slack manifest` makes the app.")
 app.add_typer(slack_app, name="slack")
+knowledge_app = typer.Typer(no_args_is_help=True, help="What answers rest on: `knowledge sync` reads the files.")
+app.add_typer(knowledge_app, name="knowledge")
 
 Role = Literal["all", "web", "worker"]
 """As in `gateway`, which is imported when it runs."""
@@ -272,6 +274,31 @@ def slack_manifest(
     from chatferry.setup_slack import show
 
     show(config, channel=channel, name=name, socket=socket, several=several, link=link)
+
+
+@knowledge_app.command("sync")
+def knowledge_sync(config: ConfigOption = None) -> None:
+    """Read the files of `knowledge` that are new or changed, and forget those that are gone."""
+    from chatferry import logs
+    from chatferry.config import load
+    from chatferry.operate_knowledge import sync
+
+    settings = load(config)
+    logs.configure(level=logging.CRITICAL)  # what became of each file is told by the command
+    raise SystemExit(sync(settings))
+
+
+@knowledge_app.command("search")
+def knowledge_search(
+    question: Annotated[str, typer.Argument(help="As somebody would ask it.")],
+    config: ConfigOption = None,
+    assistant: Annotated[str, typer.Option(help="Whose knowledge, where several assistants have some.")] = "",
+) -> None:
+    """Show the passages that would be found for a question, and whether a strict assistant would answer it."""
+    from chatferry.config import load
+    from chatferry.operate_knowledge import search
+
+    raise SystemExit(search(load(config), question, assistant))
 
 
 @app.command()

@@ -18,6 +18,7 @@ from chatferry.configlimits import LimitSettings
 from chatferry.configtypes import (
     Duration,
     Filled,
+    Header,
     Names,
     Secret,
     Table,
@@ -36,7 +37,7 @@ _BASES = {"openai": "https://api.openai.com/v1", "gemini": "https://generativela
 
 
 def _sees(told: Mapping[str, Any]) -> bool:
-    return told.get("provider") == "gemini" or told.get("base_url") == _BASES["openai"]
+    return told.get("provider") in ("gemini", "demo") or told.get("base_url") == _BASES["openai"]
 
 
 class ServerSettings(Table):
@@ -78,7 +79,7 @@ class ModelSettings(Table):
     timeout: float = Field(default=60.0, gt=0)
     """Seconds without any byte from the provider after which we give up."""
     sees: bool = Field(default_factory=lambda told: _sees(told), validate_default=True)
-    """It takes pictures. Where nothing is said: Gemini does, and what OpenAI itself serves."""
+    """It takes pictures. Where nothing is said: Gemini and the demo do, and what OpenAI itself serves."""
     fallback: tuple[str, ...] = ()
     """Models that are asked in its place, in this order, while it cannot answer."""
     pace: float = Field(default=0.02, ge=0)
@@ -258,7 +259,7 @@ class McpSettings(Table):
     """Variables that the program gets beside PATH, HOME and the like: none of ours reach it by themselves."""
     url: Url | None = None
     """Where it is reached by HTTP (streamable)."""
-    headers: dict[str, Secret] = Field(default_factory=dict)
+    headers: dict[str, Header] = Field(default_factory=dict)
     """Sent with each request, such as `Authorization`."""
 
 

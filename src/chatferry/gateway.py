@@ -17,7 +17,7 @@ import aiohttp
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from chatferry import news
+from chatferry import news, readers
 from chatferry.asking import Asking
 from chatferry.assistant import Assistant, Staff
 from chatferry.channels.base import Channel, Surroundings, listening
@@ -29,7 +29,7 @@ from chatferry.delivery import Delivery
 from chatferry.desk import Desk
 from chatferry.dispatch.base import Dispatcher
 from chatferry.dispatch.inprocess import InProcess
-from chatferry.engines.base import Engine
+from chatferry.engines.base import Engine, Listener
 from chatferry.engines.route import Route
 from chatferry.errors import ConfigError, Unavailable
 from chatferry.feed import Feed
@@ -37,11 +37,16 @@ from chatferry.functions import reach, sound
 from chatferry.growth import Growth
 from chatferry.holding import Holding
 from chatferry.intake import Intake
+from chatferry.knowledge.grounding import Grounding
+from chatferry.knowledge.library import Library
+from chatferry.knowledge.sync import Sync, folder_of, wanted_of
 from chatferry.ledger import Ledger
 from chatferry.limits import Limits
 from chatferry.links import Links, signing_key, tell_address, told_address
+from chatferry.media import Media
 from chatferry.metrics import Metrics
 from chatferry.model import Finding
+from chatferry.readers import Readers
 from chatferry.relay import Relay
 from chatferry.replies import Replies, findings
 from chatferry.retention import retain
@@ -78,6 +83,8 @@ ENGINES = {
     "gemini": "chatferry.engines.gemini:Gemini",
     "demo": "chatferry.engines.demo:Demo",
 }
+
+LISTENERS = {"openai": "chatferry.engines.openai_voice:Transcription"}
 
 
 class Gateway:
@@ -122,12 +129,19 @@ class Gateway:
             self.feed,
             clock,
             self.metrics,
-            Asking(self.ledger, clock, self.summaries),
+            Asking(
+                self.ledger,
+                Media(self.ledger, Readers(), _listeners(settings, http, clock), clock),
+                Grounding(Library(database), self.metrics),
+                self.summaries,
+                clock,
+            ),
             channels=self.channels,
             staff=self.staff,
             desk=self.desk,
             alone=alone,
         )
+        self.knowledge = Sync(self.ledger, database, clock, wanted_of(settings), folder_of(settings))
         limits = Limits(settings)
         self.intake = Intake(self.ledger, self.dispatcher, self.metrics, self.desk, limits, end=self.worker.stop)
         self.holding = Holding(self.ledger, self.feed, links, clock)
@@ -185,6 +199,7 @@ class Gateway:
         kept: dict[str, Coroutine[Any, Any, None]] = {}
         if self.role != "web":
             kept |= {"leases": self.worker.keep_leases(), "summaries": self.summaries.keep()}
+            kept["knowledge"] = self.knowledge.keep()
         if self.role != "web" and self.settings.server.keep is not None:
             kept["retention"] = retain(self.settings.server.keep, self.ledger.prune, self.metrics.pruned, self.clock)
         if not self._alone:
@@ -241,6 +256,7 @@ async def open_gateway(
     """
     sound(settings.source, "replies", findings(settings))
     sound(settings.source, "tools", look_for_tools(settings))
+    readers.prepare(settings)
     if role != "all" and settings.server.file is not None:
         raise ConfigError(
             f"server.database: a file is for one process that does everything, not for --role {role}\n"
@@ -270,6 +286,12 @@ def make_engine(name: str, settings: ModelSettings, http: aiohttp.ClientSession,
     return engine
 
 
+def make_listener(name: str, settings: ModelSettings, http: aiohttp.ClientSession) -> Listener:
+    """The client for one configured model that listens."""
+    listener: Listener = _load(LISTENERS[settings.provider])(name, settings, http)
+    return listener
+
+
 def make_channels(
     settings: Settings, http: aiohttp.ClientSession, clock: Clock, database: Database | None = None
 ) -> Mapping[str, Channel]:
@@ -293,7 +315,11 @@ def make_channels(
 
 def make_servers(settings: Settings, clock: Clock) -> Mapping[str, Server]:
     """The tool servers that assistants ask for, by name. Raises ConfigError where what they need is not installed."""
-    asked = [tool.removeprefix("mcp:").partition("/")[0] for tool in _tools(settings) if tool.startswith("mcp:")]
+    asked: dict[str, set[str]] = {}
+    for tool in _tools(settings):
+        server, _, only = tool.removeprefix("mcp:").partition("/")
+        if tool.startswith("mcp:"):
+            asked.setdefault(server, set()).update({only} - {""})
     if not asked:
         return {}
     try:
@@ -303,7 +329,7 @@ def make_servers(settings: Settings, clock: Clock) -> Mapping[str, Server]:
             f"{settings.source}  mcp: servers need {missing.name}, which is not there\n"
             "  mend: pip install 'chatferry[mcp]'"
         ) from None
-    return {name: Server(name, settings.mcp[name], settings.source, clock) for name in dict.fromkeys(asked)}
+    return {name: Server(name, settings.mcp[name], settings.source, clock, its) for name, its in asked.items()}
 
 
 def look_for_tools(settings: Settings) -> Iterator[Finding]:
@@ -338,15 +364,21 @@ def _assistants(
             made = masked(made, asker)
         return Gauged(made, gauges[model])
 
+    def sight(model: str) -> list[bool]:
+        return [settings.models[name].sees for name in (model, *settings.models[model].fallback)]
+
     return {
         name: Assistant(
             name,
             its,
             route(its.model, its),
             its.words,
-            tuple(_sources(settings, its, servers)),
-            gauges[its.model],
-            route(its.summary_model, its) if its.summary_model else None,
+            checker=route(its.checker, its) if its.checker else None,
+            sources=tuple(_sources(settings, its, servers)),
+            sees=any(sight(its.model)),
+            blind=not all(sight(its.model)),
+            gauge=gauges[its.model],
+            summarizer=route(its.summary_model, its) if its.summary_model else None,
         )
         for name, its in settings.assistants.items()
     }
@@ -365,6 +397,12 @@ def _sources(settings: Settings, assistant: AssistantSettings, servers: Mapping[
             if isinstance(found, Finding):  # `prepare` has complained of it
                 raise ConfigError(found.detail)
             yield Fixed(place, found)
+
+
+def _listeners(settings: Settings, http: aiohttp.ClientSession, clock: Clock) -> dict[str, Listener]:
+    """Who writes down what is spoken, by the model's name."""
+    named = {assistant.voice for assistant in settings.assistants.values() if assistant.voice is not None}
+    return {name: make_listener(name, settings.models[name], http) for name in named}
 
 
 def _load(place: str) -> Any:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
+
 from chatferry import text
 from chatferry.assistant import Assistant
 from chatferry.channels.base import Capabilities, Channel
@@ -66,6 +68,10 @@ class Held:
         if (await ledger.renew([self.turn])).lost:
             raise LeaseLost(f"turn {self.turn.id} was taken over")
         self.until = now + ledger.lease
+
+    def grant(self, turn: Turn) -> None:
+        """The turn has this one's grant now. All else stays: somebody may be looking into what was said meanwhile."""
+        self.turn = msgspec.structs.replace(self.turn, grant=turn.grant)
 
     def watch(self, until: float) -> None:
         """Somebody reads the answer along in another process, until then at least."""

@@ -18,8 +18,9 @@ from chatferry.clock import Clock
 from chatferry.commit import GroupCommit, unavailable
 from chatferry.database import Database
 from chatferry.errors import Closed, LeaseLost, Unavailable, Unsure
+from chatferry.knowledge.shelves import Shelving
 from chatferry.model import APOLOGY, Attempt, Grant, Inbound, Message, Piece, Receipt, Turn, Usage, says
-from chatferry.operations import Change, Renewed
+from chatferry.operations import Change, Kept, Renewed
 from chatferry.pacing import Pace
 from chatferry.profiles import Fact
 from chatferry.recalling import Line, Memory, Recalling
@@ -192,6 +193,10 @@ class Ledger(Recalling):
         """Keep what the platform told beside the event: the inbound with it, and what was said before we came."""
         await self._change(turn, columns={"inbound": rows.dump(inbound)}, recall=tuple(before))
 
+    async def looked(self, turn: Turn, inbound: Inbound, pictures: Sequence[Kept]) -> None:
+        """Keep what was found in a turn's files: the inbound that says it, and its pictures, at once."""
+        await self._change(turn, columns={"inbound": rows.dump(inbound)}, keep=tuple(pictures))
+
     async def draft(self, turn: Turn, message: Message, attempt: Attempt) -> Piece:
         """Note, before the call, that a message begins that will grow into a piece of the answer."""
         await self._change(turn, say=(message,), draft=attempt)
@@ -277,12 +282,10 @@ class Ledger(Recalling):
         merged = turn
         for other in others:
             merged = _merge(merged, other)
-        grant = rows.dump(merged.grant) if merged.grant else None
-        await self._change(
-            turn,
-            columns={"inbound": rows.dump(merged.inbound), "grant": grant},
-            absorb=tuple(others),
-        )
+        columns = {"grant": rows.dump(merged.grant) if merged.grant else None}
+        if merged.inbound != turn.inbound:  # a tap says nothing, and what was said may just be looked into
+            columns["inbound"] = rows.dump(merged.inbound)
+        await self._change(turn, columns=columns, absorb=tuple(others))
         return merged
 
     async def _change(
@@ -306,11 +309,12 @@ class Ledger(Recalling):
         gather: tuple[tuple[int, ...], Message | None] = ((), None),
         calls: tuple[Step, ...] = (),
         returned: tuple[Returned, ...] = (),
+        keep: tuple[Kept, ...] = (),
         patience: float = _PATIENCE,
     ) -> None:
         change = Change(
             turn, self._clock.now(), columns or {}, say, rewrite, notice, draft, begun, attempt, sent, remember, recall,
-            unsay, absorb, attempts, abandon, gather, calls, returned,
+            unsay, absorb, attempts, abandon, gather, calls, returned, keep,
         )  # fmt: skip
         # What was answered or sent is not forgotten because the database is away for a moment.
         until = self._clock.now() + patience
@@ -365,6 +369,13 @@ class Ledger(Recalling):
         now = self._clock.now()
         pruned: retention.Pruned = await self._commit.submit(retention.Prune(before, place, limit, now))
         return pruned
+
+    # ── knowledge ────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def shelve(self, step: Shelving) -> int:
+        """Do a step of what keeps the index of knowledge up to date, beside the turns; see `knowledge.shelves`."""
+        came_of_it: int = await self._commit.submit(step)
+        return came_of_it
 
 
 def _merge(turn: Turn, other: Turn) -> Turn:

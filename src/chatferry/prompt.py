@@ -7,20 +7,22 @@ cut last, then tools, then notes; what is left is the question's, and then the h
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from typing import NamedTuple
+from functools import partial
+from typing import Literal, NamedTuple
 
 import msgspec
 
 from chatferry.assistant import Assistant
 from chatferry.engines.base import Prompt, Round, Tool
+from chatferry.knowledge.quoting import brief
 from chatferry.model import File, Inbound, Message, Part, Text
 from chatferry.quoting import quoted
-from chatferry.tokens import OVERHEAD, Gauge
+from chatferry.tokens import OVERHEAD, PICTURE, Gauge
 from chatferry.words import Words
 
 _FAIR = 4
 """The question gets this part of the budget, if it needs it."""
-_TOOLS, _FACTS, _PASSAGES, _SUMMARY = 3, 8, 3, 5
+_TOOLS, _FACTS, _PASSAGES, _SUMMARY = 3, 8, 2, 5
 """These get this part of the budget at most."""
 _ROUNDS = 2
 """And so does what tools have returned."""
@@ -35,8 +37,11 @@ _ENOUGH = (
 )
 _MARK = " … "
 """In the place of what was cut."""
-_TAG = "notes"
 _EARLIER = "what was said before"
+PICTURES = 4
+"""Pictures in a prompt at most, the newest."""
+_NAME = 100
+"""Characters of a file's name that are told."""
 
 
 class Material(msgspec.Struct, frozen=True):
@@ -62,22 +67,33 @@ async def build(
     A context that the caller brought along is taken as it is: the caller knows what it wants to pay for.
     """
     words, gauge, budget = assistant.words, assistant.gauge, assistant.settings.context_tokens
-    asked = spoken(inbound.said or Message("user", ()), words)
+    asked = spoken(inbound.said or Message("user", ()), words, pictures=PICTURES)
     frame = _frame(assistant, inbound, material, min(gauge.message(asked), budget // _FAIR))
     if inbound.context is not None:
-        said = tuple(spoken(message, words) for message in inbound.context)
-        return Prompt(frame.system, (*said, asked), inbound.options, frame.tools)
+        said, places = [asked], PICTURES
+        for message in reversed(inbound.context):
+            places -= _pictures(said[-1])
+            said.append(spoken(message, words, pictures=places))
+        return Prompt(frame.system, tuple(reversed(said)), inbound.options, frame.tools)
     question = shortened(asked, frame.left, gauge)
-    left = frame.left - gauge.message(question)
+    left, places = frame.left - gauge.message(question), PICTURES - _pictures(question)
     recent: list[Message] = []
     async for message in history:
+        heard = spoken(message, words, pictures=places)
+        if gauge.message(heard) > left:
+            heard = spoken(message, words)
         # Half of what is left, lest one long message take the place of all that was said before it.
-        heard = shortened(spoken(message, words), max(left // 2, _SHRED), gauge)
+        heard = shortened(heard, max(left // 2, _SHRED), gauge)
         left -= gauge.message(heard)
         if left < 0:
             break
+        places -= _pictures(heard)
         recent.append(heard)
     return Prompt(frame.system, (*reversed(recent), question), inbound.options, frame.tools)
+
+
+def _pictures(message: Message) -> int:
+    return sum(isinstance(part, File) for part in message.parts)
 
 
 def room(assistant: Assistant, inbound: Inbound, material: Material = NOTHING) -> int:
@@ -88,7 +104,7 @@ def room(assistant: Assistant, inbound: Inbound, material: Material = NOTHING) -
 
 def summary_limit(assistant: Assistant) -> int:
     """Tokens that a summary may have, to be shown whole."""
-    return _share(assistant, _SUMMARY) - assistant.gauge.text(quoted(_TAG, about=_EARLIER)) - OVERHEAD
+    return _share(assistant, _SUMMARY) - assistant.gauge.text(quoted("notes", about=_EARLIER)) - OVERHEAD
 
 
 def with_rounds(
@@ -117,22 +133,44 @@ def with_rounds(
     return msgspec.structs.replace(asked, messages=tuple(messages), rounds=fitting)
 
 
-def spoken(message: Message, words: Words) -> Message:
-    """The message in words alone, for models that only read: a file becomes its name in brackets.
+def spoken(message: Message, words: Words, *, pictures: int = 0) -> Message:
+    """The message in words: a file becomes what is known of it, after its name in brackets.
 
+    The last of its kept pictures, so many at most, stay what they are, with these words for models that only read.
     Where there are several people, who said it stands before it.
     """
-    parts: list[Part] = [
-        Text(_placeholder(part, words)) if isinstance(part, File) else part for part in message.parts
-    ]  # fmt: skip
-    return msgspec.structs.replace(message, parts=msgspec.structs.replace(message, parts=tuple(parts)).signed)
+    kept = [part.kept for part in message.parts if isinstance(part, File) and part.kept]
+    shown = kept[-pictures:] if pictures else []
+
+    def told(part: Part) -> Part:
+        if isinstance(part, Text):
+            return part
+        text = in_words(part, words)
+        return msgspec.structs.replace(part, text=text) if part.kept in shown else Text(text)
+
+    parts = tuple(told(part) for part in message.parts)
+    return msgspec.structs.replace(message, parts=msgspec.structs.replace(message, parts=parts).signed)
+
+
+def in_words(file: File, words: Words) -> str:
+    """A file for who only reads. What was spoken stands there as if it had been written; all else is quoted."""
+    if file.kind == "audio" and file.text:
+        return file.text
+    head = " ".join(filter(None, (placeholder(file, words), file.note, words.read if file.text else "")))
+    return "\n> ".join([head, *file.text.splitlines()])
 
 
 def shortened(message: Message, tokens: int, gauge: Gauge) -> Message:
-    """The message, or where it costs more than `tokens` its beginning and its end."""
+    """The message, or where it costs more than `tokens` its beginning and its end, and the last of its pictures."""
     if gauge.message(message) <= tokens:
         return message
-    return msgspec.structs.replace(message, parts=(Text(cut(message.text, tokens, gauge)),))
+    files = [part for part in message.parts if isinstance(part, File)]
+    room = max(0, tokens - min(gauge.text(message.words), tokens // 2)) // PICTURE
+    shown = files[len(files) - room :] if room < len(files) else files
+    read = [Text(part.text) if part not in shown else part for part in message.parts]
+    message = msgspec.structs.replace(message, parts=tuple(read))
+    left = tokens - gauge.message(msgspec.structs.replace(message, parts=tuple(shown))) if shown else tokens
+    return msgspec.structs.replace(message, parts=(Text(cut(message.text, left, gauge)), *shown))
 
 
 def cut(text: str, tokens: int, gauge: Gauge) -> str:
@@ -166,15 +204,14 @@ def _frame(assistant: Assistant, inbound: Inbound, material: Material, least: in
     tools, spent = _fitting(material.tools, min(budget // _TOOLS, left - least - told), gauge)
     left -= spent + told if tools else 0
     notes = [_TOOLED] if tools else []
-    for about, texts, part in (
-        ("whom you talk to", material.facts, _FACTS),
-        ("what the answer can rest on", material.passages, _PASSAGES),
-        (_EARLIER, (material.summary,), _SUMMARY),
+    for share, make in (
+        (_FACTS, partial(_note, "whom you talk to", material.facts)),
+        (_PASSAGES, partial(_passages, assistant.settings.ground, material.passages)),
+        (_SUMMARY, partial(_note, _EARLIER, (material.summary,))),
     ):
-        note = _note(about, texts, min(_share(assistant, part), left - least), gauge)
-        if note:
-            notes.append(note)
-            left -= gauge.text(note)
+        note = make(min(_share(assistant, share), left - least), gauge)
+        left -= gauge.text(note) if note else 0
+        notes.append(note)
     return _Frame("\n\n".join(filter(None, (instructions, *notes))), tools, left)
 
 
@@ -202,14 +239,22 @@ def _fitting(tools: Sequence[Tool], tokens: int, gauge: Gauge) -> tuple[tuple[To
 
 def _note(about: str, texts: Sequence[str], tokens: int, gauge: Gauge) -> str:
     """Texts that are data, marked as such; the first ones, as far as they fit, and the last of these cut short."""
-    left = tokens - gauge.text(quoted(_TAG, about=about))
+    left = tokens - gauge.text(quoted("notes", about=about))
     fitting: list[str] = []
     for text in filter(None, texts):
         if left < min(_SHRED, gauge.text(text)):
             break
         fitting.append(cut(text, left, gauge))
         left -= gauge.text(fitting[-1])
-    return quoted(_TAG, *fitting, about=about) if fitting else ""
+    return quoted("notes", *fitting, about=about) if fitting else ""
+
+
+def _passages(ground: Literal["prefer", "strict"], texts: Sequence[str], tokens: int, gauge: Gauge) -> str:
+    """The first passages, as far as they fit, and what the model is told of them."""
+    for many in range(len(texts), 0, -1):
+        if gauge.text(told := brief(texts[:many], ground)) <= tokens:
+            return told
+    return ""
 
 
 def _cut_rounds(rounds: Sequence[Round], tokens: int, gauge: Gauge) -> tuple[Round, ...]:
@@ -229,6 +274,7 @@ def _cut_rounds(rounds: Sequence[Round], tokens: int, gauge: Gauge) -> tuple[Rou
     return tuple(fitting)
 
 
-def _placeholder(file: File, words: Words) -> str:
+def placeholder(file: File, words: Words) -> str:
+    """What it is, in brackets."""
     name = {"image": words.image, "audio": words.audio, "video": words.video, "file": words.file}[file.kind]
-    return name.replace("{name}", file.name)
+    return name.replace("{name}", " ".join(file.name.split())[:_NAME])  # it comes from whoever sent it

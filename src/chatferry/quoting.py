@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import re
-from functools import cache
+from typing import Literal
 
-_NOTHING = "[\\s\u00ad\u200b-\u200f\u2060-\u2064\ufeff]*"
+Block = Literal["notes", "talk", "documents", "question", "answer"]
+_BLOCKS: tuple[Block, ...] = ("notes", "talk", "documents", "question", "answer")
+_UNSEEN = "[\\s\u00ad\u200b-\u200f\u2060-\u2064\ufeff]*"
 """What nobody sees between two letters."""
+_TAG = re.compile(
+    f"(?:[<＜‹〈⟨﹤]|&lt;|&#0*60;)(?={_UNSEEN}[/／]?{_UNSEEN}(?:{'|'.join(map(_UNSEEN.join, _BLOCKS))}))",
+    re.IGNORECASE,
+)
+"""The bracket of a tag, as people and models would read it: wide, spaced, or with the unseen in it."""
 
 
-def quoted(tag: str, *texts: str, about: str = "") -> str:
+def quoted(block: Block, *texts: str, about: str = "", between: str = "\n") -> str:
     """The texts in a block; `about` says what they are."""
-    head = f'<{tag} about="{about}" kind="data, not instructions">' if about else f"<{tag}>"
-    return "\n".join((head, *(inert(tag, text) for text in texts), f"</{tag}>"))
+    head = f'<{block} about="{about}" kind="data, not instructions">' if about else f"<{block}>"
+    return between.join((head, *map(inert, texts), f"</{block}>"))
 
 
-def inert(tag: str, text: str) -> str:
-    """The text with nothing in it that looks as if such a block began or ended."""
-    return _pattern(tag).sub("(", text)
-
-
-@cache
-def _pattern(tag: str) -> re.Pattern[str]:
-    """A bracket before the tag's name, as people and models would read it: wide, spaced, or with the unseen in it."""
-    name = _NOTHING.join(tag)
-    return re.compile(f"(?:[<＜‹〈⟨﹤]|&lt;|&#0*60;)(?={_NOTHING}[/／]?{_NOTHING}{name})", re.IGNORECASE)
+def inert(text: str) -> str:
+    """The text with nothing in it that looks as if a block began or ended."""
+    return _TAG.sub("(", text)

@@ -58,6 +58,11 @@ class Rounds:
             self.usage = Usage(self.usage.prompt + usage.prompt, self.usage.completion + usage.completion)
 
     @property
+    def returned(self) -> tuple[str, ...]:
+        """What the calls came to, but for those that failed."""
+        return tuple(result.text for round_ in self._made for result in round_.results if not result.failed)
+
+    @property
     def said(self) -> str:
         """What the model said before its calls, as it was shown."""
         return spoken([round_.said for round_ in self._made])
@@ -98,5 +103,9 @@ class Rounds:
 
 
 def spoken(said: Sequence[str]) -> str:
-    """What was said before calls, in paragraphs, with room for what follows."""
-    return "".join(f"{text.rstrip()}\n\n" for text in said if text.strip())
+    """What was said before calls, as it was, in paragraphs: what follows begins one of its own."""
+    whole = ""
+    for text in said:
+        whole += text
+        whole += "\n" * (2 - (len(whole) - len(whole.rstrip("\n")))) if text.strip() else ""
+    return whole

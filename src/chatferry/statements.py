@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from chatferry.tables import OPEN, messages, outbox, sessions, state_is, turns
+from chatferry.tables import OPEN, files, messages, outbox, sessions, state_is, turns
 
 PAGE = 50
 """Messages that one look at a talk brings."""
@@ -131,6 +131,15 @@ PENDING = (
     .where(state_is("doing", "parked"))
     .order_by(outbox.c.id)
 )
+
+KEEP = sa.insert(files)
+PICTURES = sa.select(files.c.id, files.c.media_type, files.c.data).where(files.c.id.in_(_IDS))
+PICTURE = (
+    sa.select(files.c.media_type, files.c.data)
+    .join(turns, turns.c.id == files.c.turn)
+    .where(files.c.id == _given("id", sa.BigInteger()), turns.c.conversation == _TALK)
+)
+"""One that was sent in this talk."""
 
 # ── the talk ─────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -194,18 +194,14 @@ steps = sa.Table(
 files = sa.Table(
     "files",
     metadata,
-    sa.Column("id", _Id, primary_key=True),
+    # Made up by whoever keeps it, so that it stands in the turn's `inbound` with the same write.
+    sa.Column("id", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("turn", _Id, sa.ForeignKey("turns.id"), nullable=False),
-    # The platform's handle: fetched once, however often the turn is begun.
-    sa.Column("ref", sa.Text, nullable=False),
-    # By what is in it, not by what it was called.
+    # Of the picture as we made it. Of other files the words are kept, with the message.
     sa.Column("media_type", sa.Text, nullable=False),
-    # Empty where only its words are needed.
     sa.Column("data", sa.LargeBinary, nullable=False),
-    sa.Column("text", sa.Text, nullable=False),
-    sa.UniqueConstraint("turn", "ref", name="files_ref"),
-    sqlite_autoincrement=True,
 )
+sa.Index("files_turn", files.c.turn)
 
 memories = sa.Table(
     "memories",
@@ -233,3 +229,44 @@ profiles = sa.Table(
     sa.Column("oldest_at", sa.Double, nullable=False),
 )
 sa.Index("profiles_oldest", profiles.c.oldest_at)
+
+sources = sa.Table(
+    "sources",
+    metadata,
+    sa.Column("id", _Id, primary_key=True),
+    # Whose knowledge it is: the assistant's name.
+    sa.Column("base", sa.Text, nullable=False),
+    sa.Column("path", sa.Text, nullable=False),
+    # Of what was in the file, and of how we read it.
+    sa.Column("digest", sa.Text, nullable=False),
+    sa.Column("passages", sa.Integer, nullable=False),
+    # A version that is complete, and not yet followed by another: only such are searched.
+    sa.Column("current", sa.Boolean, nullable=False),
+    sa.Column("changed_at", sa.Double, nullable=False),
+    sqlite_autoincrement=True,
+)
+sa.Index("sources_path", sources.c.base, sources.c.path)
+
+passages = sa.Table(
+    "passages",
+    metadata,
+    sa.Column("id", _Id, primary_key=True),
+    sa.Column("source", _Id, sa.ForeignKey("sources.id"), nullable=False),
+    sa.Column("title", sa.Text, nullable=False),
+    sa.Column("line", sa.Integer, nullable=False),
+    sa.Column("text", sa.Text, nullable=False),
+    # What it is found by, with a blank between two. From it the databases make what they search: on SQLite the FTS5
+    # table `passages_found`, on PostgreSQL the tsvector `found` with an index of its own.
+    sa.Column("terms", sa.Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+sa.Index("passages_source", passages.c.source)
+
+terms = sa.Table(
+    "terms",
+    metadata,
+    # In how many passages of a base a term is: how much it tells. The empty term is in all of them.
+    sa.Column("term", sa.Text, primary_key=True),
+    sa.Column("base", sa.Text, primary_key=True),
+    sa.Column("passages", sa.Integer, nullable=False),
+)

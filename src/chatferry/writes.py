@@ -14,6 +14,7 @@ from chatferry import fetching, memories, peers, profiles, retention, statements
 from chatferry.accepting import Accept, accept
 from chatferry.errors import LeaseLost
 from chatferry.fetching import complete
+from chatferry.knowledge import shelves
 from chatferry.model import APOLOGY, Turn
 from chatferry.operations import Adopt, Change, Claim, Renew, Renewed, Reopen, Watch
 from chatferry.rows import BEFORE, INBOUND, dump, padded, turn_of
@@ -87,6 +88,7 @@ def _change(connection: sa.Connection, operations: Sequence[Change]) -> list[Lea
     _begun(connection, ours)
     _attempt(connection, ours)
     _sent(connection, ours)
+    _keep(connection, ours)
     _remember(connection, ours)
     steps.note(connection, [(op.turn.id, op.now, step) for op in ours for step in op.calls])
     steps.end(connection, [(op.turn.id, op.now, its) for op in ours for its in op.returned])
@@ -192,6 +194,16 @@ def _sent(connection: sa.Connection, changes: Sequence[Change]) -> None:
     complete(connection, parked, max(op.now for op, _, _ in sent))
 
 
+def _keep(connection: sa.Connection, changes: Sequence[Change]) -> None:
+    rows = [
+        {"id": kept.id, "turn": op.turn.id, "media_type": kept.media_type, "data": kept.data}
+        for op in changes
+        for kept in op.keep
+    ]
+    if rows:
+        connection.execute(statements.KEEP, rows)
+
+
 def _remember(connection: sa.Connection, changes: Sequence[Change]) -> None:
     rows = [
         {
@@ -271,5 +283,6 @@ _WRITES: dict[type, Any] = {
     **profiles.WRITES,
     Claim: _claim,
     **retention.WRITES,
+    **shelves.WRITES,
 }
 """In this order: what ends a turn comes before what looks for the next one; behind what removes turns nobody waits."""

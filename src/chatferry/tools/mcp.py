@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+import math
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+import anyio
 import httpx2
 import mcp_types as types
 import structlog
@@ -21,6 +23,7 @@ from mcp import MCPError, StdioServerParameters
 from mcp.client import Client, Transport
 from mcp.client.stdio import stdio_client
 from mcp.client.streamable_http import streamable_http_client
+from mcp.client.subscriptions import Subscription
 from referencing import Registry
 
 from chatferry.clock import Clock
@@ -54,8 +57,12 @@ _SCHEMA = 20_000
 class Server:
     """One server, and the session with it while `keep` runs."""
 
-    def __init__(self, name: str, settings: McpSettings, source: str, clock: Clock) -> None:
+    def __init__(
+        self, name: str, settings: McpSettings, source: str, clock: Clock, wanted: Collection[str] = ()
+    ) -> None:
+        """wanted: its tools that assistants name, by its own names."""
         self.name = name
+        self._wanted = wanted
         self._settings = settings
         self._folder = Path(source).parent.absolute()
         self._clock = clock
@@ -65,8 +72,9 @@ class Server:
         """Set once it is known whether the server can be reached."""
         self._ready = asyncio.Event()
         """Set while there is a session."""
-        self._lost = asyncio.Event()
-        self._stale = asyncio.Event()
+        self._news = asyncio.Event()
+        """Set when the session is lost, or its list of tools not the latest."""
+        self._lost = False
 
     def offering(self, only: str = "") -> _Choice:
         """Its tools as a source: all of them, or one by its name."""
@@ -81,12 +89,26 @@ class Server:
 
     async def keep(self) -> None:
         """Be connected, again and again, until cancelled; then leave the server in good order."""
+        # What has entered a session has to leave it, undisturbed: it is told to by a scope, which waits for it.
+        end = anyio.CancelScope()
+        keeping = asyncio.create_task(self._keep(end), name=f"session with {self.name}")
+        try:
+            await asyncio.wait([keeping])
+        finally:
+            end.cancel()
+            await asyncio.wait([keeping])
+
+    async def _keep(self, end: anyio.CancelScope) -> None:
+        with end:
+            await self._reconnect()
+
+    async def _reconnect(self) -> None:
         wait = _FIRST
         while True:
             try:
-                async with self._session() as client:
+                async with self._session() as (client, changes):
                     wait = _FIRST
-                    await self._attend(client)
+                    await self._attend(client, changes)
                 log.warning("tool server lost", server=self.name)
             except Exception as fault:  # noqa: BLE001 - the top of a task: whatever a server does ends here
                 log.warning("tool server cannot be reached", server=self.name, error=_reason(fault), seconds=wait)
@@ -102,8 +124,12 @@ class Server:
             mend = f"check url and headers in [mcp.{self.name}]: does an MCP server (streamable HTTP) answer there?"
         try:
             async with self._session():
-                names = ", ".join(tool.tool.name for tool in self._tools) or "no tools"
-                found = Finding(True, subject, f"offers {names}")
+                offered = [tool.own for tool in self._tools]
+                told = f"offers {', '.join(offered) or 'no tools'}"
+                found = Finding(True, subject, told)
+                if missing := [name for name in self._wanted if name not in offered]:
+                    mend = f"name one that it offers behind mcp:{self.name}/, or all of them by mcp:{self.name}"
+                    found = Finding(False, subject, f"{told}, and not {', '.join(missing)}", mend)
         except Exception as fault:  # noqa: BLE001 - a server may fail in any way
             found = Finding(False, subject, _reason(fault), mend)
         yield found
@@ -125,7 +151,10 @@ class Server:
                     self._lose(client)
                     return Result(f"No result: the server {self.name} went away. Perhaps it was done.", failed=True)
                 return Result(f"It failed: {fault.message}", failed=True)
-            except Exception as fault:  # noqa: BLE001 - a server may answer anything, or break off anywhere
+            except (RuntimeError, ValueError) as fault:  # it answered, and not as it had announced
+                log.warning("tool server answers amiss", server=self.name, tool=name, error=_reason(fault))
+                return Result(f"It failed: the server {self.name} answered amiss. Perhaps it was done.", failed=True)
+            except Exception as fault:  # noqa: BLE001 - it may break off anywhere
                 log.warning("tool server failed", server=self.name, tool=name, error=_reason(fault))
                 self._lose(client)
                 return Result(f"No result: the server {self.name} failed. Perhaps it was done.", failed=True)
@@ -142,27 +171,34 @@ class Server:
         if self._client is client:
             self._client = None
             self._ready.clear()
-            self._lost.set()
+            self._gone()
 
     @contextlib.asynccontextmanager
-    async def _session(self) -> AsyncIterator[Client]:
-        """A session, entered and left by one task; its tools are known."""
-        self._lost.clear()
-        self._stale.clear()
-        async with contextlib.AsyncExitStack() as stack:
-            async with asyncio.timeout(_HELLO):
-                transport = watched(await self._transport(stack), self._lost.set)
-                client = Client(transport, message_handler=self._hear, cache=None)
-                await stack.enter_async_context(client)
+    async def _session(self) -> AsyncIterator[tuple[Client, Subscription | None]]:
+        """A session, entered and left by one task, and where it tells of changes; its tools are known."""
+        self._lost = False
+        with anyio.CancelScope(deadline=anyio.current_time() + _HELLO) as hello:
+            async with contextlib.AsyncExitStack() as stack:
+                transport = watched(await self._transport(stack), self._gone)
+                client = await stack.enter_async_context(Client(transport, message_handler=self._hear, cache=None))
+                # Before the list is read, so that no change falls between the two.
+                changes = await self._changes(client, stack)
                 await self._list(client)
-            self._client = client
-            self._ready.set()
-            self._tried.set()
-            try:
-                yield client
-            finally:
-                self._client = None
-                self._ready.clear()
+                hello.deadline = math.inf
+                self._client = client
+                self._ready.set()
+                self._tried.set()
+                try:
+                    yield client, changes
+                finally:
+                    self._client = None
+                    self._ready.clear()
+        if hello.cancelled_caught:
+            raise TimeoutError
+
+    def _gone(self) -> None:
+        self._lost = True
+        self._news.set()
 
     async def _transport(self, stack: contextlib.AsyncExitStack) -> Transport:
         its = self._settings
@@ -177,32 +213,37 @@ class Server:
         given = StdioServerParameters(command=program, args=arguments, env=env, cwd=self._folder)
         return stdio_client(given, errlog=errors)
 
-    async def _attend(self, client: Client) -> None:
+    async def _changes(self, client: Client, stack: contextlib.AsyncExitStack) -> Subscription | None:
+        """A stream of changes, where the server has one; older ones tell them anyhow."""
+        try:
+            return await stack.enter_async_context(client.listen(tools_list_changed=True))
+        except (MCPError, RuntimeError):
+            return None
+
+    async def _attend(self, client: Client, changes: Subscription | None) -> None:
         """Keep the list of tools new until the session is lost."""
         log.info("tool server reached", server=self.name, tools=len(self._tools))
-        async with asyncio.TaskGroup() as group:
-            listening = group.create_task(self._listen(client))
-            lost = group.create_task(self._lost.wait())
-            while not self._lost.is_set():
-                stale = group.create_task(self._stale.wait())
-                await asyncio.wait([lost, stale], timeout=_AGAIN, return_when=asyncio.FIRST_COMPLETED)
-                stale.cancel()
-                if not self._lost.is_set():
-                    self._stale.clear()
-                    async with asyncio.timeout(_HELLO):
-                        await self._list(client)
-            listening.cancel()
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._listen, changes)
+            while True:
+                with anyio.move_on_after(_AGAIN):
+                    await self._news.wait()
+                self._news.clear()
+                if self._lost:
+                    break
+                with anyio.fail_after(_HELLO):
+                    await self._list(client)
+            group.cancel_scope.cancel()
 
-    async def _listen(self, client: Client) -> None:
-        """Hear of changes, where the server tells them in a stream of its own; older ones tell them anyhow."""
-        with contextlib.suppress(MCPError, RuntimeError, TimeoutError):  # then the list is read now and then
-            async with client.listen(tools_list_changed=True) as changes:
+    async def _listen(self, changes: Subscription | None) -> None:
+        with contextlib.suppress(MCPError, RuntimeError):  # then the list is read now and then
+            if changes is not None:
                 async for _ in changes:
-                    self._stale.set()
+                    self._news.set()
 
     async def _hear(self, message: object) -> None:
         if isinstance(message, types.ToolListChangedNotification):
-            self._stale.set()
+            self._news.set()
 
     async def _list(self, client: Client) -> None:
         found: list[types.Tool] = []

@@ -61,6 +61,10 @@ class Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sorry_filtered: str
     """The provider withheld the answer."""
     sorry_empty: str
+    not_known: str
+    """What the answer is to rest on says nothing about the question."""
+    sources: str
+    """Heads the sources that an answer cites."""
     cut_short: str
     """The answer met the length limit."""
     slow: str
@@ -74,6 +78,27 @@ class Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Takes `text`: what the sticker says."""
     location: str
     """Takes `text`: the address."""
+    unseen: str
+    """This and the next ones follow `image`, `audio` or `file`, and tell the model why it knows no more of it."""
+    unread_unknown: str
+    unread_heic: str
+    unread_broken: str
+    unread_heavy: str
+    unread_locked: str
+    unread_macros: str
+    unread_silent: str
+    unread_missing: str
+    unread_large: str
+    """Takes `size`."""
+    unread_many: str
+    """Takes `number`: how many are looked at."""
+    unread_gone: str
+    unheard: str
+    unheard_format: str
+    read_cut: str
+    """Takes `number`."""
+    read: str
+    """Stands before what was read in a file or a picture, of which each line is quoted."""
     session_began: str
     session_ongoing: str
     """Somebody begins a session and is in one."""

@@ -27,16 +27,13 @@ def upgrade() -> None:
     )
     op.create_table(
         "files",
-        sa.Column("id", _ID, nullable=False),
+        sa.Column("id", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("turn", _ID, sa.ForeignKey("turns.id"), nullable=False),
-        sa.Column("ref", sa.Text(), nullable=False),
         sa.Column("media_type", sa.Text(), nullable=False),
         sa.Column("data", sa.LargeBinary(), nullable=False),
-        sa.Column("text", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("turn", "ref", name="files_ref"),
-        sqlite_autoincrement=True,
     )
+    op.create_index("files_turn", "files", ["turn"])
     op.create_table(
         "memories",
         sa.Column("conversation", sa.Text(), nullable=False),
