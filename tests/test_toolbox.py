@@ -6,13 +6,9 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from hypothesis import given
-from hypothesis import strategies as st
-
 from chatferry.config import AssistantSettings
-from chatferry.engines.base import Call, Result, Round, Tool
-from chatferry.prompt import estimate
-from chatferry.rounds import fitting, spoken
+from chatferry.engines.base import Call, Result, Tool
+from chatferry.rounds import spoken
 from chatferry.toolbox import Toolbox
 from chatferry.tools.base import Caller
 
@@ -53,17 +49,6 @@ async def test_too_many_calls_and_one_that_cancels_itself_are_results_like_other
     assert texts[0] == "It failed: it was cancelled."
     assert texts[1:16] == ["look"] * 15
     assert "no more than 16 calls" in texts[16]
-
-
-@given(st.lists(st.integers(0, 3000), min_size=1, max_size=6), st.integers(100, 2000))
-def test_rounds_stay_within_their_tokens_and_the_newest_stays_whole_if_it_can(sizes: list[int], tokens: int) -> None:
-    rounds = [Round("", (Call("c", "look", "{}"),), (Result("x" * size),)) for size in sizes]
-    kept = fitting(rounds, tokens)
-    spent = sum(estimate(made.results[0].text) for made in kept)
-    assert spent <= tokens + 25 * len(sizes), "what is left out is told of each"
-    assert len(kept) == len(rounds)
-    if estimate(rounds[-1].results[0].text) <= tokens:
-        assert kept[-1] == rounds[-1]
 
 
 def test_what_was_said_is_kept_as_it_was_in_paragraphs() -> None:

@@ -82,8 +82,9 @@ async def build(
         heard = spoken(message, words, pictures=places)
         if gauge.message(heard) > left:
             heard = spoken(message, words)
-        # Half of what is left, lest one long message take the place of all that was said before it.
-        heard = shortened(heard, max(left // 2, _SHRED), gauge)
+        if not _pictures(heard):
+            # Half of what is left, lest one long message take the place of all that was said before it.
+            heard = shortened(heard, max(left // 2, _SHRED), gauge)
         left -= gauge.message(heard)
         if left < 0:
             break
