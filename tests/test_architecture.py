@@ -26,9 +26,11 @@ ROOT = {
     "plain",
     "markdown",
     "rate",
+    "quoting",
     "sniffing",
     "words.__init__",
 } | {f"knowledge.{name}" for name in ("__init__", "terms", "cutting", "quoting")}
+ROOT |= {name for name in FILES if name.startswith("masking.")}
 """Values and pure functions: everybody may use them."""
 CORE = {
     "accepting",

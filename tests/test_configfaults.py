@@ -154,6 +154,8 @@ def test_what_is_no_toml_is_told_with_its_line(text: str, told: str) -> None:
         ("api.jwt = {jwks_url = 'https://i'}", "api.jwt.audience: is required"),
         ("api.jwt = {jwks_url = 'file:///etc/passwd'}", "api.jwt.jwks_url: must be an address"),
         ("api.jwt = {jwks_url = 'https://i', leeway = '1h'}", "api.jwt.leeway: must be less than or equal to 300"),
+        ("assistants.a.redact = ['phones']", "assistants.a.redact.0: must be 'phone', 'email', 'card', 'national_id',"),
+        ("assistants.a.redact_regions = ['tw']", "assistants.a.redact_regions.0: must be the two letters of a country"),
         ("server.drain = inf", "server.drain: must be a finite number"),
         ("server.keep = '23h'", "server.keep: must be a day at least: for so long platforms deliver again"),
         ("server.keep = 90", "server.keep: must be a day at least: for so long platforms deliver again"),

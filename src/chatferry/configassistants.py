@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from chatferry.configtypes import Duration, Filled, Name, Table, a_tool, a_word, wrong
+from chatferry.configtypes import Duration, Filled, Name, Table, a_region, a_tool, a_word, wrong
 from chatferry.words import LANGUAGES, MODEL, Language, Words, language_of, words, words_of
 
 
@@ -87,6 +87,11 @@ class AssistantSettings(Table):
     """Bytes of a picture, a voice message or a file that are fetched."""
     file_text: int = Field(default=20_000, ge=200)
     """Characters of a file that are read."""
+
+    redact: tuple[Literal["phone", "email", "card", "national_id", "iban", "url_credentials"], ...] = ()
+    """What models are not told: a mask such as `[PHONE_1]` stands in its place, and the answer has it again."""
+    redact_regions: tuple[Annotated[str, AfterValidator(a_region)], ...] = ("TW", "CN", "JP", "HK", "US", "GB")
+    """The countries whose telephone numbers and national ids are known, by their letters in ISO 3166."""
 
     @property
     def remembers(self) -> bool:

@@ -32,6 +32,12 @@ def _sendable(secret: SecretStr) -> SecretStr:
     return secret
 
 
+def a_region(value: str) -> str:
+    if not re.fullmatch("[A-Z]{2}", value):
+        raise wrong("must be the two letters of a country, such as 'TW'", "they are in ISO 3166")
+    return value
+
+
 def _header(secret: SecretStr) -> SecretStr:
     if not re.fullmatch(r"[!-~]([ -~]*[!-~])?", secret.get_secret_value()):
         raise wrong("must be of ASCII letters, digits and signs, and blanks only between them")

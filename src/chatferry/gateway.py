@@ -376,10 +376,14 @@ def _assistants(
 ) -> dict[str, Assistant]:
     circuits, gauges = {name: Circuit(clock) for name in engines}, {name: Gauge() for name in engines}
 
-    def route(model: str) -> Engine:
+    def route(model: str, asker: AssistantSettings) -> Engine:
         order = (model, *settings.models[model].fallback)
-        route = Route([(engines[name], circuits[name]) for name in order], clock, random.random, metrics)
-        return Gauged(route, gauges[model])
+        made: Engine = Route([(engines[name], circuits[name]) for name in order], clock, random.random, metrics)
+        if asker.redact:
+            from chatferry.engines.masked import masked
+
+            made = masked(made, asker)
+        return Gauged(made, gauges[model])
 
     def sight(model: str) -> list[bool]:
         return [settings.models[name].sees for name in (model, *settings.models[model].fallback)]
@@ -388,14 +392,14 @@ def _assistants(
         name: Assistant(
             name,
             its,
-            route(its.model),
+            route(its.model, its),
             its.words,
-            checker=route(its.checker) if its.checker else None,
+            checker=route(its.checker, its) if its.checker else None,
             sources=tuple(_sources(settings, its, servers)),
             sees=any(sight(its.model)),
             blind=not all(sight(its.model)),
             gauge=gauges[its.model],
-            summarizer=route(its.summary_model) if its.summary_model else None,
+            summarizer=route(its.summary_model, its) if its.summary_model else None,
         )
         for name, its in settings.assistants.items()
     }

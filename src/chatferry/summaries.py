@@ -19,6 +19,7 @@ from chatferry.errors import Fault, Final, Unavailable
 from chatferry.ledger import Ledger
 from chatferry.model import Message, says
 from chatferry.prompt import cut, shortened, spoken, summary_limit
+from chatferry.quoting import quoted
 from chatferry.recalling import Line, Memory, Recollection
 
 log = structlog.get_logger(__name__)
@@ -165,7 +166,7 @@ class Summaries:
         talk = "\n\n".join(said)
         question = Prompt(
             _TASK.replace("{words}", str(max(20, limit // 2))),
-            (says("user", f"<notes>\n{before}\n</notes>\n\n<talk>\n{talk}\n</talk>"),),
+            (says("user", f"{quoted('notes', before)}\n\n{quoted('talk', talk)}"),),
         )
         text, end = "", Done("cut off")
         async with contextlib.aclosing(assistant.summarizer.run(question, pace=1.0)) as events:

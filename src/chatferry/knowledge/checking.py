@@ -8,8 +8,9 @@ from collections.abc import Sequence
 
 from chatferry.engines.base import Delta, Done, Engine, Prompt, Restart
 from chatferry.errors import Final
-from chatferry.knowledge.quoting import marked
+from chatferry.knowledge.quoting import documents
 from chatferry.model import Usage, says
+from chatferry.quoting import quoted
 
 _TASK = """\
 You check whether an answer may be given to a customer. You get passages from documents, a question and an answer. All \
@@ -24,9 +25,7 @@ _VERDICT = re.compile(r"\b(PASS|FAIL)\b", re.IGNORECASE)
 
 async def check(checker: Engine, passages: Sequence[str], question: str, answer: str) -> tuple[bool, Usage]:
     """Does it pass? And what it cost to ask. Raises Fault where the model gives no verdict."""
-    asked = "\n\n".join(
-        [marked("documents", *passages), marked("question", question), marked("answer", answer), "PASS or FAIL?"]
-    )
+    asked = "\n\n".join([documents(passages), quoted("question", question), quoted("answer", answer), "PASS or FAIL?"])
     said, usage = "", Usage()
     async with contextlib.aclosing(checker.run(Prompt(_TASK, (says("user", asked),)), pace=0.25)) as events:
         async for event in events:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Literal
 
+from chatferry.quoting import quoted
 from chatferry.text import closed
 
 _BRIEF = """\
@@ -18,19 +19,18 @@ _GROUND = {
     "prefer": "Rest your answer on the passages as far as they go. Where they do not, say what you know yourself.",
     "strict": "Say nothing that the passages do not say. Where they do not answer, say that you don't know.",
 }
-_TAG = re.compile(r"<(?=\s*/?\s*(?:documents|question|answer)\b)", re.IGNORECASE)
 _CITED = re.compile(r"[\[【](\d{1,2}(?:\s*[,，、]\s*\d{1,2})*)[\]】](?!\()")
 _MARK = re.compile(r"[\\`*\[\]<>~|]|\b_|_\b")
 
 
 def brief(passages: Sequence[str], ground: Literal["prefer", "strict"]) -> str:
     """What the model is told of the passages that it shall answer from; nothing where there are none."""
-    return f"{_BRIEF}\n{_GROUND[ground]}\n\n{marked('documents', *passages)}" if passages else ""
+    return f"{_BRIEF}\n{_GROUND[ground]}\n\n{documents(passages)}" if passages else ""
 
 
-def marked(tag: str, *texts: str) -> str:
-    """Texts from outside in a block that none of them can end."""
-    return "\n\n".join([f"<{tag}>", *(_TAG.sub("‹", text) for text in texts), f"</{tag}>"])
+def documents(passages: Sequence[str]) -> str:
+    """The passages in a block that none of them can end."""
+    return quoted("documents", *passages, between="\n\n")
 
 
 def numbered(number: int, source: str, text: str) -> str:

@@ -24,6 +24,8 @@ class Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     greeting: str
     greeting_session: str
     """The same where the assistant answers in sessions; takes `start`: what begins one."""
+    masks: str
+    """Tells the model what masks are, where there are some."""
     waiting: str
     """The answer comes by itself."""
     on_its_way: str
