@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from chatferry import prompt
@@ -69,8 +69,21 @@ ROUND = st.integers(1, 3).flatmap(
 
 
 @given(
-    said=PAST, question=LONG, tokens=st.integers(100, 3000), instructions=LONG, system=LONG, material=MATERIAL,
-    rounds=st.lists(ROUND, max_size=3), learned=st.lists(st.integers(1, 9000), max_size=3),
+    said=PAST,
+    question=LONG,
+    tokens=st.integers(100, 3000),
+    instructions=LONG,
+    system=LONG,
+    material=MATERIAL,
+    rounds=st.lists(ROUND, max_size=3),
+    learned=st.lists(st.integers(1, 9000), max_size=3),
+)
+@example(
+    said=[says("user", "0"), says("user", "\x80\x80")], question="0" * 26, tokens=305, instructions="0000" * 39,
+    system="00\x80𐀀𐀀𐀀" * 17, material=Material(("000\x80",)), learned=[],
+    rounds=[
+        Round("00\x80\x80\x80𐀀𐀀", (Call("𐀀", "000\x80\x80𐀀", "𐀀" * 12),), (Result("0\x80\x80\x80\x80\x80" * 5),))
+    ],
 )  # fmt: skip
 async def test_the_budget_holds_for_all_of_it_whatever_is_in_it(
     said: list[Message], question: str, tokens: int, instructions: str, system: str, material: Material,

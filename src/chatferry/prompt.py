@@ -129,9 +129,10 @@ def with_rounds(
     if left < wanted:
         before = gauge.message(messages[-1])
         messages[-1] = shortened(messages[-1], max(budget // _FAIR, before - (wanted - left)), gauge)
-        left += before - gauge.message(messages[-1])
-    fitting = _cut_rounds(rounds, min(left, wanted), gauge)
-    return msgspec.structs.replace(asked, messages=tuple(messages), rounds=fitting)
+    asked = msgspec.structs.replace(asked, messages=tuple(messages))
+    # Counted anew: the parts, each rounded up, are more than what they were in the whole.
+    left = budget - _fixed(assistant) - gauge.prompt(asked)
+    return msgspec.structs.replace(asked, rounds=_cut_rounds(rounds, min(left, wanted), gauge))
 
 
 def spoken(message: Message, words: Words, *, pictures: int = 0) -> Message:
