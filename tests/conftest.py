@@ -29,6 +29,9 @@ structlog.configure(
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kills", type=int, default=24, help="How often the crash test kills the gateway.")
     parser.addoption("--seed", type=int, help="Repeats the random choices of a crash test that printed this.")
+    parser.addoption(
+        "--examples", type=int, default=20, help="Requests of each kind that the API's document is tried by."
+    )
     parser.addoption("--deploy", action="store_true", help="Build the image's file system: it takes most of a minute.")
 
 

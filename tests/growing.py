@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from chatferry.accepting import Accepted
 from chatferry.accounts import Accounts
@@ -15,7 +15,7 @@ from chatferry.asking import Asking
 from chatferry.assistant import Assistant, Staff
 from chatferry.channels.base import Capabilities, Editing, Taken
 from chatferry.commands import Commands
-from chatferry.config import AssistantSettings, CommandSettings, ModelSettings, MoneySettings
+from chatferry.config import AssistantSettings, CommandSettings, MoneySettings
 from chatferry.database import Database, migrate, open_database
 from chatferry.delivery import Delivery
 from chatferry.desk import Desk
@@ -23,13 +23,20 @@ from chatferry.dispatch.inprocess import InProcess
 from chatferry.feed import Feed
 from chatferry.growth import Growth
 from chatferry.intake import Intake
+from chatferry.knowledge.grounding import Grounding
+from chatferry.knowledge.library import Library
 from chatferry.ledger import Ledger
 from chatferry.links import Links
 from chatferry.looking import Entry
+from chatferry.media import Media
 from chatferry.metrics import Metrics
 from chatferry.model import Inbound, says
+from chatferry.readers import Readers
 from chatferry.replies import Replies
+from chatferry.summaries import Summaries
 from chatferry.testing import Board, Call, LiveEngine, ManualClock, Talk
+from chatferry.tools.base import Callable as Tool
+from chatferry.tools.base import Fixed
 from chatferry.words import words
 from chatferry.worker import Worker
 from tests.scenarios.support import until
@@ -73,6 +80,9 @@ class World:
     board: Board
     engine: LiveEngine = field(default_factory=LiveEngine)
     busy: Literal["queue", "merge", "interrupt"] = "queue"
+    settings: dict[str, Any] = field(default_factory=dict)
+    """More of the assistant's."""
+    tools: Sequence[Tool] = ()
 
     @contextlib.asynccontextmanager
     async def process(self, clock: ManualClock | None = None) -> AsyncIterator[Process]:
@@ -86,14 +96,23 @@ class World:
             ledger = await opened.enter_async_context(Ledger(self.database, clock, lease=LEASE).open())
             if alone:
                 await ledger.adopt()
-            settings = AssistantSettings(language="en", busy=self.busy)
-            staff = Staff({"default": Assistant("default", settings, self.engine, WORDS)}, {"board": "default"})
+            settings = AssistantSettings(language="en", busy=self.busy, **self.settings)
+            sources = (Fixed("tools", *self.tools),) if self.tools else ()
+            assistant = Assistant("default", settings, self.engine, WORDS, sources=sources)
+            staff = Staff({"default": assistant}, {"board": "default"})
             links = Links(b"key", 3600.0, "https://bot.example")
-            desk = Desk(Commands(CommandSettings()), Replies(()), staff, links, clock)
+            desk = Desk(Commands(CommandSettings()), Replies(()), staff, links, clock, ledger)
+            accounts = Accounts({}, MoneySettings(), staff)
             worker = Worker(
                 ledger, Delivery(ledger, links, clock), Growth(ledger, clock), Feed(), clock, Metrics(),
-                Asking(ledger, clock),
-                Accounts({"live": ModelSettings(provider="demo")}, MoneySettings(), staff),
+                Asking(
+                    ledger,
+                    Media(ledger, Readers(), {}, clock),
+                    Grounding(Library(self.database), Metrics()),
+                    Summaries(ledger, accounts, clock),
+                    clock,
+                ),
+                accounts,
                 channels={"board": self.board},
                 staff=staff,
                 desk=desk,

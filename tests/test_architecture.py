@@ -15,12 +15,28 @@ from chatferry.gateway import CHANNELS, ENGINES
 
 SRC = Path(chatferry.__file__).parent
 FILES = {".".join(path.relative_to(SRC).with_suffix("").parts): path for path in sorted(SRC.rglob("*.py"))}
-ROOT = {"model", "errors", "clock", "news", "text", "likeness", "plain", "markdown", "rate", "words.__init__"}
+ROOT = {
+    "model",
+    "access",
+    "errors",
+    "clock",
+    "news",
+    "text",
+    "likeness",
+    "plain",
+    "markdown",
+    "rate",
+    "quoting",
+    "sniffing",
+    "words.__init__",
+} | {f"knowledge.{name}" for name in ("__init__", "terms", "cutting", "quoting")}
+ROOT |= {name for name in FILES if name.startswith("masking.")}
 """Values and pure functions: everybody may use them."""
 CORE = {
     "accepting",
     "accounts",
     "answers",
+    "apikeys",
     "asking",
     "assistant",
     "budgets",
@@ -38,24 +54,42 @@ CORE = {
     "held",
     "holding",
     "intake",
+    "keyring",
+    "knowledge.checking",
+    "knowledge.documents",
+    "knowledge.grounding",
+    "knowledge.library",
+    "knowledge.shelves",
+    "knowledge.sync",
     "ledger",
     "limits",
     "links",
     "looking",
+    "media",
+    "memories",
     "operations",
     "outcomes",
     "pacing",
     "peers",
     "postgres",
+    "profiles",
     "prompt",
+    "readers",
+    "recalling",
     "relay",
+    "remember",
     "replies",
     "retention",
+    "rounds",
     "rows",
     "sessions",
     "signals",
     "statements",
+    "steps",
+    "summaries",
     "tables",
+    "toolbox",
+    "tokens",
     "usage",
     "vault",
     "worker",
@@ -70,21 +104,26 @@ TOP = {
     "check",
     "operate",
     "reporting",
+    "operate_knowledge",
     "health",
     "demo",
     "simulate",
     "terminal",
+    "manage_keys",
     "setup_slack",
 } | {name for name in FILES if name.startswith("playground.")}
 FAMILIES = {place.split(":")[0].removeprefix("chatferry.") for place in (*CHANNELS.values(), *ENGINES.values())} | {
     "channels.api",
     "dispatch.inprocess",
+    "tools.python",
+    "tools.mcp",
     "dispatch.pgqueuer",
 }
 """What has siblings: a channel, an engine, a dispatcher. `channels.line_api` is of the family `channels.line`."""
 ALLOWED = {
     ("web.api", "channels.api"),  # the API's routes hand its channel what no webhook has: the parsed call
     ("web.shapes", "channels.api"),
+    ("web.openapi", "channels.api"),
     ("migrations.versions.0004_dispatch_by_pgqueuer", "dispatch.pgqueuer"),  # whose tables it makes
     ("playground.stage", "engines.demo"),  # the script, here in the place of a model that is called
     ("demo", "channels.slack_manifest"),  # which shortcuts the app has
@@ -130,6 +169,11 @@ def test_the_seams_and_retry_import_values_and_each_other_only() -> None:
     assert {(a, b) for a, b in IMPORTS if a in SEAMS | {"retry"} and b not in ROOT | SEAMS} == set()
 
 
+def test_what_reads_files_knows_nothing_of_the_gateway() -> None:
+    reading = {name for name in FILES if name.startswith("reading.")}
+    assert {(a, b) for a, b in IMPORTS if a in reading and b not in ROOT | reading} == set()
+
+
 def test_the_configuration_imports_values_only() -> None:
     config = {name for name in FILES if name.startswith("config")}
     assert {(a, b) for a, b in IMPORTS if a in config and b not in ROOT | config} == set()
@@ -141,7 +185,7 @@ def test_the_core_imports_nothing_concrete_and_nothing_above_it() -> None:
 
 
 def test_what_is_concrete_never_imports_the_core() -> None:
-    concrete = {a for a in FILES if a.startswith(("channels.", "engines.", "dispatch."))}
+    concrete = {a for a in FILES if a.startswith(("channels.", "engines.", "dispatch.", "tools."))}
     assert {(a, b) for a, b in IMPORTS if a in concrete and b in CORE | TOP} == set()
 
 

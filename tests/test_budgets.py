@@ -44,7 +44,7 @@ async def said(ledger: Ledger, *events: str, budget: Budget = TODAY) -> list[Acc
 
 async def answered(ledger: Ledger, turn: Turn, tokens: int, cost: int = 0) -> None:
     charges = (Charge(TODAY.day, TODAY.day_ends, tokens, cost), Charge(TODAY.month, TODAY.month_ends, tokens, cost))
-    usage, bill = Usage(tokens, 0), Bill("shop", cost, charges)
+    usage, bill = Usage(tokens, 0, cost), Bill("shop", charges)
     turn = await ledger.answered(turn, says("assistant", "yes"), [], model="m", usage=usage, bill=bill)
     await ledger.finish(turn, [says("assistant", "yes")])
 

@@ -144,9 +144,18 @@ def test_what_is_no_toml_is_told_with_its_line(text: str, told: str) -> None:
         ("server = 3", "server: must be a table"),
         ("api = 'x'", "api: must be a table"),
         ("api = {keys = 'x'}", "api.keys: must be a list"),
-        ("api = {keys = []}", "api.keys: must not be empty"),
         ("api = {keys = ['a', '']}", "api.keys.1: must not be empty"),
-        ("api = {}", "api.keys: is required"),
+        ("api.jwt = {issuer = 'i'}", "api.jwt: does not say how tokens are verified"),
+        ("api.jwt = {jwks_url = 'https://i', secret = 's'}", "api.jwt.secret: cannot be beside jwks_url"),
+        ("api.jwt = {secret = 's'}", "api.jwt.secret: must have 32 characters at least"),
+        ("api.jwt = {secret = 's', algorithms = []}", "api.jwt.algorithms: is for jwks_url"),
+        ("api.jwt = {jwks_url = 'https://i', algorithms = ['none']}", "api.jwt.algorithms.0: is no algorithm"),
+        ("api.jwt = {jwks_url = 'https://i', algorithms = ['HS256']}", "api.jwt.algorithms.0: is no algorithm"),
+        ("api.jwt = {jwks_url = 'https://i'}", "api.jwt.audience: is required"),
+        ("api.jwt = {jwks_url = 'file:///etc/passwd'}", "api.jwt.jwks_url: must be an address"),
+        ("api.jwt = {jwks_url = 'https://i', leeway = '1h'}", "api.jwt.leeway: must be less than or equal to 300"),
+        ("assistants.a.redact = ['phones']", "assistants.a.redact.0: must be 'phone', 'email', 'card', 'national_id',"),
+        ("assistants.a.redact_regions = ['tw']", "assistants.a.redact_regions.0: must be the two letters of a country"),
         ("server.drain = inf", "server.drain: must be a finite number"),
         ("server.keep = '23h'", "server.keep: must be a day at least: for so long platforms deliver again"),
         ("server.keep = 90", "server.keep: must be a day at least: for so long platforms deliver again"),
@@ -277,6 +286,16 @@ def test_what_a_wechat_account_lacks_in_a_file_is_mended_there() -> None:
         '    mend: app_secret = "${WECHAT_APP_SECRET}" in [channels.shop]',
         "chatferry.toml:7  channels.shop.hold: must be less than limit (5), for an answer to arrive in time",
     ]
+
+
+def test_who_listens_must_be_able_to() -> None:
+    ears = '[models.ears]\nprovider = "openai"\nmodel = "m"\napi_key = "k"\n'
+    write(f'{DEMO}{ears}[assistants.default]\nvoice = "ear"\n{API}')
+    assert any("assistants.default.voice" in line and "names nothing" in line for line in faults())
+    write(f'{DEMO}[assistants.default]\nvoice = "default"\n{API}')
+    told = faults()
+    assert any("assistants.default.voice" in line and "cannot write down" in line for line in told)
+    assert any('provider = "openai"' in line for line in told)
 
 
 def test_fallbacks_that_go_in_circles_are_faults_each() -> None:

@@ -24,8 +24,8 @@ async def answer(ledger: Ledger, event: str, *, sender: str = "ann", model: str 
     await ledger.accept("board", [inbound])
     turn = await ledger.claim(f"board:{event}")
     assert turn is not None
-    bill = Bill("shop", cost)
-    turn = await ledger.answered(turn, says("assistant", "a"), [], model=model, usage=Usage(7, 3), bill=bill)
+    usage, bill = Usage(7, 3, cost), Bill("shop")
+    turn = await ledger.answered(turn, says("assistant", "a"), [], model=model, usage=usage, bill=bill)
     await ledger.finish(turn, [says("assistant", "a")])
 
 
@@ -42,7 +42,7 @@ async def busy(ledger: Ledger, clock: ManualClock) -> Ledger:
 
 
 async def test_turns_are_summed_up_by_day_channel_assistant_and_model(busy: Ledger) -> None:
-    found = await busy.used(NOON - DAY, NOON + 3 * DAY, UTC)
+    found = await busy.usage(NOON - DAY, NOON + 3 * DAY, UTC)
     assert len(found) == 6
     assert found[0] == Used("2027-01-15", "board", "shop", "m", "", 2, 14, 6, 20)
     assert [(one.day, one.cost) for one in together(found, ["day"])] == [
@@ -51,31 +51,31 @@ async def test_turns_are_summed_up_by_day_channel_assistant_and_model(busy: Ledg
 
 
 async def test_people_are_told_apart_where_that_is_asked(busy: Ledger) -> None:
-    found = together(await busy.used(NOON - DAY, NOON + 3 * DAY, UTC, people=True), ["person"])
+    found = together(await busy.usage(NOON - DAY, NOON + 3 * DAY, UTC, people=True), ["person"])
     assert [(one.person, one.turns) for one in found] == [("ann", 6), ("bob", 6)]
 
 
 async def test_only_the_days_that_are_asked_for_count(busy: Ledger) -> None:
-    found = await busy.used(NOON + DAY - 3600.0, NOON + DAY + 3600.0, UTC)
+    found = await busy.usage(NOON + DAY - 3600.0, NOON + DAY + 3600.0, UTC)
     assert [(one.day, one.model) for one in found] == [("2027-01-16", "m"), ("2027-01-16", "n")]
-    assert await busy.used(NOON + 10 * DAY, NOON + 11 * DAY, UTC) == []
-    assert await busy.used(NOON - 11 * DAY, NOON - 10 * DAY, UTC) == []
+    assert await busy.usage(NOON + 10 * DAY, NOON + 11 * DAY, UTC) == []
+    assert await busy.usage(NOON - 11 * DAY, NOON - 10 * DAY, UTC) == []
 
 
 async def test_days_are_those_of_the_time_zone(ledger: Ledger, clock: ManualClock) -> None:
     clock.advance(NOON + 4.5 * 3600.0 - clock.now())  # half past midnight in Taipei
     await answer(ledger, "late")
-    assert [one.day for one in await ledger.used(NOON, NOON + DAY, UTC)] == ["2027-01-15"]
-    assert [one.day for one in await ledger.used(NOON, NOON + DAY, TAIPEI)] == ["2027-01-16"]
+    assert [one.day for one in await ledger.usage(NOON, NOON + DAY, UTC)] == ["2027-01-15"]
+    assert [one.day for one in await ledger.usage(NOON, NOON + DAY, TAIPEI)] == ["2027-01-16"]
 
 
 async def test_what_is_removed_leaves_its_sums_without_the_people(busy: Ledger, clock: ManualClock) -> None:
-    before = await busy.used(NOON - DAY, NOON + 3 * DAY, TAIPEI)
+    before = await busy.usage(NOON - DAY, NOON + 3 * DAY, TAIPEI)
     place, more = Place(), True
     while more:
         pruned = await busy.prune(NOON + 1.5 * DAY, place, limit=3, zone="Asia/Taipei")
         place, more = pruned.place, pruned.more
     assert len(await busy.entries()) == 4
-    assert await busy.used(NOON - DAY, NOON + 3 * DAY, TAIPEI) == before
-    people = together(await busy.used(NOON - DAY, NOON + 3 * DAY, TAIPEI, people=True), ["person"])
+    assert await busy.usage(NOON - DAY, NOON + 3 * DAY, TAIPEI) == before
+    people = together(await busy.usage(NOON - DAY, NOON + 3 * DAY, TAIPEI, people=True), ["person"])
     assert [(one.person, one.turns) for one in people] == [("", 8), ("ann", 2), ("bob", 2)]

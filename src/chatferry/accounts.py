@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import structlog
 
 from chatferry.assistant import Assistant, Staff
-from chatferry.budgets import NEAR, Bill, Budget, Charge
+from chatferry.budgets import NEAR, Besides, Bill, Budget, Charge
 from chatferry.channels.base import Channel
 from chatferry.clock import Clock
 from chatferry.config import ModelSettings, MoneySettings, PriceSettings
@@ -80,19 +80,25 @@ class Accounts:
             told="person" if channel.caps.batch or held else "caller",
         )
 
-    def bill(self, turn: Turn, assistant: Assistant, spent: Sequence[tuple[str, Usage]]) -> Bill:
-        """What was spent for a turn, by the names of the models, and who pays: by the time at which it was asked."""
-        cost = sum(price(self._models[model].price, usage) for model, usage in spent)
-        tokens = sum(usage.prompt + usage.completion for _, usage in spent)
+    def bill(self, turn: Turn, assistant: Assistant, usage: Usage) -> Bill:
+        """What was spent for a turn, and who pays: by the time at which it was asked."""
         its, inbound, charges = assistant.settings.budget, turn.inbound, []
         if inbound.sender and (its.messages or its.tokens):
             day = self.day(turn.accepted_at)
             key = _day(day, assistant, turn.channel, inbound.sender)
-            charges.append(Charge(key, day.ends_at, tokens, cost))
-        if its.money is not None:
-            month = self.month(turn.accepted_at)
-            charges.append(Charge(_month(month, assistant.name), month.ends_at, tokens, cost))
-        return Bill(assistant.name, cost, tuple(charges))
+            charges.append(Charge(key, day.ends_at, usage.prompt + usage.completion, usage.cost))
+        return Bill(assistant.name, (*charges, *self._monthly(assistant, usage, turn.accepted_at)))
+
+    def besides(self, turn: int, assistant: Assistant, usage: Usage, at: float) -> Besides:
+        """What was spent for a turn that is closed, such as for a summary: no person pays for it."""
+        return Besides(turn, usage, self._monthly(assistant, usage, at))
+
+    def _monthly(self, assistant: Assistant, usage: Usage, at: float) -> tuple[Charge, ...]:
+        if assistant.settings.budget.money is None:
+            return ()
+        month = self.month(at)
+        key = _month(month, assistant.name)
+        return (Charge(key, month.ends_at, usage.prompt + usage.completion, usage.cost),)
 
     def purses(self, at: float) -> Mapping[str, tuple[str, int]]:
         """The assistants that have a budget of money: the key of this month's, and how much there is in it."""

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import msgspec
 import sqlalchemy as sa
 
+from chatferry.model import Usage
 from chatferry.sessions import Admitted
 from chatferry.statements import inserting
 from chatferry.tables import OPEN, turns
@@ -59,10 +60,17 @@ class Charge(msgspec.Struct, frozen=True):
 
 
 class Bill(msgspec.Struct, frozen=True):
-    """What an answer cost, in millionths, and who pays."""
+    """Whose answer it was, and who pays for it."""
 
     assistant: str
-    cost: int
+    charges: tuple[Charge, ...] = ()
+
+
+class Besides(msgspec.Struct, frozen=True):
+    """What else a turn cost, after it was closed."""
+
+    turn: int
+    usage: Usage
     charges: tuple[Charge, ...] = ()
 
 
@@ -218,4 +226,16 @@ def _warned(connection: sa.Connection, operations: Sequence[Warned]) -> list[boo
     ]
 
 
-WRITES: dict[type, Any] = {Warned: _warned}
+def _besides(connection: sa.Connection, operations: Sequence[Besides]) -> list[None]:
+    for op in operations:
+        more = {
+            "prompt_tokens": turns.c.prompt_tokens + op.usage.prompt,
+            "completion_tokens": turns.c.completion_tokens + op.usage.completion,
+            "cost": turns.c.cost + op.usage.cost,
+        }
+        connection.execute(sa.update(turns).where(turns.c.id == op.turn).values(more))
+    charge(connection, [one for op in operations for one in op.charges])
+    return [None] * len(operations)
+
+
+WRITES: dict[type, Any] = {Warned: _warned, Besides: _besides}

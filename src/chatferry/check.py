@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import tempfile
+import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from rich.console import Console
 from rich.text import Text
 from sqlalchemy.exc import SQLAlchemyError
 
+from chatferry import apikeys, manage_keys
 from chatferry.clock import SystemClock
 from chatferry.commit import unavailable
 from chatferry.config import ServerSettings, Settings
@@ -20,9 +23,11 @@ from chatferry.configfile import read, variables
 from chatferry.configrules import CHANNELS
 from chatferry.database import open_database
 from chatferry.errors import ChatferryError
-from chatferry.gateway import make_channels, make_engine
+from chatferry.gateway import look_for_tools, make_channels, make_engine, make_listener, make_servers
 from chatferry.ledger import Ledger
 from chatferry.model import Finding
+from chatferry.operate_knowledge import findings as knowledge
+from chatferry.readers import findings as reading
 from chatferry.replies import findings as functions
 
 
@@ -55,9 +60,12 @@ async def _run(settings: Settings, console: Console) -> int:
 
 
 async def findings(settings: Settings) -> AsyncIterator[Finding]:
-    """The database, the functions that reply, every model, every channel. Nothing is changed or left behind."""
+    """The database, the functions, every model, tool server and channel. Nothing is changed or left behind."""
     yield await _database(settings.server)
-    for finding in (*_unread(settings, os.environ), *functions(settings)):
+    told = (*_unread(settings, os.environ), *functions(settings), *look_for_tools(settings), *reading(settings))
+    for finding in (*told, *await _keys(settings)):
+        yield finding
+    async for finding in knowledge(settings):
         yield finding
     public = settings.server.public_url
     # The other channels say it by themselves.
@@ -70,12 +78,25 @@ async def findings(settings: Settings) -> AsyncIterator[Finding]:
         )
     clock = SystemClock()
     async with aiohttp.ClientSession() as http:
+        ears = {assistant.voice for assistant in settings.assistants.values()}
         for name, model in settings.models.items():
-            async for finding in make_engine(name, model, http, clock).check():
+            listens = name in ears and not _answers(name, settings)
+            tried = make_listener(name, model, http) if listens else make_engine(name, model, http, clock)
+            async for finding in tried.check():
+                yield finding
+        for server in make_servers(settings, clock).values():
+            async for finding in server.check():
                 yield finding
         for name, channel in make_channels(settings, http, clock).items():
             async for finding in channel.check(_hook_url(settings, name)):
                 yield Finding(finding.ok, _named(name, finding.subject), finding.detail, finding.mend)
+
+
+def _answers(name: str, settings: Settings) -> bool:
+    """Is the model asked for answers too, by an assistant or in the place of another?"""
+    assistants, models = settings.assistants.values(), settings.models.values()
+    asked = {model for its in assistants for model in (its.model, its.summary_model, its.checker)}
+    return name in asked.union(*(model.fallback for model in models))
 
 
 def _unread(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:
@@ -132,6 +153,23 @@ async def _look_into(url: str) -> str:
     finally:
         await database.aclose()
     return f"{backlog['due']} turns wait, {backlog['doing']} run"
+
+
+async def _keys(settings: Settings) -> list[Finding]:
+    """Those in the database; where it cannot be read, or is not set up yet, that is told already."""
+    if settings.api is None:
+        return []
+    keys: list[apikeys.ApiKey] | None = []
+    if settings.server.file is None or settings.server.file.exists():
+        keys = None
+        with contextlib.suppress(SQLAlchemyError, OSError, ChatferryError):
+            database = open_database(settings.server.database)
+            try:
+                keys = await database.read(apikeys.read)
+            finally:
+                await database.aclose()
+    others = bool(settings.api.keys or settings.api.jwt)
+    return manage_keys.findings(keys, time.time(), others=others) if keys is not None else []
 
 
 def _try_to_write(folder: Path) -> None:

@@ -22,10 +22,17 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Carries messages between chat apps and language models. `chatferry demo` shows it without any account.",
 )
-turns_app = typer.Typer(invoke_without_command=True, help="The latest turns; `turns retry ID` does one again.")
+turns_app = typer.Typer(
+    invoke_without_command=True,
+    help="The latest turns; `turns show ID` tells what one called, `turns retry ID` does one again.",
+)
 app.add_typer(turns_app, name="turns")
 slack_app = typer.Typer(no_args_is_help=True, help="Slack: `slack manifest` makes the app.")
 app.add_typer(slack_app, name="slack")
+keys_app = typer.Typer(no_args_is_help=True, help="What opens the API: make, list, rotate and revoke keys.")
+app.add_typer(keys_app, name="keys")
+knowledge_app = typer.Typer(no_args_is_help=True, help="What answers rest on: `knowledge sync` reads the files.")
+app.add_typer(knowledge_app, name="knowledge")
 
 Role = Literal["all", "web", "worker"]
 """As in `gateway`, which is imported when it runs."""
@@ -260,6 +267,20 @@ def turns_retry(
     raise SystemExit(retry(load_server(config or above), turn))
 
 
+@turns_app.command("show")
+def turns_show(
+    context: typer.Context,
+    turn: Annotated[int, typer.Argument(help="The turn's number.")],
+    config: ConfigOption = None,
+) -> None:
+    """A turn, and what was called for its answer: each call with its arguments, its time and its result."""
+    from chatferry.config import load_server
+    from chatferry.operate import show_turn
+
+    above = context.parent.params["config"] if context.parent else None
+    raise SystemExit(show_turn(load_server(config or above), turn))
+
+
 @slack_app.command("manifest")
 def slack_manifest(
     config: ConfigOption = None,
@@ -273,6 +294,95 @@ def slack_manifest(
     from chatferry.setup_slack import show
 
     show(config, channel=channel, name=name, socket=socket, several=several, link=link)
+
+
+Lifetime = Annotated[str | None, typer.Option("--expires", metavar="TIME", help="How long it is good, such as 90d.")]
+KeyName = Annotated[str, typer.Argument(help="Of whom, or what, it is: `website`.")]
+
+
+@keys_app.command("create")
+def keys_create(
+    name: KeyName,
+    scope: Annotated[
+        list[str] | None, typer.Option(help="chat, chat:ASSISTANT or read; may be repeated. Else chat and read.")
+    ] = None,
+    expires: Lifetime = None,
+    config: ConfigOption = None,
+) -> None:
+    """Make a key. It is printed once, and alone on standard output; what is kept is a hash."""
+    from chatferry.config import assistants, load_server
+    from chatferry.manage_keys import create
+
+    lifetime = _seconds("--expires", expires)
+    raise SystemExit(create(load_server(config), name, scope or (), lifetime, assistants(config)))
+
+
+@keys_app.command("list")
+def keys_list(config: ConfigOption = None) -> None:
+    """Show all keys: what they may, when they expire, when they were last used."""
+    from chatferry.config import load_server
+    from chatferry.manage_keys import show
+
+    show(load_server(config))
+
+
+@keys_app.command("rotate")
+def keys_rotate(
+    name: KeyName,
+    grace: Annotated[str, typer.Option(metavar="TIME", help="How long the one before it stays good.")] = "24h",
+    expires: Lifetime = None,
+    config: ConfigOption = None,
+) -> None:
+    """Make a new key for the same caller, whose conversations go on. It is printed as by `create`."""
+    from chatferry.config import load_server
+    from chatferry.manage_keys import rotate
+
+    lifetime = _seconds("--expires", expires)
+    raise SystemExit(rotate(load_server(config), name, _seconds("--grace", grace) or 0.0, lifetime))
+
+
+@keys_app.command("revoke")
+def keys_revoke(name: KeyName, config: ConfigOption = None) -> None:
+    """End a key, and the one before it: within seconds every process refuses them."""
+    from chatferry.config import load_server
+    from chatferry.manage_keys import revoke
+
+    raise SystemExit(revoke(load_server(config), name))
+
+
+def _seconds(option: str, given: str | None) -> float | None:
+    from chatferry.configtypes import seconds
+
+    if given is None:
+        return None
+    if (read := seconds(given)) is None:
+        raise ConfigError(f"{option}: must be a time such as 30m, 24h or 90d")
+    return read
+
+
+@knowledge_app.command("sync")
+def knowledge_sync(config: ConfigOption = None) -> None:
+    """Read the files of `knowledge` that are new or changed, and forget those that are gone."""
+    from chatferry import logs
+    from chatferry.config import load
+    from chatferry.operate_knowledge import sync
+
+    settings = load(config)
+    logs.configure(level=logging.CRITICAL)  # what became of each file is told by the command
+    raise SystemExit(sync(settings))
+
+
+@knowledge_app.command("search")
+def knowledge_search(
+    question: Annotated[str, typer.Argument(help="As somebody would ask it.")],
+    config: ConfigOption = None,
+    assistant: Annotated[str, typer.Option(help="Whose knowledge, where several assistants have some.")] = "",
+) -> None:
+    """Show the passages that would be found for a question, and whether a strict assistant would answer it."""
+    from chatferry.config import load
+    from chatferry.operate_knowledge import search
+
+    raise SystemExit(search(load(config), question, assistant))
 
 
 @app.command()

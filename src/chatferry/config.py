@@ -13,12 +13,12 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from chatferry.configapi import ApiSettings, JwtSettings
 from chatferry.configassistants import AssistantSettings, SessionSettings
 from chatferry.configfile import Draft, Key, read, set_it, suggest, variables
 from chatferry.configlimits import BudgetSettings, CacheSettings, LimitSettings, MoneySettings, PriceSettings
 from chatferry.configrules import check, fill
 from chatferry.configtables import (
-    ApiSettings,
     ChannelSettings,
     CommandSettings,
     LineSettings,
@@ -35,9 +35,9 @@ from chatferry.configtables import (
 
 __all__ = [
     "ApiSettings", "AssistantSettings", "BudgetSettings", "CacheSettings", "ChannelSettings", "CommandSettings",
-    "LimitSettings", "LineSettings", "McpSettings", "ModelSettings", "MoneySettings", "PagesSettings",
+    "JwtSettings", "LimitSettings", "LineSettings", "McpSettings", "ModelSettings", "MoneySettings", "PagesSettings",
     "PriceSettings", "ReplySettings", "RoomSettings", "ServerSettings", "SessionSettings", "Settings",
-    "SlackSettings", "WeChatSettings", "found", "load", "load_money", "load_server",
+    "SlackSettings", "WeChatSettings", "assistants", "found", "load", "load_money", "load_server",
 ]  # fmt: skip
 
 T = TypeVar("T", bound=BaseModel)
@@ -82,6 +82,11 @@ def _table(kind: type[T], name: str, path: Path | None, environ: Mapping[str, st
     if not draft.sound:
         raise draft.error()
     return settings
+
+
+def assistants(path: Path | None = None, environ: Mapping[str, str] | None = None) -> frozenset[str]:
+    """The names of the assistants, for who needs no more of them: nothing else has to be right."""
+    return frozenset(_drafted(path, environ).tables("assistants"))
 
 
 def _drafted(

@@ -13,11 +13,13 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
+from chatferry.configapi import ApiSettings
 from chatferry.configassistants import AssistantSettings
 from chatferry.configlimits import LimitSettings, MoneySettings, PriceSettings
 from chatferry.configtypes import (
     Duration,
     Filled,
+    Header,
     Names,
     Secret,
     Table,
@@ -36,7 +38,7 @@ _BASES = {"openai": "https://api.openai.com/v1", "gemini": "https://generativela
 
 
 def _sees(told: Mapping[str, Any]) -> bool:
-    return told.get("provider") == "gemini" or told.get("base_url") == _BASES["openai"]
+    return told.get("provider") in ("gemini", "demo") or told.get("base_url") == _BASES["openai"]
 
 
 class ServerSettings(Table):
@@ -78,7 +80,7 @@ class ModelSettings(Table):
     timeout: float = Field(default=60.0, gt=0)
     """Seconds without any byte from the provider after which we give up."""
     sees: bool = Field(default_factory=lambda told: _sees(told), validate_default=True)
-    """It takes pictures. Where nothing is said: Gemini does, and what OpenAI itself serves."""
+    """It takes pictures. Where nothing is said: Gemini and the demo do, and what OpenAI itself serves."""
     price: PriceSettings | None = None
     """None: it costs nothing that counts."""
     fallback: tuple[str, ...] = ()
@@ -219,6 +221,8 @@ class CommandSettings(Table):
     clear: Names = ("/clear", "/new")
     history: Names = ("/history",)
     help: Names = ("/help",)
+    memory: Names = ("/memory",)
+    forget: Names = ("/memory clear",)
 
 
 class ReplySettings(Table):
@@ -240,25 +244,16 @@ class PagesSettings(Table):
     """How long a link to a page opens it."""
 
 
-class ApiSettings(Table):
-    keys: tuple[Secret, ...] = Field(min_length=1)
-    """Each of them opens the API."""
-    rate: int | None = Field(default=None, ge=1)
-    """Requests per minute and key. None: what [limits] says of a user."""
-    concurrency: int | None = Field(default=None, ge=1)
-    """Conversations of the API that are answered at once, in a process. None: as many as there is room for."""
-
-
 class McpSettings(Table):
     """A server of the Model Context Protocol: a program that we start, or an address."""
 
-    command: tuple[str, ...] = ()
-    """The program and its arguments; it talks by its standard input and output."""
-    env: dict[str, str] = Field(default_factory=dict)
+    command: tuple[Filled, ...] = ()
+    """The program and its arguments, started in the configuration's folder; it talks by its input and output."""
+    env: dict[str, SecretStr] = Field(default_factory=dict)
     """Variables that the program gets beside PATH, HOME and the like: none of ours reach it by themselves."""
     url: Url | None = None
     """Where it is reached by HTTP (streamable)."""
-    headers: dict[str, Secret] = Field(default_factory=dict)
+    headers: dict[str, Header] = Field(default_factory=dict)
     """Sent with each request, such as `Authorization`."""
 
 

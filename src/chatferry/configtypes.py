@@ -32,6 +32,18 @@ def _sendable(secret: SecretStr) -> SecretStr:
     return secret
 
 
+def a_region(value: str) -> str:
+    if not re.fullmatch("[A-Z]{2}", value):
+        raise wrong("must be the two letters of a country, such as 'TW'", "they are in ISO 3166")
+    return value
+
+
+def _header(secret: SecretStr) -> SecretStr:
+    if not re.fullmatch(r"[!-~]([ -~]*[!-~])?", secret.get_secret_value()):
+        raise wrong("must be of ASCII letters, digits and signs, and blanks only between them")
+    return secret
+
+
 def long_enough(secret: SecretStr) -> SecretStr:
     if len(secret) < 16:
         raise wrong("must have 16 characters at least", "`openssl rand -hex 32` makes a good one")
@@ -56,6 +68,12 @@ def a_function(value: str) -> str:
     return value
 
 
+def a_tool(value: str) -> str:
+    if not re.fullmatch(r"mcp:[A-Za-z0-9_-]+(/\S+)?|(?!mcp:)[A-Za-z_][\w.]*:[A-Za-z_]\w*", value):
+        raise wrong("must name a function like module:function, or a server of [mcp] like mcp:NAME or mcp:NAME/tool")
+    return value
+
+
 def a_database(value: str) -> str:
     mend = "sqlite:///chatferry.db or postgresql://user:password@host/name"
     if not re.match(r"sqlite:///.|postgresql://.", value):
@@ -70,11 +88,16 @@ def a_database(value: str) -> str:
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
+def seconds(text: str) -> float | None:
+    """`5m` as seconds; None where it is no time."""
+    match = re.fullmatch(r"(\d{1,12}(?:\.\d{1,12})?)\s*([smhd]?)", text.strip())
+    return float(match[1]) * _UNITS[match[2]] if match else None
+
+
 def _duration(value: object) -> object:
     """`"5m"` as seconds; a number is seconds already."""
-    match = re.fullmatch(r"(\d{1,12}(?:\.\d{1,12})?)\s*([smhd]?)", value.strip()) if isinstance(value, str) else None
-    if match:
-        return float(match[1]) * _UNITS[match[2]]
+    if isinstance(value, str) and (read := seconds(value)) is not None:
+        return read
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise wrong("must be a time such as 30s, 5m, 12h or 7d")
     return value
@@ -90,6 +113,7 @@ Duration = Annotated[float, BeforeValidator(_duration), Field(gt=0)]
 """Seconds; mostly written with a unit."""
 Url = Annotated[str, AfterValidator(_url)]
 Secret = Annotated[SecretStr, AfterValidator(_sendable)]
+Header = Annotated[SecretStr, AfterValidator(_header)]
 
 
 def filled(value: str) -> str:

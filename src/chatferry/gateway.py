@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import importlib
 import random
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -17,39 +17,52 @@ import aiohttp
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from chatferry import news
-from chatferry.accounts import Accounts
+from chatferry import news, readers
+from chatferry.access import Keys
+from chatferry.accounts import Accounts, price
 from chatferry.asking import Asking
 from chatferry.assistant import Assistant, Staff
-from chatferry.channels.base import Channel, Surroundings, listening
+from chatferry.channels.base import Channel, Surroundings, keeping, listening
 from chatferry.clock import Clock, SharedClock
 from chatferry.commands import Commands
-from chatferry.config import ChannelSettings, ModelSettings, Settings
+from chatferry.config import AssistantSettings, ChannelSettings, JwtSettings, ModelSettings, Settings
 from chatferry.database import Database, migrate, open_database
 from chatferry.delivery import Delivery
 from chatferry.desk import Desk
 from chatferry.dispatch.base import Dispatcher
 from chatferry.dispatch.inprocess import InProcess
-from chatferry.engines.base import Engine
+from chatferry.engines.base import Engine, Listener
 from chatferry.engines.route import Route
 from chatferry.errors import ConfigError, Unavailable
 from chatferry.feed import Feed
+from chatferry.functions import reach, sound
 from chatferry.growth import Growth
 from chatferry.holding import Holding
 from chatferry.intake import Intake
+from chatferry.keyring import Keyring
+from chatferry.knowledge.grounding import Grounding
+from chatferry.knowledge.library import Library
+from chatferry.knowledge.sync import Sync, folder_of, wanted_of
 from chatferry.ledger import Ledger
 from chatferry.limits import Limits
 from chatferry.links import Links, signing_key, tell_address, told_address
+from chatferry.media import Media
 from chatferry.metrics import Metrics
+from chatferry.model import Finding, Usage
+from chatferry.readers import Readers
 from chatferry.relay import Relay
-from chatferry.replies import Replies, prepare
+from chatferry.replies import Replies, findings
 from chatferry.retention import retain
 from chatferry.retry import Circuit
+from chatferry.summaries import Summaries
+from chatferry.tokens import Gauge, Gauged
+from chatferry.tools.base import Fixed, Source
 from chatferry.vault import Vault
 from chatferry.worker import Worker
 
 if TYPE_CHECKING:
     from chatferry.postgres import Postgres
+    from chatferry.tools.mcp import Server
 
 log = structlog.get_logger(__name__)
 
@@ -73,6 +86,8 @@ ENGINES = {
     "gemini": "chatferry.engines.gemini:Gemini",
     "demo": "chatferry.engines.demo:Demo",
 }
+
+LISTENERS = {"openai": "chatferry.engines.openai_voice:Transcription"}
 
 
 class Gateway:
@@ -102,11 +117,15 @@ class Gateway:
         self.ledger = Ledger(database, clock, lease=_ALONE if alone else _AMONG_OTHERS)
         self.engines = {name: make_engine(name, model, http, clock) for name, model in settings.models.items()}
         assigned = {name: channel.assistant for name, channel in settings.channels.items()} | {"api": "default"}
-        self.staff = Staff(_assistants(settings, self.engines, clock, self.metrics), assigned)
+        self.servers = make_servers(settings, clock)
+        self.staff = Staff(_assistants(settings, self.engines, self.servers, clock, self.metrics), assigned)
         self.accounts = Accounts(settings.models, settings.money, self.staff)
         self.links = links
-        self.desk = Desk(Commands(settings.commands), Replies(settings.replies), self.staff, links, clock)
-        self.channels = make_channels(settings, http, clock, database)
+        replies = Replies(settings.replies)
+        self.desk = Desk(Commands(settings.commands), replies, self.staff, links, clock, self.ledger)
+        self.summaries = Summaries(self.ledger, self.accounts, clock)
+        self.keyring = Keyring(database, self.ledger, clock)
+        self.channels = make_channels(settings, http, clock, database, self.keyring)
         self.dispatcher = self._make_dispatcher()
         self.worker = Worker(
             self.ledger,
@@ -115,13 +134,20 @@ class Gateway:
             self.feed,
             clock,
             self.metrics,
-            Asking(self.ledger, clock),
+            Asking(
+                self.ledger,
+                Media(self.ledger, Readers(), _listeners(settings, http, clock), clock),
+                Grounding(Library(database), self.metrics),
+                self.summaries,
+                clock,
+            ),
             self.accounts,
             channels=self.channels,
             staff=self.staff,
             desk=self.desk,
             alone=alone,
         )
+        self.knowledge = Sync(self.ledger, database, clock, wanted_of(settings), folder_of(settings))
         self.intake = Intake(
             self.ledger,
             self.dispatcher,
@@ -185,8 +211,13 @@ class Gateway:
     def _kept(self) -> dict[str, Coroutine[Any, Any, None]]:
         """What goes on for as long as we work."""
         kept: dict[str, Coroutine[Any, Any, None]] = {}
+        if self.role != "worker":
+            kept |= {f"what {name} needs": its.keep() for name, its in self.channels.items() if keeping(its)}
+            if self.settings.api is not None:
+                kept["keys"] = self.keyring.keep()
         if self.role != "web":
-            kept["leases"] = self.worker.keep_leases()
+            kept |= {"leases": self.worker.keep_leases(), "summaries": self.summaries.keep()}
+            kept["knowledge"] = self.knowledge.keep()
         if self.role != "web" and self.accounts.purses(self.clock.now()):
             kept["budgets"] = self.accounts.watch(self.ledger, self.clock, self.metrics)
         if self.role != "web" and self.settings.server.keep is not None:
@@ -194,6 +225,8 @@ class Gateway:
             kept["retention"] = retain(self.settings.server.keep, prune, self.metrics.pruned, self.clock)
         if not self._alone:
             kept |= {"news": self._database.listen(self._hear), "relay": self.relay.run(), "address": self._learn()}
+        if self.role != "web":
+            kept |= {f"mcp {name}": server.keep() for name, server in self.servers.items()}
         if isinstance(self.clock, SharedClock):
             kept["clock"] = self.clock.keep()
         return kept
@@ -242,7 +275,9 @@ async def open_gateway(
     patience: seconds to wait for another process to leave the database, before InUse is raised.
     Raises ConfigError where a function that is to reply is not there, or the role needs others beside it.
     """
-    prepare(settings)
+    sound(settings.source, "replies", findings(settings))
+    sound(settings.source, "tools", look_for_tools(settings))
+    readers.prepare(settings)
     if role != "all" and settings.server.file is not None:
         raise ConfigError(
             f"server.database: a file is for one process that does everything, not for --role {role}\n"
@@ -256,6 +291,8 @@ async def open_gateway(
                 links = Links(await signing_key(database), settings.pages.ttl, settings.server.public_url)
                 clock = clock or await database.clock()
                 gateway = Gateway(settings, clock, database, http, links, alone=alone, role=role)
+                if settings.api is not None:
+                    await gateway.keyring.look()
                 async with gateway.ledger.open():
                     if await database.age() < gateway.ledger.lease:
                         gateway.ledger.beware()
@@ -272,8 +309,18 @@ def make_engine(name: str, settings: ModelSettings, http: aiohttp.ClientSession,
     return engine
 
 
+def make_listener(name: str, settings: ModelSettings, http: aiohttp.ClientSession) -> Listener:
+    """The client for one configured model that listens."""
+    listener: Listener = _load(LISTENERS[settings.provider])(name, settings, http)
+    return listener
+
+
 def make_channels(
-    settings: Settings, http: aiohttp.ClientSession, clock: Clock, database: Database | None = None
+    settings: Settings,
+    http: aiohttp.ClientSession,
+    clock: Clock,
+    database: Database | None = None,
+    keys: Keys | None = None,
 ) -> Mapping[str, Channel]:
     """All configured channels by name, the API among them. Without a database none can look at what it was given."""
 
@@ -289,23 +336,111 @@ def make_channels(
     if settings.api is not None:
         from chatferry.channels.api import Api
 
-        channels["api"] = Api(settings.api, frozenset(settings.assistants))
+        tokens = _make_tokens(settings.api.jwt, http, clock) if settings.api.jwt is not None else None
+        channels["api"] = Api(settings.api, frozenset(settings.assistants), keys, tokens)
     return channels
 
 
-def _assistants(
-    settings: Settings, engines: Mapping[str, Engine], clock: Clock, metrics: Metrics
-) -> dict[str, Assistant]:
-    circuits = {name: Circuit(clock) for name in engines}
+def _make_tokens(settings: JwtSettings, http: aiohttp.ClientSession, clock: Clock) -> Any:
+    try:
+        return _load("chatferry.channels.api_tokens:Tokens")(settings, http, clock)
+    except ImportError:
+        raise ConfigError("api.jwt: what tokens need is not installed\n  mend: pip install 'chatferry[jwt]'") from None
 
-    def route(model: str) -> Route:
+
+def make_servers(settings: Settings, clock: Clock) -> Mapping[str, Server]:
+    """The tool servers that assistants ask for, by name. Raises ConfigError where what they need is not installed."""
+    asked: dict[str, set[str]] = {}
+    for tool in _tools(settings):
+        server, _, only = tool.removeprefix("mcp:").partition("/")
+        if tool.startswith("mcp:"):
+            asked.setdefault(server, set()).update({only} - {""})
+    if not asked:
+        return {}
+    try:
+        from chatferry.tools.mcp import Server
+    except ModuleNotFoundError as missing:
+        raise ConfigError(
+            f"{settings.source}  mcp: servers need {missing.name}, which is not there\n"
+            "  mend: pip install 'chatferry[mcp]'"
+        ) from None
+    return {name: Server(name, settings.mcp[name], settings.source, clock, its) for name, its in asked.items()}
+
+
+def look_for_tools(settings: Settings) -> Iterator[Finding]:
+    """Imports the modules of all functions that assistants may call, and looks whether they can be."""
+    places = [tool for tool in _tools(settings) if not tool.startswith("mcp:")]
+    if places:
+        from chatferry.tools.python import look
+
+        reach(settings.source)
+        for place in places:
+            found = look(place, settings.source)
+            yield (
+                found if isinstance(found, Finding) else Finding(True, f"python {place}", f"the tool {found.tool.name}")
+            )
+
+
+def _tools(settings: Settings) -> Iterable[str]:
+    return dict.fromkeys(tool for assistant in settings.assistants.values() for tool in assistant.tools)
+
+
+def _assistants(
+    settings: Settings, engines: Mapping[str, Engine], servers: Mapping[str, Server], clock: Clock, metrics: Metrics
+) -> dict[str, Assistant]:
+    circuits, gauges = {name: Circuit(clock) for name in engines}, {name: Gauge() for name in engines}
+
+    def cost(model: str, usage: Usage) -> int:
+        return price(settings.models[model].price, usage)
+
+    def route(model: str, asker: AssistantSettings) -> Engine:
         order = (model, *settings.models[model].fallback)
-        return Route([(engines[name], circuits[name]) for name in order], clock, random.random, metrics)
+        made: Engine = Route([(engines[name], circuits[name]) for name in order], clock, random.random, metrics, cost)
+        if asker.redact:
+            from chatferry.engines.masked import masked
+
+            made = masked(made, asker)
+        return Gauged(made, gauges[model])
+
+    def sight(model: str) -> list[bool]:
+        return [settings.models[name].sees for name in (model, *settings.models[model].fallback)]
 
     return {
-        name: Assistant(name, assistant, route(assistant.model), assistant.words)
-        for name, assistant in settings.assistants.items()
+        name: Assistant(
+            name,
+            its,
+            route(its.model, its),
+            its.words,
+            checker=route(its.checker, its) if its.checker else None,
+            sources=tuple(_sources(settings, its, servers)),
+            sees=any(sight(its.model)),
+            blind=not all(sight(its.model)),
+            gauge=gauges[its.model],
+            summarizer=route(its.summary_model, its) if its.summary_model else None,
+        )
+        for name, its in settings.assistants.items()
     }
+
+
+def _sources(settings: Settings, assistant: AssistantSettings, servers: Mapping[str, Server]) -> Iterator[Source]:
+    """What an assistant may call, in the order in which it is listed."""
+    for place in assistant.tools:
+        server, _, only = place.removeprefix("mcp:").partition("/")
+        if place.startswith("mcp:"):
+            yield servers[server].offering(only)
+        else:
+            from chatferry.tools.python import look
+
+            found = look(place, settings.source)
+            if isinstance(found, Finding):  # `prepare` has complained of it
+                raise ConfigError(found.detail)
+            yield Fixed(place, found)
+
+
+def _listeners(settings: Settings, http: aiohttp.ClientSession, clock: Clock) -> dict[str, Listener]:
+    """Who writes down what is spoken, by the model's name."""
+    named = {assistant.voice for assistant in settings.assistants.values() if assistant.voice is not None}
+    return {name: make_listener(name, settings.models[name], http) for name in named}
 
 
 def _load(place: str) -> Any:

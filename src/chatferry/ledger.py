@@ -12,18 +12,21 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 import msgspec
 from sqlalchemy.exc import SQLAlchemyError
 
-from chatferry import answers, fetching, operations, retention, rows, writes
+from chatferry import answers, apikeys, fetching, memories, operations, profiles, retention, rows, writes
 from chatferry.accepting import Accept, Accepted
-from chatferry.budgets import Bill, Budget, Charge, Warned
+from chatferry.budgets import Besides, Bill, Budget, Charge, Warned
 from chatferry.clock import Clock
 from chatferry.commit import GroupCommit, unavailable
 from chatferry.database import Database
 from chatferry.errors import Closed, LeaseLost, Unavailable, Unsure
-from chatferry.looking import Looking
+from chatferry.knowledge.shelves import Shelving
 from chatferry.model import APOLOGY, Attempt, Grant, Inbound, Message, Piece, Receipt, Turn, Usage, says
-from chatferry.operations import Change, Renewed
+from chatferry.operations import Change, Kept, Renewed
 from chatferry.pacing import Pace
+from chatferry.profiles import Fact
+from chatferry.recalling import Line, Memory, Recalling
 from chatferry.sessions import Gate
+from chatferry.steps import Returned, Step
 from chatferry.text import clean
 
 _AGAIN = 0.5
@@ -32,7 +35,7 @@ _PATIENCE = 120.0
 """Seconds for which such a write is tried, while the database is away."""
 
 
-class Ledger(Looking):
+class Ledger(Recalling):
     """The store of turns, pieces and messages.
 
     lease: seconds for which a claimed turn is ours without a word from us.
@@ -75,6 +78,10 @@ class Ledger(Looking):
         first: bool = await self._commit.submit(Warned(key, told))
         return first
 
+    async def besides(self, besides: Besides) -> None:
+        """Something else was spent for a turn that is closed."""
+        await self._commit.submit(besides)
+
     # ── answers that are given again ─────────────────────────────────────────────────────────────────────────────
 
     async def keep_answer(self, keep: answers.Keep) -> None:
@@ -84,6 +91,21 @@ class Ledger(Looking):
     async def touch_answer(self, key: str) -> None:
         """An answer was given again: it stays longer than those that were not."""
         await self._commit.submit(answers.Touch(key, self._clock.now()))
+
+    # ── what assistants remember ─────────────────────────────────────────────────────────────────────────────
+
+    async def folded(self, conversation: str, was: Memory | None, now: Memory, lines: Sequence[Line]) -> bool:
+        """Put a summary in the place of another. False, and nothing is written, where either is not made of what
+        there is any more.
+        """
+        done: bool = await self._commit.submit(memories.Fold(conversation, was, now, tuple(lines)))
+        return done
+
+    async def noted(self, person: str, turn: int, fact: str, replaces: str = "") -> tuple[Fact, ...] | profiles.Refused:
+        """Note a fact about somebody, or with no `fact` forget the one that it `replaces`; returns what is known."""
+        note = profiles.Note(person, turn, self._clock.now(), clean(fact), clean(replaces))
+        noted: tuple[Fact, ...] | profiles.Refused = await self._commit.submit(note)
+        return noted
 
     # ── answers that are fetched ─────────────────────────────────────────────────────────────────────────────
 
@@ -170,7 +192,7 @@ class Ledger(Looking):
                 "prompt_tokens": usage.prompt,
                 "completion_tokens": usage.completion,
                 "assistant": bill.assistant if bill else "",
-                "cost": bill.cost if bill else 0,
+                "cost": usage.cost,
                 "error": clean(error),
             },
             charge=bill.charges if bill else (),
@@ -185,9 +207,22 @@ class Ledger(Looking):
         """So much has been said of the answer: for those who read along in other processes."""
         await self._change(turn, columns={"partial": clean(text)})
 
+    async def calling(self, turn: Turn, calls: Sequence[Step], usage: Usage) -> None:
+        """Note, before they are made, the calls of a round, and what the turn has cost so far."""
+        columns = {"prompt_tokens": usage.prompt, "completion_tokens": usage.completion, "cost": usage.cost}
+        await self._change(turn, columns=columns, calls=tuple(calls))
+
+    async def returned(self, turn: Turn, returned: Returned) -> None:
+        """A call has returned: whoever goes on with the turn does not make it again."""
+        await self._change(turn, returned=(returned,))
+
     async def briefed(self, turn: Turn, inbound: Inbound, before: Sequence[Message]) -> None:
         """Keep what the platform told beside the event: the inbound with it, and what was said before we came."""
         await self._change(turn, columns={"inbound": rows.dump(inbound)}, recall=tuple(before))
+
+    async def looked(self, turn: Turn, inbound: Inbound, pictures: Sequence[Kept]) -> None:
+        """Keep what was found in a turn's files: the inbound that says it, and its pictures, at once."""
+        await self._change(turn, columns={"inbound": rows.dump(inbound)}, keep=tuple(pictures))
 
     async def draft(self, turn: Turn, message: Message, attempt: Attempt) -> Piece:
         """Note, before the call, that a message begins that will grow into a piece of the answer."""
@@ -274,12 +309,10 @@ class Ledger(Looking):
         merged = turn
         for other in others:
             merged = _merge(merged, other)
-        grant = rows.dump(merged.grant) if merged.grant else None
-        await self._change(
-            turn,
-            columns={"inbound": rows.dump(merged.inbound), "grant": grant},
-            absorb=tuple(others),
-        )
+        columns = {"grant": rows.dump(merged.grant) if merged.grant else None}
+        if merged.inbound != turn.inbound:  # a tap says nothing, and what was said may just be looked into
+            columns["inbound"] = rows.dump(merged.inbound)
+        await self._change(turn, columns=columns, absorb=tuple(others))
         return merged
 
     async def _change(
@@ -301,12 +334,15 @@ class Ledger(Looking):
         attempts: int = 0,
         abandon: tuple[tuple[int, ...], str] = ((), ""),
         gather: tuple[tuple[int, ...], Message | None] = ((), None),
+        calls: tuple[Step, ...] = (),
+        returned: tuple[Returned, ...] = (),
+        keep: tuple[Kept, ...] = (),
         charge: tuple[Charge, ...] = (),
         patience: float = _PATIENCE,
     ) -> None:
         change = Change(
             turn, self._clock.now(), columns or {}, say, rewrite, notice, draft, begun, attempt, sent, remember, recall,
-            unsay, absorb, attempts, abandon, gather, charge,
+            unsay, absorb, attempts, abandon, gather, calls, returned, keep, charge,
         )  # fmt: skip
         # What was answered or sent is not forgotten because the database is away for a moment.
         until = self._clock.now() + patience
@@ -341,6 +377,12 @@ class Ledger(Looking):
             raise unsure.result
         return done
 
+    # ── callers of the API ───────────────────────────────────────────────────────────────────────────────────────
+
+    async def used(self, uses: Mapping[str, float]) -> None:
+        """These keys, by their ids, were last used at these times."""
+        await self._commit.submit(apikeys.Used(uses))
+
     # ── by hand ──────────────────────────────────────────────────────────────────────────────────────────────
 
     async def adopt(self) -> int:
@@ -363,8 +405,16 @@ class Ledger(Looking):
 
         What they cost stays, by the days of this time zone.
         """
-        pruned: retention.Pruned = await self._commit.submit(retention.Prune(before, place, limit, zone))
+        prune = retention.Prune(before, place, limit, self._clock.now(), zone)
+        pruned: retention.Pruned = await self._commit.submit(prune)
         return pruned
+
+    # ── knowledge ────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def shelve(self, step: Shelving) -> int:
+        """Do a step of what keeps the index of knowledge up to date, beside the turns; see `knowledge.shelves`."""
+        came_of_it: int = await self._commit.submit(step)
+        return came_of_it
 
 
 def _merge(turn: Turn, other: Turn) -> Turn:

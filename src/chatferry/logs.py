@@ -1,14 +1,21 @@
-"""Logging: lines for people on a terminal, JSON for machines. Messages of people and secrets are never logged."""
+"""Logging: lines for people on a terminal, JSON for machines. Messages of people and secrets are never logged.
+
+No line of ours quotes a person, but an exception of a library or a database may: what looks like personal data is
+hidden in every line, whatever the settings say.
+"""
 
 from __future__ import annotations
 
 import logging
 import sys
 from collections.abc import Iterable
+from types import TracebackType
 from typing import Literal
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
+
+from chatferry.masking.lines import hide as hide_personal
 
 Style = Literal["auto", "json", "console"]
 
@@ -44,12 +51,22 @@ def configure(style: Style = "auto", *, level: int = logging.INFO, hide: Iterabl
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
+    sys.excepthook = _last_words
     libraries = logging.StreamHandler(sys.stderr)
     form = structlog.stdlib.ProcessorFormatter
     libraries.setFormatter(form(foreign_pre_chain=shared, processors=[form.remove_processors_meta, *end]))
-    # What it tells at length when a connection breaks is told by `dispatch`, in a line.
-    logging.getLogger("pgqueuer").setLevel(logging.CRITICAL)
+    # What they tell at length when a connection breaks is told by `dispatch` and by `tools`, in a line.
+    for library in ("pgqueuer", "mcp"):
+        logging.getLogger(library).setLevel(logging.CRITICAL)
     logging.basicConfig(handlers=[libraries], level=max(level, logging.WARNING), force=True)
+
+
+def _last_words(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """What ends the process is told like all else, and not by Python, which hides nothing."""
+    if issubclass(kind, KeyboardInterrupt):
+        sys.__excepthook__(kind, error, trace)
+    else:
+        structlog.get_logger().critical("ended by a bug", exc_info=(kind, error, trace))
 
 
 def _one_line(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
@@ -69,4 +86,4 @@ class _Curtain:
         text = str(line)
         for secret in self._hide:
             text = text.replace(secret, "***")
-        return text
+        return hide_personal(text)

@@ -16,9 +16,11 @@ from chatferry.answers import Kept
 from chatferry.census import Census, take
 from chatferry.clock import Clock
 from chatferry.database import Database
+from chatferry.engines.base import Picture
 from chatferry.errors import Unavailable
 from chatferry.grouplook import GroupLook
 from chatferry.model import Inbound, Message, Piece, Turn, Usage, conversation_key, express_key
+from chatferry.steps import STEPS, Step, step_of
 from chatferry.tables import OPEN, OPEN_STATES, OUT, budgets, messages, outbox, sessions, state_is, turns
 from chatferry.usage import Used, used
 
@@ -189,6 +191,19 @@ class Looking:
             given |= {"turn_before": page[-1].turn, "id_before": page[-1].id}
             paged = True
 
+    async def pictures(self, ids: Collection[int]) -> dict[int, Picture]:
+        """Pictures by the numbers under which they are kept; those that are not any more are left out."""
+        if not ids:
+            return {}
+        found = await self._rows(statements.PICTURES, {"ids": rows.padded(ids)})
+        return {row.id: Picture(row.media_type, row.data) for row in found}
+
+    async def picture(self, conversation: str, id: int) -> Picture | None:
+        """A picture that was sent in this conversation."""
+        for row in await self._rows(statements.PICTURE, {"talk": conversation, "id": id}):
+            return Picture(row.media_type, row.data)
+        return None
+
     async def acquainted(self, conversation: str) -> bool:
         """Have we ever answered here, or read what was said before we came?"""
         said = sa.select(messages.c.id).where(messages.c.conversation == conversation, messages.c.role != "user")
@@ -348,6 +363,17 @@ class Looking:
             for row in await self._rows(query)
         ]
 
+    async def steps(self, turn: int) -> list[Step]:
+        """What was called for the answer of a turn, in its order."""
+        return [step_of(row) for row in await self._rows(STEPS, {"turn": turn})]
+
+    async def spent(self, turn: int) -> Usage:
+        """What the rounds of a turn that is not answered yet have cost."""
+        query = sa.select(turns.c.prompt_tokens, turns.c.completion_tokens, turns.c.cost).where(turns.c.id == turn)
+        return next(
+            (Usage(row.prompt_tokens, row.completion_tokens, row.cost) for row in await self._rows(query)), Usage()
+        )
+
     async def delivered(self, turns: Collection[int]) -> dict[int, list[Delivered]]:
         """What has gone out for each of these turns, in its order."""
         query = (
@@ -376,7 +402,7 @@ class Looking:
         since = self._clock.now() - ttl
         return await self._look(lambda connection: answers.find(connection, key, since))
 
-    async def used(self, since: float, until: float, zone: ZoneInfo, *, people: bool = False) -> list[Used]:
+    async def usage(self, since: float, until: float, zone: ZoneInfo, *, people: bool = False) -> list[Used]:
         """What was asked and what it cost (`usage.used`)."""
         return await self._look(lambda connection: used(connection, since, until, zone, people=people))
 

@@ -8,6 +8,7 @@ import msgspec
 
 from chatferry.budgets import Charge
 from chatferry.model import Attempt, Message, Piece, Receipt, Turn
+from chatferry.steps import Returned, Step
 
 
 class Claim(msgspec.Struct, frozen=True):
@@ -40,6 +41,14 @@ class Renew(msgspec.Struct, frozen=True):
     until: float
 
 
+class Kept(msgspec.Struct, frozen=True):
+    """A picture that is kept with a turn, under the number by which its `File` names it."""
+
+    id: int
+    media_type: str
+    data: bytes
+
+
 class Change(msgspec.Struct, frozen=True):
     """A fenced write about a running turn: any of its columns, and what follows from it in one transaction."""
 
@@ -60,6 +69,9 @@ class Change(msgspec.Struct, frozen=True):
     attempts: int
     abandon: tuple[tuple[int, ...], str]
     gather: tuple[tuple[int, ...], Message | None]
+    calls: tuple[Step, ...]
+    returned: tuple[Returned, ...]
+    keep: tuple[Kept, ...]
     charge: tuple[Charge, ...] = ()
 
 

@@ -8,7 +8,7 @@ from chatferry.engines.base import Done
 from chatferry.errors import Fault, TryLater
 from chatferry.feed import Outcome
 from chatferry.held import Held
-from chatferry.model import APOLOGY, Message, Turn, Usage, says
+from chatferry.model import APOLOGY, Message, Turn, says
 from chatferry.text import clean, closed
 
 
@@ -18,8 +18,6 @@ class Asked(msgspec.Struct):
     first_token_at: float | None = None
     done: Done | None = None
     fault: Fault | None = None
-    spent: list[tuple[str, Usage]] = []
-    """What each call cost, by the name of the model."""
 
 
 def outcome_of(asked: Asked, text: str, held: Held) -> Outcome:

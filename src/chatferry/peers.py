@@ -35,6 +35,8 @@ def lock(connection: sa.Connection, operations: Sequence[Any]) -> None:
             case Change():
                 ids.update((op.turn.id, *(turn.id for turn in op.absorb), *(piece.turn for piece, _ in op.sent)))
                 pieces.update(op.gather[0])
+            case budgets.Besides():
+                ids.add(op.turn)
             case Renew():
                 ids.update(turn.id for turn in op.held)
             case fetching.Reply():
@@ -56,6 +58,8 @@ def _charged(op: object) -> list[tuple[str, float]]:
             return [key for budget in op.budgets if budget is not None for key in budget.keys]
         case Change():
             return [(charge.key, charge.ends_at) for charge in op.charge]
+        case budgets.Besides():
+            return [(charge.key, charge.ends_at) for charge in op.charges]
     return []
 
 

@@ -53,7 +53,7 @@ def _found(server: ServerSettings, begin: float, end: float, zone: ZoneInfo, by:
         database = open_database(server.database)
         try:
             await migrate(database)
-            return await Looking(database, SystemClock()).used(begin, end, zone, people="person" in by)
+            return await Looking(database, SystemClock()).usage(begin, end, zone, people="person" in by)
         finally:
             await database.aclose()
 

@@ -190,6 +190,8 @@ steps = sa.Table(
     # What it had said before the round.
     sa.Column("said", sa.Text, nullable=False),
     sa.Column("call", sa.Text, nullable=False),
+    # By which whoever is called knows the same call again.
+    sa.Column("key", sa.Text, nullable=False),
     sa.Column("began_at", sa.Double, nullable=False),
     # Empty as long as it has not returned.
     sa.Column("result", sa.Text),
@@ -199,40 +201,101 @@ steps = sa.Table(
 files = sa.Table(
     "files",
     metadata,
-    sa.Column("id", _Id, primary_key=True),
+    # Made up by whoever keeps it, so that it stands in the turn's `inbound` with the same write.
+    sa.Column("id", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("turn", _Id, sa.ForeignKey("turns.id"), nullable=False),
-    # The platform's handle: fetched once, however often the turn is begun.
-    sa.Column("ref", sa.Text, nullable=False),
-    # By what is in it, not by what it was called.
+    # Of the picture as we made it. Of other files the words are kept, with the message.
     sa.Column("media_type", sa.Text, nullable=False),
-    # Empty where only its words are needed.
     sa.Column("data", sa.LargeBinary, nullable=False),
-    sa.Column("text", sa.Text, nullable=False),
-    sa.UniqueConstraint("turn", "ref", name="files_ref"),
-    sqlite_autoincrement=True,
 )
+sa.Index("files_turn", files.c.turn)
 
 memories = sa.Table(
     "memories",
     metadata,
     sa.Column("conversation", sa.Text, primary_key=True),
-    # Nothing that was said before this turn counts: it began the session, or came with /clear.
+    # Nothing that was said before this turn counts any more: it is the last /clear.
     sa.Column("since", _Id, nullable=False),
-    # The summary holds what was said from there up to this turn.
+    # The summary holds what was said from one turn up to another; empty: there is none.
+    sa.Column("first", _Id, nullable=False),
     sa.Column("upto", _Id, nullable=False),
     sa.Column("summary", sa.Text, nullable=False),
-    sa.Column("changed_at", sa.Double, nullable=False),
+    # When that was said which it begins with.
+    sa.Column("began_at", sa.Double, nullable=False),
 )
 
 profiles = sa.Table(
     "profiles",
     metadata,
-    # Somebody on a channel, for one assistant.
+    # Somebody on a channel, for one assistant (`profiles.key`).
     sa.Column("person", sa.Text, primary_key=True),
+    # What was asked before this turn notes nothing any more: it cleared the profile.
+    sa.Column("since", _Id, nullable=False),
     sa.Column("facts", sa.Text, nullable=False),
-    sa.Column("changed_at", sa.Double, nullable=False),
+    # When the oldest of them was noted; or when they were cleared.
+    sa.Column("oldest_at", sa.Double, nullable=False),
 )
-sa.Index("profiles_changed", profiles.c.changed_at)
+sa.Index("profiles_oldest", profiles.c.oldest_at)
+
+sources = sa.Table(
+    "sources",
+    metadata,
+    sa.Column("id", _Id, primary_key=True),
+    # Whose knowledge it is: the assistant's name.
+    sa.Column("base", sa.Text, nullable=False),
+    sa.Column("path", sa.Text, nullable=False),
+    # Of what was in the file, and of how we read it.
+    sa.Column("digest", sa.Text, nullable=False),
+    sa.Column("passages", sa.Integer, nullable=False),
+    # A version that is complete, and not yet followed by another: only such are searched.
+    sa.Column("current", sa.Boolean, nullable=False),
+    sa.Column("changed_at", sa.Double, nullable=False),
+    sqlite_autoincrement=True,
+)
+sa.Index("sources_path", sources.c.base, sources.c.path)
+
+passages = sa.Table(
+    "passages",
+    metadata,
+    sa.Column("id", _Id, primary_key=True),
+    sa.Column("source", _Id, sa.ForeignKey("sources.id"), nullable=False),
+    sa.Column("title", sa.Text, nullable=False),
+    sa.Column("line", sa.Integer, nullable=False),
+    sa.Column("text", sa.Text, nullable=False),
+    # What it is found by, with a blank between two. From it the databases make what they search: on SQLite the FTS5
+    # table `passages_found`, on PostgreSQL the tsvector `found` with an index of its own.
+    sa.Column("terms", sa.Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+sa.Index("passages_source", passages.c.source)
+
+terms = sa.Table(
+    "terms",
+    metadata,
+    # In how many passages of a base a term is: how much it tells. The empty term is in all of them.
+    sa.Column("term", sa.Text, primary_key=True),
+    sa.Column("base", sa.Text, primary_key=True),
+    sa.Column("passages", sa.Integer, nullable=False),
+)
+
+api_keys = sa.Table(
+    "api_keys",
+    metadata,
+    # The part of a key that is no secret.
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    # Whose conversations they are: the same for a key and for what it was rotated from.
+    sa.Column("caller", sa.Text, nullable=False),
+    sa.Column("digest", sa.LargeBinary, nullable=False),
+    sa.Column("scopes", sa.Text, nullable=False),
+    # A newer one is there, and this one is good for a while yet.
+    sa.Column("replaced", sa.Boolean, nullable=False),
+    sa.Column("created_at", sa.Double, nullable=False),
+    sa.Column("expires_at", sa.Double),
+    sa.Column("used_at", sa.Double),
+    # A name has one, and at most one before it.
+    sa.UniqueConstraint("name", "replaced", name="api_keys_name"),
+)
 
 budgets = sa.Table(
     "budgets",

@@ -17,11 +17,11 @@ from chatferry.delivery import Delivery
 from chatferry.desk import Desk
 from chatferry.errors import Ambiguous, Final, Gone, LeaseLost, TryLater, Unavailable
 from chatferry.feed import Feed, Outcome, Tail
-from chatferry.growth import Growth
+from chatferry.growth import Growth, unstepped
 from chatferry.held import Held
 from chatferry.ledger import Ledger
 from chatferry.metrics import Metrics
-from chatferry.model import APOLOGY, Message, Receipt, Turn, says
+from chatferry.model import APOLOGY, Message, Receipt, Turn, Usage, says
 from chatferry.outcomes import Asked, outcome_of, pieces_of, said_of
 from chatferry.relay import LOOK
 from chatferry.retry import next_try
@@ -203,6 +203,7 @@ class Worker:
             state = await self._ledger.finish(held.turn, said)
         tail.end(outcome)
         self._metrics.closed(held.turn, state, self._clock.now())
+        self._asking.closed(held)
         why = {"error": outcome.error} if outcome.error else {}
         log.info("turn closed", turn=turn.id, channel=turn.channel, state=state, **why)
 
@@ -240,7 +241,7 @@ class Worker:
             finish=outcome.finish,
             model=outcome.model,
             usage=outcome.usage,
-            bill=self._accounts.bill(held.turn, assistant, asked.spent) if asked.spent else None,
+            bill=self._accounts.bill(held.turn, assistant, outcome.usage or Usage()),
             first_token_at=asked.first_token_at,
             error=outcome.error,
         )
@@ -260,9 +261,10 @@ class Worker:
         if not editing(channel) or held.turn.inbound.said is None:
             return None
         receipts = [Receipt(draft.receipt) for draft in held.drafts if draft.receipt]
-        shown = [await channel.reads(held.turn.inbound, receipt) for receipt in receipts]
+        words = held.assistant.words
+        shown = [unstepped(await channel.reads(held.turn.inbound, receipt), words) for receipt in receipts]
         text = "\n\n".join(filter(None, (said.strip() for said in shown)))
-        return says("assistant", text) if text and text != held.assistant.words.answering else None
+        return says("assistant", text) if text and text != words.answering else None
 
     async def _merge(self, held: Held) -> None:
         """Take the messages that wait behind this one along, where the assistant is told to."""

@@ -10,10 +10,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from chatferry import answers, budgets, fetching, peers, retention, statements
+from chatferry import answers, apikeys, budgets, fetching, memories, peers, profiles, retention, statements, steps
 from chatferry.accepting import Accept, accept
 from chatferry.errors import LeaseLost
 from chatferry.fetching import complete
+from chatferry.knowledge import shelves
 from chatferry.model import APOLOGY, Turn
 from chatferry.operations import Adopt, Change, Claim, Renew, Renewed, Reopen, Watch
 from chatferry.rows import BEFORE, INBOUND, dump, padded, turn_of
@@ -87,7 +88,10 @@ def _change(connection: sa.Connection, operations: Sequence[Change]) -> list[Lea
     _begun(connection, ours)
     _attempt(connection, ours)
     _sent(connection, ours)
+    _keep(connection, ours)
     _remember(connection, ours)
+    steps.note(connection, [(op.turn.id, op.now, step) for op in ours for step in op.calls])
+    steps.end(connection, [(op.turn.id, op.now, its) for op in ours for its in op.returned])
     budgets.charge(connection, [charge for op in ours for charge in op.charge])
     for op in ours:
         asked = op.turn.inbound.kind == "message" and op.turn.inbound.context is None
@@ -191,6 +195,16 @@ def _sent(connection: sa.Connection, changes: Sequence[Change]) -> None:
     complete(connection, parked, max(op.now for op, _, _ in sent))
 
 
+def _keep(connection: sa.Connection, changes: Sequence[Change]) -> None:
+    rows = [
+        {"id": kept.id, "turn": op.turn.id, "media_type": kept.media_type, "data": kept.data}
+        for op in changes
+        for kept in op.keep
+    ]
+    if rows:
+        connection.execute(statements.KEEP, rows)
+
+
 def _remember(connection: sa.Connection, changes: Sequence[Change]) -> None:
     rows = [
         {
@@ -208,6 +222,7 @@ def _remember(connection: sa.Connection, changes: Sequence[Change]) -> None:
         if op.recall:  # and so is what we had heard of it
             mine = messages.c.conversation == op.turn.conversation
             connection.execute(sa.delete(messages).where(mine, messages.c.turn < op.turn.id))
+            memories.drop(connection, op.turn.conversation, 0)
     rows += [
         {
             "conversation": op.turn.conversation,
@@ -221,6 +236,9 @@ def _remember(connection: sa.Connection, changes: Sequence[Change]) -> None:
     ]
     if unsaid := [op.unsay for op in changes if op.unsay]:
         connection.execute(sa.delete(messages).where(messages.c.turn.in_(unsaid), messages.c.role == "assistant"))
+        for op in changes:
+            if op.unsay:
+                memories.drop(connection, op.turn.conversation, op.unsay)
         connection.execute(sa.delete(outbox).where(outbox.c.turn.in_(unsaid), outbox.c.sent_at.is_(None)))
         parked = sa.and_(turns.c.id.in_(unsaid), state_is("parked"))
         connection.execute(sa.update(turns).where(parked).values(state="done"))
@@ -262,9 +280,13 @@ _WRITES: dict[type, Any] = {
     Reopen: _reopen,
     Watch: _watch,
     **fetching.WRITES,
+    **memories.WRITES,
+    **profiles.WRITES,
+    **apikeys.WRITES,
     Claim: _claim,
     **answers.WRITES,
     **budgets.WRITES,
     **retention.WRITES,
+    **shelves.WRITES,
 }
 """In this order: what ends a turn comes before what looks for the next one; behind what removes turns nobody waits."""

@@ -11,19 +11,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
+from chatferry.access import Caller
 from chatferry.channels.api import Api
 from chatferry.channels.base import Hook
 from chatferry.config import ApiSettings
-from chatferry.errors import Final, Rejected
+from chatferry.errors import Final, Rejected, TooLarge
 from chatferry.model import File, Inbound, Message, Text, says
 from tests.contracts import channel as contract
 
 API = Api(ApiSettings(keys=(SecretStr("first"), SecretStr("second"))), frozenset({"default", "poet"}))
+ANN = Caller("ann")
 
 
 def read(once: str = "", **body: Any) -> Inbound:
     body.setdefault("messages", [{"role": "user", "content": "hello"}])
-    return API.read(msgspec.json.encode(body), "ann", once).inbound
+    return API.read(msgspec.json.encode(body), ANN, once).inbound
 
 
 def roundtrip(inbound: Inbound) -> bool:
@@ -34,8 +36,8 @@ def roundtrip(inbound: Inbound) -> bool:
 # ── who asks ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_each_key_is_a_caller_of_its_own_whose_name_does_not_tell_the_key() -> None:
-    names = [API.caller({"authorization": f"Bearer {key}"}) for key in ("first", "second", "first")]
+async def test_each_key_is_a_caller_of_its_own_whose_name_does_not_tell_the_key() -> None:
+    names = [(await API.caller({"authorization": f"Bearer {key}"})).name for key in ("first", "second", "first")]
     assert names[0] == names[2] != names[1]
     assert "first" not in names[0]
 
@@ -43,17 +45,17 @@ def test_each_key_is_a_caller_of_its_own_whose_name_does_not_tell_the_key() -> N
 @pytest.mark.parametrize(
     "header", ["", "Bearer", "Bearer ", "Bearer firs", "Bearer first2", "Basic first", "first", "Bearer first second"]
 )
-def test_what_is_not_exactly_a_key_is_refused(header: str) -> None:
+async def test_what_is_not_exactly_a_key_is_refused(header: str) -> None:
     with pytest.raises(Rejected) as refusal:
-        API.caller({"authorization": header})
+        await API.caller({"authorization": header})
     assert refusal.value.status == 401
     assert "firs" not in refusal.value.reason
 
 
-def test_the_scheme_is_read_in_any_case_and_a_key_beside_the_header_counts_where_there_is_none() -> None:
-    assert API.caller({"authorization": "bearer first"}) == API.caller({}, key="first")
+async def test_the_scheme_is_read_in_any_case_and_a_key_beside_the_header_counts_where_there_is_none() -> None:
+    assert await API.caller({"authorization": "bearer first"}) == await API.caller({}, key="first")
     with pytest.raises(Rejected):
-        API.caller({"authorization": "Bearer wrong"}, key="first")
+        await API.caller({"authorization": "Bearer wrong"}, key="first")
 
 
 def test_a_request_that_is_made_again_with_its_key_is_read_the_same_way_again() -> None:
@@ -121,10 +123,34 @@ def test_the_newer_name_of_the_token_limit_goes_before_the_older() -> None:
     assert read(max_tokens=5, max_completion_tokens=7).options.max_tokens == 7
 
 
-def test_files_are_kept_by_kind_and_without_their_address() -> None:
-    parts = [{"type": kind, kind: {"url": "http://x"}} for kind in ("image_url", "input_audio", "file")]
+def test_files_come_inline() -> None:
+    parts = [
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw=="}},
+        {"type": "input_audio", "input_audio": {"data": "SUQz", "format": "mp3"}},
+        {"type": "file", "file": {"filename": "a\n.pdf", "file_data": "data:application/pdf;base64,JVBERi0="}},
+    ]
     message = read(messages=[{"role": "user", "content": parts}]).message
-    assert message == Message("user", (File("image", ""), File("audio", ""), File("file", "")))
+    assert message == Message(
+        "user", (File("image", "iVBORw=="), File("audio", "SUQz"), File("file", "JVBERi0=", "a.pdf"))
+    )
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "image_url", "image_url": {"url": "http://169.254.169.254/secret"}},
+        {"type": "image_url", "image_url": {"url": "file:///etc/secret"}},
+        {"type": "image_url", "image_url": {"url": "data:image/png,secret"}},
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64,secret secret"}},
+        {"type": "file", "file": {"file_id": "file-secret"}},
+        {"type": "input_audio"},
+    ],
+)
+def test_a_file_that_is_not_inline_is_refused(part: dict[str, object]) -> None:
+    with pytest.raises(Rejected) as refusal:
+        read(messages=[{"role": "user", "content": [part]}])
+    assert refusal.value.status == 422
+    assert "secret" not in refusal.value.reason
 
 
 def test_what_the_caller_wrote_is_not_quoted_back() -> None:
@@ -138,7 +164,10 @@ async def test_nothing_is_sent_or_fetched_by_the_channel_itself() -> None:
     with pytest.raises(Final):
         await API.send("ann/a", [says("assistant", "x")], key="", grant=None)
     with pytest.raises(Final):
-        await API.download(File("image", ""))
+        await API.download(File("image", ""), 100)
+    assert await API.download(File("image", "iVBORw=="), 4) == b"\x89PNG"
+    with pytest.raises(TooLarge):
+        await API.download(File("image", "QUJD" * 40), 100)
     assert not await API.may_push()
     assert [finding.ok async for finding in API.check(None)] == [True]
 
@@ -175,7 +204,7 @@ REQUEST = st.fixed_dictionaries(
 def tried(body: bytes, once: str = "") -> None:
     """Read it; what is taken can be kept, and what is refused is refused in the caller's terms."""
     try:
-        asked = API.read(body, "ann", once).inbound
+        asked = API.read(body, ANN, once).inbound
     except Rejected as told:
         refusal = told
     else:

@@ -10,13 +10,14 @@ import msgspec
 import pytest
 
 from chatferry.clock import Clock
-from chatferry.engines.base import Done
-from chatferry.engines.openai import Call, OpenAI, OpenAIReader
+from chatferry.engines.base import Call, Done, Picture, Prompt, Result, Round
+from chatferry.engines.openai import OpenAI, OpenAIReader
 from chatferry.errors import Final, TryLater
 from chatferry.model import File, Message, Options, Text, Usage
 from chatferry.simulator.model import Odd, Raw, Refuse
+from chatferry.simulator.model_calls import acts
 from chatferry.testing import ManualClock
-from tests.contracts.engine import WireContract
+from tests.contracts.engine import NOTHING, WireContract
 from tests.engines.support import Provider, WatchedConnector, asking, settings, settle, whole
 
 
@@ -99,6 +100,36 @@ async def test_a_body_that_ends_a_little_after_done_leaves_its_connection_to_the
     await answer
     await whole(engine.run(asking("hello")))
     assert len(set(connector.transports)) == 1
+
+
+SHOWN = Prompt(
+    "",
+    (Message("user", (Text("what is it?"), File("image", "", kept=7, text="[image]"))),),
+    pictures={7: Picture("image/png", b"png")},
+)
+
+
+@pytest.mark.parametrize("told", ["image_url is only supported by certain models", "content must be a string"])
+async def test_who_takes_no_pictures_is_asked_in_words(
+    provider: Provider, http: aiohttp.ClientSession, told: str
+) -> None:
+    seeing = OpenAI("smart", settings("openai", f"{provider.url}/v1", sees=True), http, ManualClock())
+    provider.sim.plans.append(Refuse(400, {"message": told}))
+    assert (await whole(seeing.run(SHOWN)))[0] == "echo: what is it?\n\n[image]"
+    first, second = [request.body["messages"][0]["content"] for request in provider.sim.requests]
+    assert first == [
+        {"type": "text", "text": "what is it?"},
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64,cG5n"}},
+    ]
+    assert second == "what is it?\n\n[image]"
+
+
+async def test_another_refusal_of_a_picture_is_a_fault(provider: Provider, http: aiohttp.ClientSession) -> None:
+    seeing = OpenAI("smart", settings("openai", f"{provider.url}/v1", sees=True), http, ManualClock())
+    provider.sim.plans.append(Refuse(401, {"message": "no images for you"}))
+    with pytest.raises(Final):
+        await whole(seeing.run(SHOWN))
+    assert len(provider.sim.requests) == 1
 
 
 async def test_an_option_that_the_server_does_not_know_is_not_sent_again(engine: OpenAI, provider: Provider) -> None:
@@ -240,6 +271,47 @@ def test_an_error_in_the_stream_is_told_apart_by_its_words(error: str, kind: typ
         told(f'{{"error":{error}}}')
 
 
+@pytest.mark.parametrize("odd", [Odd(indexes=False), Odd(ids=False), Odd(whole=True)])
+async def test_calls_are_told_apart_however_they_are_numbered(engine: OpenAI, provider: Provider, odd: Odd) -> None:
+    provider.sim.act = lambda *_: acts(("look", {"at": "sea"}), ("look", {"at": "shore"}))
+    provider.sim.plans.append(odd)
+    _, done = await whole(engine.run(msgspec.structs.replace(asking("hi"), tools=(NOTHING,))))
+    assert [call.arguments for call in done.calls] == ['{"at": "sea"}', '{"at": "shore"}']
+    assert len({call.id for call in done.calls}) == 2
+
+
+@pytest.mark.parametrize(
+    "calls",
+    [
+        '{"index":0,"id":"a","function":{"name":"x","arguments":"{}"}},'  # all of them are the first
+        '{"index":0,"id":"b","function":{"name":"x","arguments":"{}"}}',
+        '{"function":{"name":"x","arguments":{}}},{"function":{"name":"x","arguments":"{}"}}',  # an object, and no ids
+        '{"index":3,"id":"a","function":{"name":"x","arguments":"{}"}},{"index":7,"function":{"name":"x","arguments":"{}"}}',
+    ],
+)
+def test_odd_numbers_of_calls_make_two_calls(calls: str) -> None:
+    _, reader = told(f'{{"choices":[{{"delta":{{"tool_calls":[{calls}]}},"finish_reason":"stop"}}]}}')
+    done = reader.end()
+    assert done.finish == "calls"
+    assert [(call.name, call.arguments) for call in done.calls] == [("x", "{}")] * 2
+    assert len({call.id for call in done.calls}) == 2
+
+
+def test_a_call_without_a_name_and_one_that_was_withheld_are_none() -> None:
+    nameless = '{"choices":[{"delta":{"tool_calls":[{"index":0}]},"finish_reason":"tool_calls"}]}'
+    assert told(nameless)[1].end().finish == "stop"
+    call = '{"index":0,"id":"a","function":{"name":"x"}}'
+    withheld = f'{{"choices":[{{"delta":{{"tool_calls":[{call}]}},"finish_reason":"content_filter"}}]}}'
+    assert told(withheld)[1].end() == Done("filter")
+
+
+async def test_a_signature_that_came_with_a_call_goes_back_with_it(engine: OpenAI, provider: Provider) -> None:
+    made = Round("", (Call("a", "wait", "{}", '{"google":{"thought_signature":"x"}}'),), (Result("done"),))
+    await whole(engine.run(msgspec.structs.replace(asking("hi"), tools=(NOTHING,), rounds=(made,))))
+    [call] = provider.sim.requests[0].body["messages"][1]["tool_calls"]
+    assert call["extra_content"] == {"google": {"thought_signature": "x"}}
+
+
 def test_pieces_of_tool_calls_are_put_together() -> None:
     def piece(call: str) -> str:
         return f'{{"choices":[{{"delta":{{"tool_calls":[{call}]}}}}]}}'
@@ -250,4 +322,5 @@ def test_pieces_of_tool_calls_are_put_together() -> None:
         piece('{"index":1,"id":"c2","function":{"name":"find","arguments":"{}"}}'),
         piece('{"index":0,"function":{"arguments":"1}"}}'),
     )
-    assert reader.calls == {0: Call("c1", "look", '{"a":1}'), 1: Call("c2", "find", "{}")}
+    assert reader.read(b"[DONE]") == ""
+    assert reader.end().calls == (Call("c1", "look", '{"a":1}'), Call("c2", "find", "{}"))

@@ -125,8 +125,11 @@ class Channel(Protocol):
         """Show that an answer is being made. Asked only where `caps.typing` is not 0."""
         ...
 
-    async def download(self, file: File) -> bytes:
-        """The bytes of a file that came in through this channel."""
+    async def download(self, file: File, limit: int) -> bytes:
+        """The bytes of a file that came in through this channel, from the platform's own hosts and nowhere else.
+
+        Raises `TooLarge` where there are more than `limit`, `TryLater` or `Final`.
+        """
         ...
 
     def check(self, hook_url: str | None) -> AsyncIterator[Finding]:
@@ -147,6 +150,10 @@ class Editing(Channel, Protocol):
 
     async def begin(self, inbound: Inbound, message: Message, *, key: str) -> Receipt:
         """Send a message that will grow. Raises as `send` does without a grant."""
+        ...
+
+    def appends(self, inbound: Inbound) -> bool:
+        """May it be that a message which grows there can only go on, so that nothing may stand in it for a while?"""
         ...
 
     async def edit(self, inbound: Inbound, receipt: Receipt, message: Message, *, last: bool) -> bool:
@@ -215,6 +222,14 @@ class Listening(Channel, Protocol):
         ...
 
 
+class Keeping(Channel, Protocol):
+    """A channel that has to keep something current as long as messages are taken in."""
+
+    async def keep(self) -> None:
+        """Run until cancelled."""
+        ...
+
+
 class Visit(msgspec.Struct, frozen=True):
     """A person's browser at one of a channel's pages."""
 
@@ -278,6 +293,10 @@ def briefing(channel: Channel) -> TypeGuard[Briefing]:
 
 def resting(channel: Channel) -> TypeGuard[Resting]:
     return hasattr(channel, "rest")
+
+
+def keeping(channel: Channel) -> TypeGuard[Keeping]:
+    return hasattr(channel, "keep")
 
 
 def obliging(channel: Channel) -> TypeGuard[Obliging]:

@@ -15,11 +15,12 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from chatferry.channels.api import Api, Call
+from chatferry.access import READ
+from chatferry.channels.api import Api, Call, lacking
 from chatferry.channels.base import Taken
 from chatferry.engines.base import Delta, Restart
 from chatferry.errors import Rejected, Unavailable
-from chatferry.feed import Outcome
+from chatferry.feed import Doing, Outcome
 from chatferry.gateway import Gateway
 from chatferry.model import Usage
 from chatferry.web import shapes
@@ -35,15 +36,23 @@ _AHEAD = 16
 
 
 def routes(gateway: Gateway) -> list[BaseRoute]:
-    """`/v1/chat/completions`, `/v1/models` and the WebSocket `/v1/stream`."""
+    """`/v1/chat/completions`, `/v1/models`, the WebSocket `/v1/stream`, and the document that tells of them."""
     service = _Service(gateway)
     return [
         Route("/v1/chat/completions", service.completions, methods=["POST"]),
         Route("/v1/models", service.models),
         Route("/v1/models/{name}", service.model),
+        Route("/v1/openapi.json", _document),
         Route("/v1/{anything:path}", service.unknown, methods=_METHODS),
         WebSocketRoute("/v1/stream", service.talk),
     ]
+
+
+async def _document(request: Request) -> Response:
+    """For everybody: it says nothing about this installation."""
+    from chatferry.web import openapi
+
+    return Response(openapi.document(), media_type="application/json")
 
 
 class _Service:
@@ -56,17 +65,20 @@ class _Service:
 
     async def models(self, request: Request) -> Response:
         try:
-            self._api.caller(request.headers)
+            caller = await self._api.caller(request.headers)
         except Rejected as refusal:
             return self._refused(refusal)
-        return JSONResponse({"object": "list", "data": [shapes.model(name) for name in self._gateway.staff]})
+        seen = filter(caller.sees, self._gateway.staff)
+        return JSONResponse({"object": "list", "data": [shapes.model(name) for name in seen]})
 
     async def model(self, request: Request) -> Response:
         name = request.path_params["name"]
         try:
-            self._api.caller(request.headers)
+            caller = await self._api.caller(request.headers)
             if name not in self._gateway.staff:
                 raise Rejected(404, "there is no such model", code="model_not_found")
+            if not caller.sees(name):
+                raise lacking(READ)
         except Rejected as refusal:
             return self._refused(refusal)
         return JSONResponse(shapes.model(name))
@@ -79,7 +91,7 @@ class _Service:
         gateway = self._gateway
         try:
             # Nobody's body is read without a key.
-            caller = self._api.caller(request.headers)
+            caller = await self._api.caller(request.headers)
             body = await read_body(request, gateway.settings.server.body_limit)
             key = request.headers.get("idempotency-key", "")
             call = self._api.read(body, caller, key, gateway.clock.now())
@@ -131,7 +143,7 @@ class _Service:
                 try:
                     # Browsers cannot set headers on a WebSocket, so the key may come in a frame, once.
                     given = _key_in(frame) or key
-                    caller = self._api.caller(socket.headers, key=given)
+                    caller = await self._api.caller(socket.headers, key=given)
                     key = given
                     call = self._api.read(frame.encode(), caller, at=self._gateway.clock.now())
                     unanswered.append(call)
@@ -229,6 +241,9 @@ async def _relay(socket: WebSocket, call: Call, events: Events) -> None:
                 if call.stream:
                     spoken = True
                     await _tell(socket, {"delta": event.text})
+            elif isinstance(event, Doing):
+                if call.stream:
+                    await _tell(socket, {"calling": event.tools})
             elif isinstance(event, Restart):
                 if spoken:
                     spoken = False

@@ -24,6 +24,8 @@ class Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     greeting: str
     greeting_session: str
     """The same where the assistant answers in sessions; takes `start`: what begins one."""
+    masks: str
+    """Tells the model what masks are, where there are some."""
     waiting: str
     """The answer comes by itself."""
     on_its_way: str
@@ -35,6 +37,7 @@ class Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     nothing_waiting: str
     """A button was tapped, and everything has been delivered."""
     answering: str
+    calling: str
     """Stands where the answer will grow."""
     stop: str
     """The button under an answer that grows."""
@@ -58,6 +61,10 @@ class Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sorry_filtered: str
     """The provider withheld the answer."""
     sorry_empty: str
+    not_known: str
+    """What the answer is to rest on says nothing about the question."""
+    sources: str
+    """Heads the sources that an answer cites."""
     cut_short: str
     """The answer met the length limit."""
     slow: str
@@ -74,6 +81,27 @@ class Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Takes `text`: what the sticker says."""
     location: str
     """Takes `text`: the address."""
+    unseen: str
+    """This and the next ones follow `image`, `audio` or `file`, and tell the model why it knows no more of it."""
+    unread_unknown: str
+    unread_heic: str
+    unread_broken: str
+    unread_heavy: str
+    unread_locked: str
+    unread_macros: str
+    unread_silent: str
+    unread_missing: str
+    unread_large: str
+    """Takes `size`."""
+    unread_many: str
+    """Takes `number`: how many are looked at."""
+    unread_gone: str
+    unheard: str
+    unheard_format: str
+    read_cut: str
+    """Takes `number`."""
+    read: str
+    """Stands before what was read in a file or a picture, of which each line is quoted."""
     session_began: str
     session_ongoing: str
     """Somebody begins a session and is in one."""
@@ -95,6 +123,14 @@ class Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Takes `link`, at its end, as some apps take what follows for a part of it."""
     no_history: str
     """We do not know the address under which people reach our pages."""
+    memory_facts: str
+    """Stands above the facts that were noted of somebody."""
+    memory_summary: str
+    """Explains the summary that stands below."""
+    memory_nothing: str
+    memory_forget: str
+    """Takes `forget`: the command that ends it."""
+    forgotten: str
     help: str
     """Stands above the list of commands, of which the others say what they do."""
     help_start: str
@@ -103,6 +139,8 @@ class Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What stopping does where it ends a session too."""
     help_clear: str
     help_history: str
+    help_memory: str
+    help_forget: str
     help_help: str
     second: str
     seconds: str

@@ -1,0 +1,1 @@
+"""Personal data in texts: found (`finding`), put behind masks, and back in their place (`masks`)."""

@@ -1,0 +1,70 @@
+"""What is logged: nothing that is somebody's, whoever writes the line."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+import time
+
+import pytest
+
+from chatferry.masking.lines import hide
+from tests.masking.people import cases
+from tests.masking.things import things
+
+PROGRAM = """
+import logging, sys, warnings
+import structlog
+from chatferry import logs
+logs.configure(sys.argv[1], hide=["s3cret-key"])
+said = "bob@example.com rang from 0912-345-678 with s3cret-key, "
+said += "卡號４１１１ １１１１ １１１１ １１１１，身分證A123456789"
+log = structlog.get_logger()
+log.info("said", what=said, turn=990000000001)
+try:
+    raise ValueError("row:\\n0912345678\\n" + said)
+except ValueError:
+    log.exception("bug")
+    logging.getLogger("uvicorn.error").exception("ASGI: %s", said)
+logging.getLogger("asyncio").error(said)
+logging.captureWarnings(True)
+warnings.warn(said)
+raise ValueError(said)
+"""
+
+
+@pytest.mark.parametrize("style", ["json", "console"])
+def test_no_line_tells_what_is_somebodys_nor_a_secret(style: str) -> None:
+    logged = subprocess.run([sys.executable, "-c", PROGRAM, style], capture_output=True, text=True, check=False).stderr  # noqa: S603
+    assert logged.count("rang from") >= 7
+    for personal in ("bob@", "345", "s3cret", "１１１１", "A1234"):
+        assert personal not in logged
+    assert "ended by a bug" in logged
+    assert "990000000001" in logged, "a turn is found by its number"
+
+
+def test_whatever_is_masked_for_models_is_hidden_in_lines() -> None:
+    chance = random.Random(8)  # noqa: S311
+    seen = [case for case in cases(chance, 20) if case.value in hide(case.text.replace(case.value, f" {case.value} "))]
+    assert [case for case in seen if case.kind != "url_credentials"] == []
+
+
+def test_times_addresses_versions_and_prices_stay_readable() -> None:
+    for thing in things(random.Random(8), 20):  # noqa: S311
+        if thing.kind in ("version", "ip") and "api" not in thing.text:
+            assert hide(thing.text) == thing.text
+    line = '{"turn": 1234567890, "at": "2026-11-28T09:30:00.123456Z", "address": "http://127.0.0.1:8080", "s": 0.12345}'
+    assert hide(line) == line
+
+
+def test_a_line_costs_little(capsys: pytest.CaptureFixture[str]) -> None:
+    line = '{"turn": 1234567, "error": "openai: 503 Service Unavailable", "event": "model failed", "level": "warning", '
+    line += '"timestamp": "2026-11-28T09:30:00.123456Z", "assistant": "default"}'
+    began = time.process_time()
+    for _ in range(2000):
+        hide(line)
+    spent = (time.process_time() - began) / 2000
+    with capsys.disabled():
+        sys.stdout.write(f"\na line of the log: {spent * 1e6:.0f} µs\n")
+    assert spent < 0.0005
