@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from chatferry.accepting import Accepted
+from chatferry.accounts import Accounts
 from chatferry.asking import Asking
 from chatferry.assistant import Assistant, Staff
 from chatferry.channels.base import Capabilities, Editing, Taken
 from chatferry.commands import Commands
-from chatferry.config import AssistantSettings, CommandSettings
+from chatferry.config import AssistantSettings, CommandSettings, MoneySettings
 from chatferry.database import Database, migrate, open_database
 from chatferry.delivery import Delivery
 from chatferry.desk import Desk
@@ -101,15 +102,17 @@ class World:
             staff = Staff({"default": assistant}, {"board": "default"})
             links = Links(b"key", 3600.0, "https://bot.example")
             desk = Desk(Commands(CommandSettings()), Replies(()), staff, links, clock, ledger)
+            accounts = Accounts({}, MoneySettings(), staff)
             worker = Worker(
                 ledger, Delivery(ledger, links, clock), Growth(ledger, clock), Feed(), clock, Metrics(),
                 Asking(
                     ledger,
                     Media(ledger, Readers(), {}, clock),
                     Grounding(Library(self.database), Metrics()),
-                    Summaries(ledger),
+                    Summaries(ledger, accounts, clock),
                     clock,
                 ),
+                accounts,
                 channels={"board": self.board},
                 staff=staff,
                 desk=desk,

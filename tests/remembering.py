@@ -11,11 +11,12 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from chatferry.accounts import Accounts
 from chatferry.asking import Asking
 from chatferry.assistant import Assistant, Staff
 from chatferry.channels.base import Capabilities, Taken
 from chatferry.commands import Commands
-from chatferry.config import AssistantSettings, CommandSettings
+from chatferry.config import AssistantSettings, CommandSettings, MoneySettings
 from chatferry.database import Database
 from chatferry.delivery import Delivery
 from chatferry.desk import Desk
@@ -97,13 +98,14 @@ class Mind:
         links = Links(b"key", 3600.0, None)
         async with Ledger(self.database, self.clock).open() as self.ledger:
             self.desk = Desk(Commands(CommandSettings()), Replies(()), staff, links, self.clock, self.ledger)
-            self.summaries = Summaries(self.ledger)
+            accounts = Accounts({}, MoneySettings(), staff)
+            self.summaries = Summaries(self.ledger, accounts, self.clock)
             media = Media(self.ledger, Readers(), {}, self.clock)
             grounding = Grounding(Library(self.database), Metrics())
             asking = Asking(self.ledger, media, grounding, self.summaries, self.clock)
             worker = Worker(
                 self.ledger, Delivery(self.ledger, links, self.clock), Growth(self.ledger, self.clock), Feed(),
-                self.clock, Metrics(), asking,
+                self.clock, Metrics(), asking, accounts,
                 channels={"board": self.board}, staff=staff, desk=self.desk,
             )  # fmt: skip
             self.worker = worker

@@ -34,9 +34,12 @@ ROOT |= {name for name in FILES if name.startswith("masking.")}
 """Values and pure functions: everybody may use them."""
 CORE = {
     "accepting",
+    "accounts",
+    "answers",
     "apikeys",
     "asking",
     "assistant",
+    "budgets",
     "census",
     "commands",
     "commit",
@@ -87,6 +90,7 @@ CORE = {
     "tables",
     "toolbox",
     "tokens",
+    "usage",
     "vault",
     "worker",
     "writes",
@@ -99,6 +103,7 @@ TOP = {
     "__main__",
     "check",
     "operate",
+    "reporting",
     "operate_knowledge",
     "health",
     "demo",

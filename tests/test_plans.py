@@ -31,8 +31,10 @@ from chatferry.steps import Returned, Step
 from chatferry.testing import ManualClock
 
 DAY = 86_400.0
-TABLES = "turns|outbox|messages|sessions|pace|memories|profiles|steps|files|sources|passages|terms|api_keys"
-SMALL = ("turns_open", "turns_due", "turns_leased", "turns_one_doing", "turns_retracted", "outbox_open")
+TABLES = (
+    "turns|outbox|messages|sessions|pace|memories|profiles|steps|files|sources|passages|terms|api_keys|budgets|answers"
+)
+SMALL = ("turns_open", "turns_asking", "turns_due", "turns_leased", "turns_one_doing", "turns_retracted", "outbox_open")
 """Indexes of what is open now: to read one of them whole is to read what has to be done."""
 
 

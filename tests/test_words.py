@@ -48,6 +48,7 @@ def test_sentences_take_exactly_what_is_put_into_them(language: Language) -> Non
         "session_expired": ["time", "start"],
         "session_renewed": ["time"],
         "slow": ["time"],
+        "spent_day": ["time"],
         "unread_large": ["size"],
         "unread_many": ["number"],
         "read_cut": ["number"],

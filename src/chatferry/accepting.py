@@ -12,6 +12,7 @@ import msgspec
 import sqlalchemy as sa
 
 from chatferry import memories, statements, steps
+from chatferry.budgets import Budget, Budgets
 from chatferry.model import Inbound, conversation_key, express_key, lane_key
 from chatferry.pacing import Pace, Paces
 from chatferry.rows import INBOUND, dump, recorded
@@ -31,6 +32,8 @@ class Accepted(msgspec.Struct, frozen=True):
     """The queue that it waits in, where the event alone does not tell."""
     wait: float = 0.0
     """Seconds until there is room for it, where it was one too many."""
+    spent: bool = False
+    """It was one too many because a budget is used up."""
 
 
 class Accept(msgspec.Struct, frozen=True):
@@ -43,6 +46,8 @@ class Accept(msgspec.Struct, frozen=True):
     """The session that each event has to be in, if any."""
     paces: tuple[Pace | None, ...] = ()
     """What each event is counted by, if by anything."""
+    budgets: tuple[Budget | None, ...] = ()
+    """What each event is charged to, if to anything."""
 
 
 Key = tuple[str, str]
@@ -83,12 +88,14 @@ def accept(connection: sa.Connection, operations: Sequence[Accept]) -> list[list
         if new and event.kind == "erase":
             return Accepted(turn, True, _stop(connection, op, event).ends)
         if new and key in admitted:
-            ends = doors.record(op.channel, event.conversation, turn, admitted[key])
-            return Accepted(turn, True, ends, lane=lane_key(op.channel, event), wait=admitted[key].wait)
+            its = admitted[key]
+            ends = doors.record(op.channel, event.conversation, turn, its)
+            return Accepted(turn, True, ends, lane=lane_key(op.channel, event), wait=its.wait, spent=its.spent)
         return Accepted(turn, new, delivery=deliveries.get(key, 1))
 
     def passed(op: Accept, event: Inbound) -> Accepted:
-        return Accepted(0, False, wait=admitted[op.channel, event.event].wait)
+        its = admitted[op.channel, event.event]
+        return Accepted(0, False, wait=its.wait, spent=its.spent)
 
     results = [
         [
@@ -113,18 +120,20 @@ def _admit(
     One that is known already stays as it is.
     """
     ruled = [
-        (op.channel, event, gate, pace)
+        (op.channel, event, gate, pace, budget)
         for op in operations
-        for event, gate, pace in zip(op.events, op.gates, op.paces, strict=False)
-        if gate is not None or pace is not None or event.kind == "command"
+        for event, gate, pace, budget in zip(op.events, op.gates, op.paces, op.budgets, strict=False)
+        if gate is not None or pace is not None or budget is not None or event.kind == "command"
     ]
     if not ruled:
         return operations, {}
-    keys = [(channel, event.event) for channel, event, _, _ in ruled]
+    keys = [(channel, event.event) for channel, event, *_ in ruled]
     there = recorded(connection, keys)
-    paces = Paces(connection, [pace for *_, pace in ruled], operations[-1].now)
+    now = operations[-1].now
+    paces = Paces(connection, [pace for *_, pace, _ in ruled], now)
+    budgets = Budgets(connection, [budget for *_, budget in ruled], now)
     admitted: dict[Key, Admitted] = {}
-    for channel, event, gate, pace in ruled:
+    for channel, event, gate, pace, budget in ruled:
         key, talk = (channel, event.event), conversation_key(channel, event.conversation)
         if key in there or key in admitted:
             continue
@@ -132,8 +141,11 @@ def _admit(
         its = doors.admit(talk, event, gate) if gated else Admitted(event)
         if pace is not None and (not event.joined or _known(connection, [talk])):
             its = paces.admit(its, pace)
+        if budget is not None and (not event.joined or _known(connection, [talk])):
+            its = budgets.admit(its, budget)
         admitted[key] = its
     paces.write()
+    budgets.write()
 
     def counts(op: Accept, event: Inbound) -> Inbound:
         is_ = admitted.get((op.channel, event.event))
@@ -195,6 +207,7 @@ def _row(channel: str, event: Inbound, now: float) -> dict[str, Any]:
         "channel": channel,
         "event": event.event,
         "conversation": lane_key(channel, event),
+        "sender": event.sender,
         "kind": event.kind,
         "state": "done" if heard else "due",
         "due_at": now,

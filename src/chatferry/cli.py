@@ -221,6 +221,24 @@ def push(
     raise SystemExit(push(settings, channel, conversation, said, key))
 
 
+@app.command()
+def usage(
+    config: ConfigOption = None,
+    since: Annotated[str, typer.Option(metavar="DAY", help="The first day; else the first of this month.")] = "",
+    until: Annotated[str, typer.Option(metavar="DAY", help="The last day; else today.")] = "",
+    by: Annotated[
+        str, typer.Option(metavar="NAMES", help="day, channel, assistant, model, person: one or more, with commas.")
+    ] = "assistant,model",
+    as_csv: Annotated[bool, typer.Option("--csv", help="For a spreadsheet, with exact costs.")] = False,
+) -> None:
+    """What was asked and what it cost."""
+    from chatferry.config import load_money, load_server
+    from chatferry.reporting import show_usage
+
+    names = [name.strip() for name in by.split(",") if name.strip()]
+    show_usage(load_server(config), load_money(config), since=since, until=until, by=names, as_csv=as_csv)
+
+
 @turns_app.callback()
 def turns(
     context: typer.Context,

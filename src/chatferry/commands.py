@@ -125,6 +125,14 @@ def slow(seconds: float, words: Words) -> str:
     return words.slow.replace("{time}", span(math.ceil(max(seconds, 1.0) / step) * step, words))
 
 
+def spent(which: str, seconds: float, words: Words) -> str:
+    """What is said to whose budget, or whose assistant's, is used up."""
+    if which == "month":
+        return words.spent_month
+    # Never too early, and in full hours: nobody waits for a minute of tomorrow.
+    return words.spent_day.replace("{time}", span(math.ceil(max(seconds, 1.0) / 3600.0) * 3600.0, words))
+
+
 def _ended(words: Words, session: SessionSettings | None) -> str:
     if session is None or session.always:
         return words.session_over

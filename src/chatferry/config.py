@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -16,7 +16,7 @@ from pydantic_core import ErrorDetails
 from chatferry.configapi import ApiSettings, JwtSettings
 from chatferry.configassistants import AssistantSettings, SessionSettings
 from chatferry.configfile import Draft, Key, read, set_it, suggest, variables
-from chatferry.configlimits import LimitSettings
+from chatferry.configlimits import BudgetSettings, CacheSettings, LimitSettings, MoneySettings, PriceSettings
 from chatferry.configrules import check, fill
 from chatferry.configtables import (
     ChannelSettings,
@@ -34,10 +34,13 @@ from chatferry.configtables import (
 )
 
 __all__ = [
-    "ApiSettings", "AssistantSettings", "ChannelSettings", "CommandSettings", "JwtSettings", "LimitSettings",
-    "LineSettings", "McpSettings", "ModelSettings", "PagesSettings", "ReplySettings", "RoomSettings", "ServerSettings",
-    "SessionSettings", "Settings", "SlackSettings", "WeChatSettings", "assistants", "found", "load", "load_server",
+    "ApiSettings", "AssistantSettings", "BudgetSettings", "CacheSettings", "ChannelSettings", "CommandSettings",
+    "JwtSettings", "LimitSettings", "LineSettings", "McpSettings", "ModelSettings", "MoneySettings", "PagesSettings",
+    "PriceSettings", "ReplySettings", "RoomSettings", "ServerSettings", "SessionSettings", "Settings",
+    "SlackSettings", "WeChatSettings", "assistants", "found", "load", "load_money", "load_server",
 ]  # fmt: skip
+
+T = TypeVar("T", bound=BaseModel)
 
 
 def load(
@@ -62,11 +65,20 @@ def load(
 
 def load_server(path: Path | None = None, environ: Mapping[str, str] | None = None) -> ServerSettings:
     """Read [server] as `load` does, for who only looks at the database: nothing else has to be right, no secret set."""
-    draft = _drafted(path, environ).only("server")
+    return _table(ServerSettings, "server", path, environ)
+
+
+def load_money(path: Path | None = None, environ: Mapping[str, str] | None = None) -> MoneySettings:
+    """Read [money] likewise."""
+    return _table(MoneySettings, "money", path, environ)
+
+
+def _table(kind: type[T], name: str, path: Path | None, environ: Mapping[str, str] | None) -> T:
+    draft = _drafted(path, environ).only(name)
     try:
-        settings = ServerSettings.model_validate(draft.tree.get("server", {}))
+        settings = kind.model_validate(draft.tree.get(name, {}))
     except ValidationError as invalid:
-        _complain(draft, invalid, ("server",))
+        _complain(draft, invalid, (name,))
     if not draft.sound:
         raise draft.error()
     return settings

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
+from chatferry.configlimits import BudgetSettings, CacheSettings
 from chatferry.configtypes import Duration, Filled, Name, Table, a_region, a_tool, a_word, wrong
 from chatferry.words import LANGUAGES, MODEL, Language, Words, language_of, words, words_of
 
@@ -54,6 +55,10 @@ class AssistantSettings(Table):
     """Said to whoever meets us. None: the sentence of the language; empty: nothing."""
     session: SessionSettings | None = None
     """The assistant answers in sessions. None: it answers everything."""
+
+    budget: BudgetSettings = BudgetSettings()
+    cache: CacheSettings | None = None
+    """None: every question is asked."""
 
     memory: Literal["session", "conversation"] = "session"
     """What is remembered: what was said in the running session, or in those before it too, until /clear."""

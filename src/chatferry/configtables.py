@@ -15,7 +15,7 @@ from pydantic_core import PydanticCustomError
 
 from chatferry.configapi import ApiSettings
 from chatferry.configassistants import AssistantSettings
-from chatferry.configlimits import LimitSettings
+from chatferry.configlimits import LimitSettings, MoneySettings, PriceSettings
 from chatferry.configtypes import (
     Duration,
     Filled,
@@ -81,6 +81,8 @@ class ModelSettings(Table):
     """Seconds without any byte from the provider after which we give up."""
     sees: bool = Field(default_factory=lambda told: _sees(told), validate_default=True)
     """It takes pictures. Where nothing is said: Gemini and the demo do, and what OpenAI itself serves."""
+    price: PriceSettings | None = None
+    """None: it costs nothing that counts."""
     fallback: tuple[str, ...] = ()
     """Models that are asked in its place, in this order, while it cannot answer."""
     pace: float = Field(default=0.02, ge=0)
@@ -263,6 +265,7 @@ class Settings(Table):
     api: ApiSettings | None = None
     commands: CommandSettings = CommandSettings()
     limits: LimitSettings = LimitSettings()
+    money: MoneySettings = MoneySettings()
     replies: tuple[ReplySettings, ...] = ()
     """Asked in this order, before the assistant; the first that fits answers."""
     pages: PagesSettings = PagesSettings()

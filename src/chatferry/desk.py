@@ -8,7 +8,7 @@ from chatferry import profiles
 from chatferry.assistant import Assistant, Staff
 from chatferry.channels.base import Channel
 from chatferry.clock import Clock
-from chatferry.commands import Commands, notice, slow
+from chatferry.commands import Commands, notice, slow, spent
 from chatferry.config import SessionSettings
 from chatferry.links import Links
 from chatferry.model import Inbound, Text, Turn, says, talk_key
@@ -63,6 +63,8 @@ class Desk:
             return inbound.reply
         if inbound.command == "slow":
             return slow(inbound.again_at - self._clock.now(), assistant.words)
+        if inbound.command == "spent":
+            return spent(inbound.reply, inbound.again_at - self._clock.now(), assistant.words)
         if inbound.command == "python":
             message = inbound.message or says("user", "")
             return await call(inbound.reply, message, inbound.conversation)
@@ -84,7 +86,11 @@ class Desk:
         return self._commands.memory([fact.text for fact in found.facts], summary, assistant.words)
 
     def notice(self, turn: Turn, assistant: Assistant) -> str:
-        """What stands before the answer to whoever comes first after a session that ended by silence; may be empty."""
+        """What stands before the answer: that a session had ended by silence, that most of a budget is used up."""
+        said = assistant.words.near if turn.inbound.near else ""
+        return "\n\n".join(filter(None, (self._expired(turn, assistant), said)))
+
+    def _expired(self, turn: Turn, assistant: Assistant) -> str:
         if not turn.inbound.expired:
             return ""
         if turn.inbound.kind == "message" and turn.inbound.reply:

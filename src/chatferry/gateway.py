@@ -19,6 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from chatferry import news, readers
 from chatferry.access import Keys
+from chatferry.accounts import Accounts, price
 from chatferry.asking import Asking
 from chatferry.assistant import Assistant, Staff
 from chatferry.channels.base import Channel, Surroundings, keeping, listening
@@ -47,7 +48,7 @@ from chatferry.limits import Limits
 from chatferry.links import Links, signing_key, tell_address, told_address
 from chatferry.media import Media
 from chatferry.metrics import Metrics
-from chatferry.model import Finding
+from chatferry.model import Finding, Usage
 from chatferry.readers import Readers
 from chatferry.relay import Relay
 from chatferry.replies import Replies, findings
@@ -118,10 +119,11 @@ class Gateway:
         assigned = {name: channel.assistant for name, channel in settings.channels.items()} | {"api": "default"}
         self.servers = make_servers(settings, clock)
         self.staff = Staff(_assistants(settings, self.engines, self.servers, clock, self.metrics), assigned)
+        self.accounts = Accounts(settings.models, settings.money, self.staff)
         self.links = links
         replies = Replies(settings.replies)
         self.desk = Desk(Commands(settings.commands), replies, self.staff, links, clock, self.ledger)
-        self.summaries = Summaries(self.ledger)
+        self.summaries = Summaries(self.ledger, self.accounts, clock)
         self.keyring = Keyring(database, self.ledger, clock)
         self.channels = make_channels(settings, http, clock, database, self.keyring)
         self.dispatcher = self._make_dispatcher()
@@ -139,14 +141,23 @@ class Gateway:
                 self.summaries,
                 clock,
             ),
+            self.accounts,
             channels=self.channels,
             staff=self.staff,
             desk=self.desk,
             alone=alone,
         )
         self.knowledge = Sync(self.ledger, database, clock, wanted_of(settings), folder_of(settings))
-        limits = Limits(settings)
-        self.intake = Intake(self.ledger, self.dispatcher, self.metrics, self.desk, limits, end=self.worker.stop)
+        self.intake = Intake(
+            self.ledger,
+            self.dispatcher,
+            self.metrics,
+            self.desk,
+            Limits(settings),
+            self.accounts,
+            clock=clock,
+            end=self.worker.stop,
+        )
         self.holding = Holding(self.ledger, self.feed, links, clock)
         self.relay = Relay(self.ledger, self.feed, clock, ours=lambda turn: alone or self.worker.holds(turn))
         self.metrics.running.set_function(lambda: self.worker.running)
@@ -207,8 +218,11 @@ class Gateway:
         if self.role != "web":
             kept |= {"leases": self.worker.keep_leases(), "summaries": self.summaries.keep()}
             kept["knowledge"] = self.knowledge.keep()
+        if self.role != "web" and self.accounts.purses(self.clock.now()):
+            kept["budgets"] = self.accounts.watch(self.ledger, self.clock, self.metrics)
         if self.role != "web" and self.settings.server.keep is not None:
-            kept["retention"] = retain(self.settings.server.keep, self.ledger.prune, self.metrics.pruned, self.clock)
+            prune = partial(self.ledger.prune, zone=self.settings.money.timezone)
+            kept["retention"] = retain(self.settings.server.keep, prune, self.metrics.pruned, self.clock)
         if not self._alone:
             kept |= {"news": self._database.listen(self._hear), "relay": self.relay.run(), "address": self._learn()}
         if self.role != "web":
@@ -376,9 +390,12 @@ def _assistants(
 ) -> dict[str, Assistant]:
     circuits, gauges = {name: Circuit(clock) for name in engines}, {name: Gauge() for name in engines}
 
+    def cost(model: str, usage: Usage) -> int:
+        return price(settings.models[model].price, usage)
+
     def route(model: str, asker: AssistantSettings) -> Engine:
         order = (model, *settings.models[model].fallback)
-        made: Engine = Route([(engines[name], circuits[name]) for name in order], clock, random.random, metrics)
+        made: Engine = Route([(engines[name], circuits[name]) for name in order], clock, random.random, metrics, cost)
         if asker.redact:
             from chatferry.engines.masked import masked
 

@@ -9,7 +9,9 @@ import msgspec
 import structlog
 
 from chatferry.accepting import EFFECTS, Accepted
+from chatferry.accounts import Accounts
 from chatferry.channels.base import Channel, Hook, Taken, obliging
+from chatferry.clock import Clock, SystemClock
 from chatferry.desk import Desk
 from chatferry.dispatch.base import Dispatcher
 from chatferry.errors import Fault, Rejected, Unavailable
@@ -31,7 +33,9 @@ class Intake:
         metrics: Metrics,
         desk: Desk,
         limits: Limits | None = None,
+        accounts: Accounts | None = None,
         *,
+        clock: Clock | None = None,
         end: Callable[[int], None],
     ) -> None:
         self._ledger = ledger
@@ -39,6 +43,8 @@ class Intake:
         self._metrics = metrics
         self._desk = desk
         self._limits = limits
+        self._accounts = accounts
+        self._clock = clock or SystemClock()
         self._end = end
         self._asides: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -69,13 +75,18 @@ class Intake:
             events, gates = zip(*received, strict=True)
             held = taken.hold is not None
             paces = [self._limits.pace(channel, event, held=held) for event in events] if self._limits else ()
-            accepted = await self._ledger.accept(channel.name, events, gates, paces)
+            now = self._clock.now()
+            charged = self._accounts
+            budgets = [charged.budget(channel, event, now, held=held) for event in events] if charged else ()
+            accepted = await self._ledger.accept(channel.name, events, gates, paces, budgets)
             taken = msgspec.structs.replace(taken, events=events)
         for event, owed in zip(taken.events, accepted, strict=True):
             if owed.ends:
                 self._end(owed.ends)
-            if owed.wait:
+            if owed.wait and not owed.spent:
                 self._metrics.limited.labels(channel.name).inc()
+            if owed.spent:
+                self._metrics.spent.labels(channel.name).inc()
             if not owed.turn:
                 continue
             if event.kind not in EFFECTS:

@@ -12,8 +12,9 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 import msgspec
 from sqlalchemy.exc import SQLAlchemyError
 
-from chatferry import apikeys, fetching, memories, operations, profiles, retention, rows, writes
+from chatferry import answers, apikeys, fetching, memories, operations, profiles, retention, rows, writes
 from chatferry.accepting import Accept, Accepted
+from chatferry.budgets import Besides, Bill, Budget, Charge, Warned
 from chatferry.clock import Clock
 from chatferry.commit import GroupCommit, unavailable
 from chatferry.database import Database
@@ -58,6 +59,7 @@ class Ledger(Recalling):
         events: Sequence[Inbound],
         gates: Sequence[Gate | None] = (),
         paces: Sequence[Pace | None] = (),
+        budgets: Sequence[Budget | None] = (),
     ) -> list[Accepted]:
         """Keep events; when this returns they are on the disk. One result for each: the turn, and whether it is new.
 
@@ -66,9 +68,29 @@ class Ledger(Recalling):
         Raises Unavailable, and then nothing was kept.
         """
         none = (None,) * len(events)
-        operation = Accept(channel, tuple(events), self._clock.now(), tuple(gates) or none, tuple(paces) or none)
+        rules = tuple(gates) or none, tuple(paces) or none, tuple(budgets) or none
+        operation = Accept(channel, tuple(events), self._clock.now(), *rules)
         accepted: list[Accepted] = await self._commit.submit(operation)
         return accepted
+
+    async def warned(self, key: str, told: int) -> bool:
+        """Somebody is told how much of a budget is used up, in hundredths. False: somebody else has told it."""
+        first: bool = await self._commit.submit(Warned(key, told))
+        return first
+
+    async def besides(self, besides: Besides) -> None:
+        """Something else was spent for a turn that is closed."""
+        await self._commit.submit(besides)
+
+    # ── answers that are given again ─────────────────────────────────────────────────────────────────────────────
+
+    async def keep_answer(self, keep: answers.Keep) -> None:
+        """Keep an answer to be given again."""
+        await self._commit.submit(keep)
+
+    async def touch_answer(self, key: str) -> None:
+        """An answer was given again: it stays longer than those that were not."""
+        await self._commit.submit(answers.Touch(key, self._clock.now()))
 
     # ── what assistants remember ─────────────────────────────────────────────────────────────────────────────
 
@@ -148,11 +170,13 @@ class Ledger(Recalling):
         finish: str = "",
         model: str = "",
         usage: Usage | None = None,
+        bill: Bill | None = None,
         first_token_at: float | None = None,
         error: str = "",
     ) -> Turn:
         """Store the answer and the pieces it goes out in: from here on the model is not asked again.
 
+        bill: what it cost, and who is to be charged.
         The first pieces take the places of the `drafts` that have begun to grow; drafts left over are to be removed.
         """
         usage = usage or Usage()
@@ -167,8 +191,11 @@ class Ledger(Recalling):
                 "model": model,
                 "prompt_tokens": usage.prompt,
                 "completion_tokens": usage.completion,
+                "assistant": bill.assistant if bill else "",
+                "cost": usage.cost,
                 "error": clean(error),
             },
+            charge=bill.charges if bill else (),
             say=tuple(pieces[len(drafts) :]),
             rewrite=tuple(
                 (draft.id, pieces[i] if i < len(pieces) else Message("assistant", ())) for i, draft in enumerate(drafts)
@@ -182,7 +209,7 @@ class Ledger(Recalling):
 
     async def calling(self, turn: Turn, calls: Sequence[Step], usage: Usage) -> None:
         """Note, before they are made, the calls of a round, and what the turn has cost so far."""
-        columns = {"prompt_tokens": usage.prompt, "completion_tokens": usage.completion}
+        columns = {"prompt_tokens": usage.prompt, "completion_tokens": usage.completion, "cost": usage.cost}
         await self._change(turn, columns=columns, calls=tuple(calls))
 
     async def returned(self, turn: Turn, returned: Returned) -> None:
@@ -310,11 +337,12 @@ class Ledger(Recalling):
         calls: tuple[Step, ...] = (),
         returned: tuple[Returned, ...] = (),
         keep: tuple[Kept, ...] = (),
+        charge: tuple[Charge, ...] = (),
         patience: float = _PATIENCE,
     ) -> None:
         change = Change(
             turn, self._clock.now(), columns or {}, say, rewrite, notice, draft, begun, attempt, sent, remember, recall,
-            unsay, absorb, attempts, abandon, gather, calls, returned, keep,
+            unsay, absorb, attempts, abandon, gather, calls, returned, keep, charge,
         )  # fmt: skip
         # What was answered or sent is not forgotten because the database is away for a moment.
         until = self._clock.now() + patience
@@ -370,10 +398,15 @@ class Ledger(Recalling):
         reopened: bool = await self._commit.submit(operations.Reopen(turn, self._clock.now()))
         return reopened
 
-    async def prune(self, before: float, place: retention.Place, *, limit: int = retention.BATCH) -> retention.Pruned:
-        """Remove what was closed before this time, among the next turns of a pass that has come to `place`."""
-        now = self._clock.now()
-        pruned: retention.Pruned = await self._commit.submit(retention.Prune(before, place, limit, now))
+    async def prune(
+        self, before: float, place: retention.Place, *, limit: int = retention.BATCH, zone: str = "UTC"
+    ) -> retention.Pruned:
+        """Remove what was closed before this time, among the next turns of a pass that has come to `place`.
+
+        What they cost stays, by the days of this time zone.
+        """
+        prune = retention.Prune(before, place, limit, self._clock.now(), zone)
+        pruned: retention.Pruned = await self._commit.submit(prune)
         return pruned
 
     # ── knowledge ────────────────────────────────────────────────────────────────────────────────────────────

@@ -6,11 +6,13 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
 
 import msgspec
 import sqlalchemy as sa
 
-from chatferry import rows, statements
+from chatferry import answers, rows, statements
+from chatferry.answers import Kept
 from chatferry.census import Census, take
 from chatferry.clock import Clock
 from chatferry.database import Database
@@ -19,7 +21,8 @@ from chatferry.errors import Unavailable
 from chatferry.grouplook import GroupLook
 from chatferry.model import Inbound, Message, Piece, Turn, Usage, conversation_key, express_key
 from chatferry.steps import STEPS, Step, step_of
-from chatferry.tables import OPEN, OPEN_STATES, OUT, messages, outbox, sessions, state_is, turns
+from chatferry.tables import OPEN, OPEN_STATES, OUT, budgets, messages, outbox, sessions, state_is, turns
+from chatferry.usage import Used, used
 
 _AHEAD = 100
 """Waiting turns that one look takes in."""
@@ -366,8 +369,10 @@ class Looking:
 
     async def spent(self, turn: int) -> Usage:
         """What the rounds of a turn that is not answered yet have cost."""
-        query = sa.select(turns.c.prompt_tokens, turns.c.completion_tokens).where(turns.c.id == turn)
-        return next((Usage(row.prompt_tokens, row.completion_tokens) for row in await self._rows(query)), Usage())
+        query = sa.select(turns.c.prompt_tokens, turns.c.completion_tokens, turns.c.cost).where(turns.c.id == turn)
+        return next(
+            (Usage(row.prompt_tokens, row.completion_tokens, row.cost) for row in await self._rows(query)), Usage()
+        )
 
     async def delivered(self, turns: Collection[int]) -> dict[int, list[Delivered]]:
         """What has gone out for each of these turns, in its order."""
@@ -391,6 +396,20 @@ class Looking:
         """What there is to do in all processes, and how much there is of the past."""
         now = self._clock.now()
         return await self._look(lambda connection: take(connection, now))
+
+    async def kept_answer(self, key: str, ttl: float) -> Kept | None:
+        """What was answered to the same question, not longer ago than that."""
+        since = self._clock.now() - ttl
+        return await self._look(lambda connection: answers.find(connection, key, since))
+
+    async def usage(self, since: float, until: float, zone: ZoneInfo, *, people: bool = False) -> list[Used]:
+        """What was asked and what it cost (`usage.used`)."""
+        return await self._look(lambda connection: used(connection, since, until, zone, people=people))
+
+    async def purses(self, keys: Collection[str]) -> dict[str, int]:
+        """What of these budgets is spent, in millionths."""
+        query = sa.select(budgets.c.key, budgets.c.cost).where(budgets.c.key.in_(keys))
+        return {row.key: row.cost for row in await self._rows(query)}
 
     async def _rows(self, query: sa.Select[Any], given: Mapping[str, Any] | None = None) -> Sequence[sa.Row[Any]]:
         return await self._look(lambda connection: connection.execute(query, given).all())

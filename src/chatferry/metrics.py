@@ -26,6 +26,13 @@ class Metrics:
         )
         self.rejected = Counter("chatferry_rejected", "Requests refused.", ["channel", "status"], registry=registry)
         self.limited = Counter("chatferry_limited", "Messages beyond a limit.", ["channel"], registry=registry)
+        self.spent = Counter(
+            "chatferry_spent", "Messages for which a budget had nothing left.", ["channel"], registry=registry
+        )
+        self.budget = Gauge(
+            "chatferry_budget_used", "Share of an assistant's money of this month that is spent.", ["assistant"],
+            registry=registry,
+        )  # fmt: skip
         self.turns = Counter("chatferry_turns", "Turns closed.", ["channel", "state"], registry=registry)
         self.starts = Histogram(
             "chatferry_start_seconds", "From accepted to taken up for the first time.", ["channel"],

@@ -171,7 +171,9 @@ class Inbound(msgspec.Struct, frozen=True, omit_defaults=True):
     expired: bool = False
     """The session before this ended by silence, and the person has not been told yet."""
     again_at: float = 0.0
-    """Unix seconds from which on there is room again for who was too fast, as the command `slow` tells."""
+    """Unix seconds from which on there is room again, as the commands `slow` and `spent` tell."""
+    near: bool = False
+    """Most of what the person may ask in a day is used up, and they have not been told yet."""
     also: tuple[Inbound, ...] = ()
     """Later messages of the conversation that are answered together with this one."""
     person: str = ""
@@ -238,10 +240,15 @@ class Receipt(msgspec.Struct, frozen=True):
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """Tokens as the provider counted them."""
+    """Tokens as the provider counted them, and what they cost."""
 
     prompt: int = 0
     completion: int = 0
+    cost: int = 0
+    """In millionths of the currency, by the price of the model."""
+
+    def __add__(self, more: Usage) -> Usage:
+        return Usage(self.prompt + more.prompt, self.completion + more.completion, self.cost + more.cost)
 
 
 class Finding(msgspec.Struct, frozen=True):

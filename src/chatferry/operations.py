@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from chatferry.budgets import Charge
 from chatferry.model import Attempt, Message, Piece, Receipt, Turn
 from chatferry.steps import Returned, Step
 
@@ -71,6 +72,7 @@ class Change(msgspec.Struct, frozen=True):
     calls: tuple[Step, ...]
     returned: tuple[Returned, ...]
     keep: tuple[Kept, ...]
+    charge: tuple[Charge, ...] = ()
 
 
 class Adopt(msgspec.Struct, frozen=True):

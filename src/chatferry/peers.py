@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from chatferry import fetching, news, pacing, statements
+from chatferry import budgets, fetching, news, pacing, statements
 from chatferry.accepting import Accept
 from chatferry.model import lane_key
 from chatferry.operations import Change, Renew, Reopen, Watch
@@ -21,6 +21,7 @@ def lock(connection: sa.Connection, operations: Sequence[Any]) -> None:
     Else two processes that write about the same people wait for each other until the database ends one of the two,
     after a second in which neither writes anything.
     """
+    budgets.lock(connection, [key for op in operations for key in _charged(op)])
     pacing.lock(connection, [pace for op in operations if isinstance(op, Accept) for pace in op.paces])
     ids: set[int] = set()
     alone = {op.turn.id for op in operations if isinstance(op, Change)}
@@ -34,6 +35,8 @@ def lock(connection: sa.Connection, operations: Sequence[Any]) -> None:
             case Change():
                 ids.update((op.turn.id, *(turn.id for turn in op.absorb), *(piece.turn for piece, _ in op.sent)))
                 pieces.update(op.gather[0])
+            case budgets.Besides():
+                ids.add(op.turn)
             case Renew():
                 ids.update(turn.id for turn in op.held)
             case fetching.Reply():
@@ -47,6 +50,17 @@ def lock(connection: sa.Connection, operations: Sequence[Any]) -> None:
         ids.update(connection.execute(sa.select(outbox.c.turn).where(outbox.c.id.in_(pieces))).scalars())
     if len(ids) > 1 and ids != alone:
         connection.execute(statements.LOCK, {"ids": padded(ids)})
+
+
+def _charged(op: object) -> list[tuple[str, float]]:
+    match op:
+        case Accept():
+            return [key for budget in op.budgets if budget is not None for key in budget.keys]
+        case Change():
+            return [(charge.key, charge.ends_at) for charge in op.charge]
+        case budgets.Besides():
+            return [(charge.key, charge.ends_at) for charge in op.charges]
+    return []
 
 
 _SEEN = {"state", "partial"}

@@ -14,7 +14,7 @@ import msgspec
 import sqlalchemy as sa
 import structlog
 
-from chatferry import memories, profiles
+from chatferry import memories, profiles, usage
 from chatferry.clock import Clock
 from chatferry.errors import Unavailable
 from chatferry.model import express_key, talk_key
@@ -52,6 +52,8 @@ class Prune(msgspec.Struct, frozen=True):
     place: Place
     limit: int
     now: float
+    zone: str = "UTC"
+    """Where the days begin by which it stays known what they cost."""
 
 
 class Pruned(msgspec.Struct, frozen=True):
@@ -116,6 +118,7 @@ def _batch(connection: sa.Connection, op: Prune) -> Pruned:
     left = op.place.left or next((row.id for row in looked if row.id not in lanes), 0)
     removed = {}
     if lanes:
+        usage.fold(connection, lanes, op.zone)
         for table, column in _OF_A_TURN:
             removed[table.name] = connection.execute(sa.delete(table).where(column.in_(lanes))).rowcount
         _close(connection, {talk_key(lane) for lane in lanes.values()}, left or past + 1, past)

@@ -55,7 +55,7 @@ class Rounds:
     def add(self, usage: Usage | None) -> None:
         """The model was asked, which has cost so much."""
         if usage is not None:
-            self.usage = Usage(self.usage.prompt + usage.prompt, self.usage.completion + usage.completion)
+            self.usage += usage
 
     @property
     def returned(self) -> tuple[str, ...]:

@@ -45,7 +45,9 @@ class Admitted(msgspec.Struct, frozen=True):
     begins: bool | None = None
     """A session begins with it (True), or ends with it (False)."""
     wait: float = 0.0
-    """Seconds until there is room for it, where it was one too many (`pacing`)."""
+    """Seconds until there is room for it, where it was one too many (`pacing`, `budgets`)."""
+    spent: bool = False
+    """It was one too many because a budget is used up."""
 
 
 class Doors:

@@ -12,8 +12,10 @@ from typing import NamedTuple
 
 import structlog
 
+from chatferry.accounts import Accounts
 from chatferry.assistant import Assistant
 from chatferry.channels.base import Channel, briefing
+from chatferry.clock import Clock
 from chatferry.engines.base import Delta, Done, Prompt, Restart
 from chatferry.errors import Fault, Final, Unavailable
 from chatferry.ledger import Ledger
@@ -66,8 +68,10 @@ def full(spent: int, room: int) -> bool:
 class Summaries:
     """Makes them for all talks whose turns are closed in this process."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, accounts: Accounts, clock: Clock) -> None:
         self._ledger = ledger
+        self._accounts = accounts
+        self._clock = clock
         self._wanted: asyncio.Queue[Wanted] = asyncio.Queue(_AHEAD)
         self._busy: set[str] = set()
 
@@ -177,6 +181,9 @@ class Summaries:
                     text = ""
                 else:
                     end = event
+        if end.usage is not None:
+            now = self._clock.now()
+            await self._ledger.besides(self._accounts.besides(wanted.turn, assistant, end.usage, now))
         if not text.strip() or end.finish not in ("stop", "length"):
             raise Final(f"the model for summaries ended with {end.finish!r} and {len(text.strip())} characters")
         return cut(text.strip(), limit, assistant.gauge)

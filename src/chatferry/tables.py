@@ -32,6 +32,8 @@ turns = sa.Table(
     sa.Column("channel", sa.Text, nullable=False),
     sa.Column("event", sa.Text, nullable=False),
     sa.Column("conversation", sa.Text, nullable=False),
+    # Whose it is: the platform's id, empty where it tells none, or nobody did it.
+    sa.Column("sender", sa.Text, nullable=False, server_default=sa.text("''")),
     sa.Column("kind", sa.Text, nullable=False),
     sa.Column("state", sa.Text, nullable=False),
     sa.Column("due_at", sa.Double, nullable=False),
@@ -61,6 +63,10 @@ turns = sa.Table(
     sa.Column("reply", sa.Text),
     # What has been said of an answer that is not kept yet, for those who read along in other processes.
     sa.Column("partial", sa.Text),
+    # Who answered: it may be another than the event asked for.
+    sa.Column("assistant", sa.Text, nullable=False, server_default=""),
+    # What its answer cost, in millionths of the currency.
+    sa.Column("cost", sa.BigInteger, nullable=False, server_default=sa.text("0")),
     # The same event twice is the same row, however often and wherever it is delivered.
     sa.UniqueConstraint("channel", "event", name="turns_event"),
     sqlite_autoincrement=True,
@@ -92,6 +98,7 @@ sa.Index("turns_ref", turns.c.conversation, turns.c.ref)
 _partial("turns_due", turns.c.due_at, where=state_is("due"))
 # Messages that were taken back before they came: there are few.
 _partial("turns_retracted", turns.c.accepted_at, where=turns.c.kind == sa.literal_column("'retract'"))
+_partial("turns_asking", turns.c.channel, turns.c.sender, where=OPEN)
 _partial("turns_leased", turns.c.leased_until, where=state_is("doing"))
 
 outbox = sa.Table(
@@ -289,3 +296,48 @@ api_keys = sa.Table(
     # A name has one, and at most one before it.
     sa.UniqueConstraint("name", "replaced", name="api_keys_name"),
 )
+
+budgets = sa.Table(
+    "budgets",
+    metadata,
+    # A person's day with an assistant, or an assistant's month.
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("ends_at", sa.Double, nullable=False),
+    sa.Column("messages", sa.Integer, nullable=False),
+    sa.Column("tokens", sa.BigInteger, nullable=False),
+    # In millionths of the currency.
+    sa.Column("cost", sa.BigInteger, nullable=False),
+    # How much of it, in hundredths, somebody was told to be used up.
+    sa.Column("told", sa.Integer, nullable=False),
+)
+sa.Index("budgets_ends", budgets.c.ends_at)
+
+usage = sa.Table(
+    "usage",
+    metadata,
+    # What turns cost that were removed since; those that are there say it themselves.
+    sa.Column("day", sa.Text, primary_key=True),
+    sa.Column("channel", sa.Text, primary_key=True),
+    sa.Column("assistant", sa.Text, primary_key=True),
+    sa.Column("model", sa.Text, primary_key=True),
+    sa.Column("turns", sa.Integer, nullable=False),
+    sa.Column("prompt_tokens", sa.BigInteger, nullable=False),
+    sa.Column("completion_tokens", sa.BigInteger, nullable=False),
+    sa.Column("cost", sa.BigInteger, nullable=False),
+)
+
+answers = sa.Table(
+    "answers",
+    metadata,
+    # Of the assistant as it is configured, and the question.
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("assistant", sa.Text, nullable=False),
+    # Whose answer it was: it goes with it where that has to be forgotten.
+    sa.Column("turn", _Id, nullable=False),
+    sa.Column("answer", sa.Text, nullable=False),
+    sa.Column("model", sa.Text, nullable=False),
+    sa.Column("made_at", sa.Double, nullable=False),
+    sa.Column("asked_at", sa.Double, nullable=False),
+)
+sa.Index("answers_asked", answers.c.assistant, answers.c.asked_at)
+sa.Index("answers_turn", answers.c.turn)

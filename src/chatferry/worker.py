@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 import structlog
 
+from chatferry.accounts import Accounts
 from chatferry.asking import Asking
 from chatferry.assistant import Staff
 from chatferry.channels.base import Channel, editing
@@ -20,7 +21,7 @@ from chatferry.growth import Growth, unstepped
 from chatferry.held import Held
 from chatferry.ledger import Ledger
 from chatferry.metrics import Metrics
-from chatferry.model import APOLOGY, Message, Receipt, Turn, says
+from chatferry.model import APOLOGY, Message, Receipt, Turn, Usage, says
 from chatferry.outcomes import Asked, outcome_of, pieces_of, said_of
 from chatferry.relay import LOOK
 from chatferry.retry import next_try
@@ -46,6 +47,7 @@ class Worker:
         clock: Clock,
         metrics: Metrics,
         asking: Asking,
+        accounts: Accounts,
         *,
         channels: Mapping[str, Channel],
         staff: Staff,
@@ -60,6 +62,7 @@ class Worker:
         self._clock = clock
         self._metrics = metrics
         self._asking = asking
+        self._accounts = accounts
         self._channels = channels
         self._staff = staff
         self._desk = desk
@@ -238,6 +241,7 @@ class Worker:
             finish=outcome.finish,
             model=outcome.model,
             usage=outcome.usage,
+            bill=self._accounts.bill(held.turn, assistant, outcome.usage or Usage()),
             first_token_at=asked.first_token_at,
             error=outcome.error,
         )

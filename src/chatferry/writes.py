@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from chatferry import apikeys, fetching, memories, peers, profiles, retention, statements, steps
+from chatferry import answers, apikeys, budgets, fetching, memories, peers, profiles, retention, statements, steps
 from chatferry.accepting import Accept, accept
 from chatferry.errors import LeaseLost
 from chatferry.fetching import complete
@@ -92,6 +92,7 @@ def _change(connection: sa.Connection, operations: Sequence[Change]) -> list[Lea
     _remember(connection, ours)
     steps.note(connection, [(op.turn.id, op.now, step) for op in ours for step in op.calls])
     steps.end(connection, [(op.turn.id, op.now, its) for op in ours for its in op.returned])
+    budgets.charge(connection, [charge for op in ours for charge in op.charge])
     for op in ours:
         asked = op.turn.inbound.kind == "message" and op.turn.inbound.context is None
         if asked and op.columns.get("state") in _ENDS and not any(said.role == "assistant" for said in op.remember):
@@ -283,6 +284,8 @@ _WRITES: dict[type, Any] = {
     **profiles.WRITES,
     **apikeys.WRITES,
     Claim: _claim,
+    **answers.WRITES,
+    **budgets.WRITES,
     **retention.WRITES,
     **shelves.WRITES,
 }

@@ -7,6 +7,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from typing import Protocol
 
+import msgspec
+
 from chatferry.clock import Clock
 from chatferry.engines.base import Delta, Done, Engine, Event, Prompt, Restart
 from chatferry.engines.faults import Unreached
@@ -34,13 +36,20 @@ class Route:
     """
 
     def __init__(
-        self, engines: Sequence[tuple[Engine, Circuit]], clock: Clock, random: Callable[[], float], tally: Tally
+        self,
+        engines: Sequence[tuple[Engine, Circuit]],
+        clock: Clock,
+        random: Callable[[], float],
+        tally: Tally,
+        price: Callable[[str, Usage], int] = lambda model, usage: 0,
     ) -> None:
+        """price: what a call of a model costs, in millionths."""
         self.name = engines[0][0].name
         self._engines = engines
         self._clock = clock
         self._random = random
         self._tally = tally
+        self._price = price
 
     async def run(self, prompt: Prompt, *, pace: float = 0.0) -> AsyncGenerator[Event, None]:
         """See `Engine.run`. Text of a try that failed is voided by a `Restart` once there is something new to show."""
@@ -63,6 +72,7 @@ class Route:
                             if isinstance(event, Done):
                                 circuit.answered()
                                 outcome, usage = "filter" if event.finish == "filter" else "ok", event.usage
+                                event = msgspec.structs.replace(event, usage=self._priced(engine.name, usage))
                             yield event
                     return
                 except TryLater as fault:
@@ -83,6 +93,9 @@ class Route:
                     break
                 await self._clock.sleep(wait)
         raise last or self._all_down()
+
+    def _priced(self, model: str, usage: Usage | None) -> Usage | None:
+        return msgspec.structs.replace(usage, cost=self._price(model, usage)) if usage is not None else None
 
     async def check(self) -> AsyncIterator[Finding]:
         for engine, _ in self._engines:

@@ -217,4 +217,4 @@ def _fitting(found: Sequence[Found], budget: int) -> tuple[Found, ...]:
 def _sum(one: Usage | None, other: Usage) -> Usage | None:
     if one is None:
         return other if other != Usage() else None
-    return Usage(one.prompt + other.prompt, one.completion + other.completion)
+    return one + other

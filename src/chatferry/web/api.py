@@ -164,7 +164,7 @@ class _Service:
         try:
             (accepted,) = await gateway.intake.accept(self._api, Taken((inbound,)))
             if accepted.wait:
-                raise _too_many(accepted.wait)
+                raise _spent(accepted.wait) if accepted.spent else _too_many(accepted.wait)
             # Held before the ledger is read, so that no end falls between the two.
             tail = gateway.feed.tail(accepted.turn)
             if accepted.new:
@@ -208,6 +208,15 @@ def _too_many(wait: float) -> Rejected:
         f"too many requests; try again in {seconds} s",
         code="rate_limit_exceeded",
         headers={"Retry-After": str(seconds)},
+    )
+
+
+def _spent(wait: float) -> Rejected:
+    return Rejected(
+        429,
+        "the budget is used up",
+        code="insufficient_quota",
+        headers={"Retry-After": str(math.ceil(wait))},
     )
 
 

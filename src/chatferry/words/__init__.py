@@ -68,6 +68,9 @@ class Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cut_short: str
     """The answer met the length limit."""
     slow: str
+    near: str
+    spent_day: str
+    spent_month: str
     """There are too many messages of one person, or in one talk; takes `time`, after which to go on."""
     image: str
     audio: str

@@ -1,0 +1,196 @@
+"""Answers that are given again: to the same question to the same assistant, where nothing else was said.
+
+They lie in the ledger, so that all processes share them. A question that is just being answered here is not asked again
+meanwhile: who asks it too reads along.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from chatferry.assistant import Assistant
+from chatferry.config import CacheSettings
+from chatferry.engines.base import Prompt
+from chatferry.feed import Tail
+from chatferry.likeness import folded
+from chatferry.model import File, Options
+from chatferry.signals import first_of
+from chatferry.statements import inserting
+from chatferry.tables import answers as table
+
+_LONGEST = 500
+"""Characters of a question that somebody else may ask in the same words."""
+_TOUCH = 0.1
+"""Share of the time to live after which it is noted again that an answer was asked for."""
+_FEW = 50
+"""Answers that are too old and are taken away with one that is new: more than it adds."""
+_COUNTED = 1000
+"""So many are counted whenever one comes; more of them with every sixteenth."""
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """An answer as it was given."""
+
+    text: str
+    model: str
+    asked_at: float
+
+
+class Keep(msgspec.Struct, frozen=True):
+    """Keep the answer of a turn."""
+
+    key: str
+    assistant: str
+    turn: int
+    text: str
+    model: str
+    now: float
+    size: int
+    ttl: float
+
+
+class Touch(msgspec.Struct, frozen=True):
+    """Note that an answer was asked for again."""
+
+    key: str
+    now: float
+
+
+def key_of(assistant: Assistant, prompt: Prompt) -> str | None:
+    """What two questions have in common that get the same answer; None where there is more to it than the question.
+
+    What the assistant is told of the person, or finds in its documents, is part of it.
+    """
+    if assistant.settings.cache is None or len(prompt.messages) != 1 or prompt.rounds or prompt.options != Options():
+        return None
+    (asked,) = prompt.messages
+    if asked.name or len(asked.text) > _LONGEST or any(isinstance(part, File) for part in asked.parts):
+        return None
+    question = " ".join(folded(asked.text).rstrip("?!.。？！… ").split())
+    if not question:
+        return None
+    tools = sorted(tool.name for tool in prompt.tools)
+    settings = assistant.settings
+    told = msgspec.json.encode([assistant.name, settings.model, prompt.system, tools, question])
+    return hashlib.sha256(told).hexdigest()
+
+
+# ── in the making ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Flight:
+    """A question that is being asked."""
+
+    def __init__(self, tail: Tail) -> None:
+        self.tail = tail
+        self.over = asyncio.Event()
+        self.landed: Kept | None = None
+        """The answer, where it came to a good end."""
+
+
+class Flights:
+    """The questions that are being asked in this process."""
+
+    def __init__(self) -> None:
+        self._flying: dict[str, Flight] = {}
+
+    async def join(self, key: str, tail: Tail) -> Kept | None:
+        """Read along with who asks this now, if somebody does; None where nobody does, or no answer came of it."""
+        flight = self._flying.get(key)
+        if flight is None:
+            return None
+        while not flight.over.is_set():
+            tail.reads(flight.tail.text)
+            await first_of(flight.tail.grown(tail.text), flight.over.wait())
+        if flight.landed is not None:
+            tail.reads(flight.landed.text)
+        return flight.landed
+
+    @contextlib.asynccontextmanager
+    async def begin(self, key: str, tail: Tail) -> AsyncIterator[Flight]:
+        """Others may read along while the context is open. Somebody else who began meanwhile is not disturbed."""
+        flight = Flight(tail)
+        self._flying.setdefault(key, flight)
+        try:
+            yield flight
+        finally:
+            if self._flying.get(key) is flight:
+                del self._flying[key]
+            flight.over.set()
+
+
+# ── in the ledger ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def find(connection: sa.Connection, key: str, since: float) -> Kept | None:
+    """The answer, if it was made since then."""
+    row = connection.execute(_FOUND, {"key": key, "since": since}).first()
+    return Kept(row.answer, row.model, row.asked_at) if row else None
+
+
+def due(kept: Kept, its: CacheSettings, now: float) -> bool:
+    """Is it time to note again that it was asked for?"""
+    return now - kept.asked_at > its.ttl * _TOUCH
+
+
+def _keep(connection: sa.Connection, operations: Sequence[Keep]) -> list[None]:
+    rows = {
+        op.key: {
+            "key": op.key,
+            "assistant": op.assistant,
+            "turn": op.turn,
+            "answer": op.text,
+            "model": op.model,
+            "made_at": op.now,
+            "asked_at": op.now,
+        }
+        for op in operations
+    }
+    upsert = inserting(connection.dialect.name, table)
+    newer = {name: upsert.excluded[name] for name in ("turn", "answer", "model", "made_at", "asked_at")}
+    there = upsert.on_conflict_do_update(index_elements=[table.c.key], set_=newer)
+    connection.execute(there.returning(table.c.key), [rows[key] for key in sorted(rows)])
+    for op in {op.assistant: op for op in operations}.values():
+        _trim(connection, op)
+    return [None] * len(operations)
+
+
+def _trim(connection: sa.Connection, op: Keep) -> None:
+    """What nobody asked for longest goes: what is too old, and what is more than there is room for."""
+    mine = {"assistant": op.assistant}
+    connection.execute(_OLD, {**mine, "past": op.now - op.ttl})
+    # To count many each time would cost more than all the rest.
+    if op.size <= _COUNTED or op.key[0] == "0":
+        most = connection.execute(_COUNT, mine).scalar_one()
+        if most > op.size:
+            connection.execute(_LEAST, {**mine, "number": most - op.size})
+
+
+def _touch(connection: sa.Connection, operations: Sequence[Touch]) -> list[None]:
+    rows = [{"_key": key, "_now": operations[-1].now} for key in sorted({op.key for op in operations})]
+    connection.execute(_TOUCHED, rows)
+    return [None] * len(operations)
+
+
+_MINE = table.c.assistant == sa.bindparam("assistant")
+_FOUND = sa.select(table.c.answer, table.c.model, table.c.asked_at).where(
+    table.c.key == sa.bindparam("key"), table.c.made_at > sa.bindparam("since")
+)
+_by_age = sa.select(table.c.key).where(_MINE).order_by(table.c.asked_at).with_for_update(skip_locked=True)
+_OLD = sa.delete(table).where(
+    table.c.key.in_(_by_age.where(table.c.asked_at < sa.bindparam("past")).limit(_FEW).scalar_subquery())
+)
+_LEAST = sa.delete(table).where(
+    table.c.key.in_(_by_age.limit(sa.bindparam("number", type_=sa.Integer())).scalar_subquery())
+)
+_COUNT = sa.select(sa.func.count()).select_from(table).where(_MINE)
+_TOUCHED = sa.update(table).where(table.c.key == sa.bindparam("_key")).values(asked_at=sa.bindparam("_now"))
+
+WRITES: dict[type, Any] = {Keep: _keep, Touch: _touch}
