@@ -48,6 +48,13 @@ def test_sentences_take_exactly_what_is_put_into_them(language: Language) -> Non
         "session_renewed": ["time"],
         "slow": ["time"],
         "greeting_session": ["start"],
+        "alert_raised": ["alert"],
+        "alert_over": ["alert", "time"],
+        "alert_try": ["alert"],
+        "alert_success": ["turns", "value", "limit"],
+        "alert_latency": ["turns", "value", "limit"],
+        "alert_queue": ["value", "limit"],
+        "alert_where": ["where"],
         **{key: ["number"] for key in ("seconds", "minutes", "hours", "days")},
         **{key: ["link"] for key in LINKED},
     }

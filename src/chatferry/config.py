@@ -32,11 +32,13 @@ from chatferry.configtables import (
     SlackSettings,
     WeChatSettings,
 )
+from chatferry.configwatch import AlertSettings, TargetSettings, TelemetrySettings
 
 __all__ = [
-    "ApiSettings", "AssistantSettings", "ChannelSettings", "CommandSettings", "LimitSettings", "LineSettings",
-    "McpSettings", "ModelSettings", "PagesSettings", "ReplySettings", "RoomSettings", "ServerSettings",
-    "SessionSettings", "Settings", "SlackSettings", "WeChatSettings", "found", "load", "load_server",
+    "AlertSettings", "ApiSettings", "AssistantSettings", "ChannelSettings", "CommandSettings", "LimitSettings",
+    "LineSettings", "McpSettings", "ModelSettings", "PagesSettings", "ReplySettings", "RoomSettings", "ServerSettings",
+    "SessionSettings", "Settings", "SlackSettings", "TargetSettings", "TelemetrySettings", "WeChatSettings",
+    "found", "load", "load_server",
 ]  # fmt: skip
 
 

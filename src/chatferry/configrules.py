@@ -9,7 +9,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from graphlib import CycleError, TopologicalSorter
 
-from chatferry import configtalk
+from chatferry import configtalk, configwatch
 from chatferry.configfile import Draft, Key, set_it, suggest
 
 _SERVER = {
@@ -115,6 +115,7 @@ def check(draft: Draft) -> None:
     _check_paths(draft, channels)
     _check_fallbacks(draft, models)
     configtalk.check(draft)
+    configwatch.check(draft)
 
 
 def _check_slack(draft: Draft, key: Key, table: Mapping[str, object], assistants: Collection[str]) -> None:

@@ -18,12 +18,13 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from chatferry import news
+from chatferry.alarms import Bell, Say
 from chatferry.asking import Asking
 from chatferry.assistant import Assistant, Staff
 from chatferry.channels.base import Channel, Surroundings, listening
 from chatferry.clock import Clock, SharedClock
 from chatferry.commands import Commands
-from chatferry.config import ChannelSettings, ModelSettings, Settings
+from chatferry.config import AlertSettings, ChannelSettings, ModelSettings, Settings
 from chatferry.database import Database, migrate, open_database
 from chatferry.delivery import Delivery
 from chatferry.desk import Desk
@@ -40,11 +41,13 @@ from chatferry.ledger import Ledger
 from chatferry.limits import Limits
 from chatferry.links import Links, signing_key, tell_address, told_address
 from chatferry.metrics import Metrics
+from chatferry.model import Inbound, conversation_key
 from chatferry.relay import Relay
 from chatferry.replies import Replies, prepare
 from chatferry.retention import retain
 from chatferry.retry import Circuit
 from chatferry.vault import Vault
+from chatferry.watch import Watch
 from chatferry.worker import Worker
 
 if TYPE_CHECKING:
@@ -101,7 +104,8 @@ class Gateway:
         self.ledger = Ledger(database, clock, lease=_ALONE if alone else _AMONG_OTHERS)
         self.engines = {name: make_engine(name, model, http, clock) for name, model in settings.models.items()}
         assigned = {name: channel.assistant for name, channel in settings.channels.items()} | {"api": "default"}
-        self.staff = Staff(_assistants(settings, self.engines, clock, self.metrics), assigned)
+        self.circuits = {name: Circuit(clock) for name in self.engines}
+        self.staff = Staff(_assistants(settings, self.engines, self.circuits, clock, self.metrics), assigned)
         self.links = links
         self.desk = Desk(Commands(settings.commands), Replies(settings.replies), self.staff, links, clock)
         self.channels = make_channels(settings, http, clock, database)
@@ -124,6 +128,24 @@ class Gateway:
         self.holding = Holding(self.ledger, self.feed, links, clock)
         self.relay = Relay(self.ledger, self.feed, clock, ours=lambda turn: alone or self.worker.holds(turn))
         self.metrics.running.set_function(lambda: self.worker.running)
+        self.watch = Watch(
+            self.ledger,
+            clock,
+            settings.alerts,
+            make_bell(settings, http, self._say),
+            # What no other process knows. A budget that is spent would be one more.
+            signs={"circuit": self._left_alone},
+            models={name: assistant.model for name, assistant in settings.assistants.items()},
+        )
+
+    def _left_alone(self, alert: AlertSettings) -> bool:
+        """Does a model that the alert is about fail so often that it is not asked?"""
+        return any(circuit.open for name, circuit in self.circuits.items() if alert.model in (None, name))
+
+    async def _say(self, channel: str, inbound: Inbound) -> None:
+        """Keep a push. The same event is one push, however often it is kept."""
+        await self.ledger.accept(channel, [inbound])
+        await self.dispatcher.wake(conversation_key(channel, inbound.conversation))
 
     def _make_dispatcher(self) -> Dispatcher:
         server, channels = self.settings.server, self.settings.channels.items()
@@ -178,6 +200,8 @@ class Gateway:
             kept["leases"] = self.worker.keep_leases()
         if self.role != "web" and self.settings.server.keep is not None:
             kept["retention"] = retain(self.settings.server.keep, self.ledger.prune, self.metrics.pruned, self.clock)
+        if self.settings.alerts:
+            kept["alerts"] = self.watch.run()
         if not self._alone:
             kept |= {"news": self._database.listen(self._hear), "relay": self.relay.run(), "address": self._learn()}
         if isinstance(self.clock, SharedClock):
@@ -279,11 +303,20 @@ def make_channels(
     return channels
 
 
-def _assistants(
-    settings: Settings, engines: Mapping[str, Engine], clock: Clock, metrics: Metrics
-) -> dict[str, Assistant]:
-    circuits = {name: Circuit(clock) for name in engines}
+def make_bell(settings: Settings, http: aiohttp.ClientSession, say: Say) -> Bell:
+    """Who tells people of incidents, each channel's in the language of its assistant."""
+    assistants = settings.assistants
+    words = {name: assistants[its.assistant].words for name, its in settings.channels.items()}
+    return Bell(http, say, words, assistants.get("default", next(iter(assistants.values()))).words)
 
+
+def _assistants(
+    settings: Settings,
+    engines: Mapping[str, Engine],
+    circuits: Mapping[str, Circuit],
+    clock: Clock,
+    metrics: Metrics,
+) -> dict[str, Assistant]:
     def route(model: str) -> Route:
         order = (model, *settings.models[model].fallback)
         return Route([(engines[name], circuits[name]) for name in order], clock, random.random, metrics)

@@ -7,12 +7,12 @@ raise LeaseLost when a newer holder has it.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 
 import msgspec
 from sqlalchemy.exc import SQLAlchemyError
 
-from chatferry import fetching, operations, retention, rows, writes
+from chatferry import fetching, incidents, operations, retention, rows, writes
 from chatferry.accepting import Accept, Accepted
 from chatferry.clock import Clock
 from chatferry.commit import GroupCommit, unavailable
@@ -132,6 +132,7 @@ class Ledger(Looking):
         usage: Usage | None = None,
         first_token_at: float | None = None,
         error: str = "",
+        assistant: str = "",
     ) -> Turn:
         """Store the answer and the pieces it goes out in: from here on the model is not asked again.
 
@@ -150,6 +151,7 @@ class Ledger(Looking):
                 "prompt_tokens": usage.prompt,
                 "completion_tokens": usage.completion,
                 "error": clean(error),
+                "assistant": assistant,
             },
             say=tuple(pieces[len(drafts) :]),
             rewrite=tuple(
@@ -336,6 +338,34 @@ class Ledger(Looking):
         """Remove what was closed before this time, among the next turns of a pass that has come to `place`."""
         pruned: retention.Pruned = await self._commit.submit(retention.Prune(before, place, limit))
         return pruned
+
+    # ── what is watched ──────────────────────────────────────────────────────────────────────────────────────
+
+    async def watch_over(self, alerts: Sequence[str], holder: str, seconds: float) -> list[incidents.Incident]:
+        """Watch these alerts for so long; gives those that nobody else watches."""
+        held: list[incidents.Incident] = await self._commit.submit(
+            incidents.Hold(tuple(alerts), holder, self._clock.now(), self._clock.now() + seconds)
+        )
+        return held
+
+    async def raise_alerts(self, alerts: Sequence[str]) -> None:
+        """These alerts are bad now, as this process sees it; whoever watches them decides."""
+        await self._commit.submit(incidents.Raise(tuple(alerts), self._clock.now()))
+
+    async def judged(self, verdicts: Sequence[incidents.Verdict], holder: str) -> None:
+        """Note how alerts stand that we watch; where an incident begins or ends, its alarms are kept with that."""
+        await self._commit.submit(incidents.Judge(tuple(verdicts), holder, self._clock.now()))
+
+    async def alarms(self, targets: Collection[str], seconds: float) -> list[incidents.Alarm]:
+        """What these are to be told now, the oldest of each; nobody else gets it for so long."""
+        now = self._clock.now()
+        due: list[incidents.Alarm] = await self._commit.submit(incidents.Take(tuple(targets), now, now + seconds))
+        return due
+
+    async def alarmed(self, alarm: incidents.Alarm, again: float | None = None) -> None:
+        """Whom the alarm is for has heard it, and it is forgotten; or else it is due again after so many seconds."""
+        due = None if again is None else self._clock.now() + again
+        await self._commit.submit(incidents.Rung(alarm.id, due))
 
 
 def _merge(turn: Turn, other: Turn) -> Turn:

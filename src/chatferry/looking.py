@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 import sqlalchemy as sa
 
-from chatferry import rows, statements
+from chatferry import incidents, measures, rows, statements
 from chatferry.census import Census, take
 from chatferry.clock import Clock
 from chatferry.database import Database
@@ -367,6 +367,19 @@ class Looking:
         """What there is to do in all processes, and how much there is of the past."""
         now = self._clock.now()
         return await self._look(lambda connection: take(connection, now))
+
+    async def outcomes(self, since: float, until: float) -> list[measures.Count]:
+        """What became of the messages that were closed between these times, in all processes."""
+        return await self._look(lambda connection: measures.count(connection, since, until))
+
+    async def waited(self, channel: str | None = None) -> float:
+        """Seconds for which a message has been waiting for somebody to begin with it, at most."""
+        now = self._clock.now()
+        return await self._look(lambda connection: measures.oldest(connection, channel, now))
+
+    async def incidents(self) -> list[incidents.Incident]:
+        """How every alert stands that was ever looked at."""
+        return await self._look(incidents.all_of)
 
     async def _rows(self, query: sa.Select[Any], given: Mapping[str, Any] | None = None) -> Sequence[sa.Row[Any]]:
         return await self._look(lambda connection: connection.execute(query, given).all())

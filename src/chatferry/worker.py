@@ -239,6 +239,7 @@ class Worker:
             usage=outcome.usage,
             first_token_at=asked.first_token_at,
             error=outcome.error,
+            assistant=assistant.name,
         )
         return outcome
 
