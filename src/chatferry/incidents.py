@@ -59,7 +59,8 @@ class Verdict(msgspec.Struct, frozen=True):
     """What a look at an alert came to."""
 
     alert: str
-    bad: bool
+    bad_at: float | None
+    """When it was so bad that an incident begins; None: all is well."""
     value: float | None
     turns: int
     calm: float
@@ -108,10 +109,10 @@ class Rung(msgspec.Struct, frozen=True):
 
 def after(was: Incident, verdict: Verdict, now: float) -> tuple[Incident, Told | None]:
     """How an alert stands after a look, and what is to be told of it."""
-    bad_at = now if verdict.bad else was.bad_at
+    bad_at = max(was.bad_at, verdict.bad_at or 0.0)
     now_is = msgspec.structs.replace(was, bad_at=bad_at, value=verdict.value, turns=verdict.turns, looked_at=now)
     state: Literal["raised", "over"]
-    if verdict.bad and not was.open:
+    if verdict.bad_at is not None and not was.open:
         now_is, state = msgspec.structs.replace(now_is, open=True, number=was.number + 1, began_at=now), "raised"
     elif was.open and now - bad_at >= verdict.calm:
         now_is, state = msgspec.structs.replace(now_is, open=False), "over"

@@ -95,15 +95,16 @@ class Watch:
     async def _verdict(self, stands: Incident) -> Verdict | None:
         """How the alert is now; None as long as that is not known."""
         alert = self._alerts[stands.alert]
+        now = self._clock.now()
         value: float | None = None
-        turns = 0
+        turns, bad_at = 0, now
         if alert.when in self._signs:
-            bad = self._clock.now() - stands.bad_at < _RECENT
+            bad, bad_at = now - stands.bad_at < _RECENT, stands.bad_at
         elif alert.when == "queue":
             value = await self._ledger.waited(alert.channel)
             bad = value > alert.threshold
         else:
-            counts = await self._outcomes.during(alert.window, self._clock.now())
+            counts = await self._outcomes.during(alert.window, now)
             if counts is None:
                 return None
             concerned = (count for count in counts if self._concerns(alert, count))
@@ -111,7 +112,8 @@ class Watch:
             beyond = value < alert.threshold if alert.when == "success" else value > alert.threshold
             # An incident is not over because hardly anybody asks any more.
             bad = beyond and turns >= (1 if stands.open else alert.least)
-        return Verdict(alert.name, bad, value, turns, alert.window, tuple(dict.fromkeys(map(key_of, alert.to))))
+        targets = tuple(dict.fromkeys(map(key_of, alert.to)))
+        return Verdict(alert.name, bad_at if bad else None, value, turns, alert.window, targets)
 
     def _concerns(self, alert: AlertSettings, count: Count) -> bool:
         return (
