@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
+from chatferry.incidents import Verdict
 from chatferry.ledger import Ledger
 from chatferry.model import Attempt, Grant, Inbound, Kind, Receipt, says
 from chatferry.pacing import Pace
@@ -126,6 +127,21 @@ async def talks(ledger: Ledger, clock: ManualClock) -> None:
     assert [message async for message in ledger.history("quiet:room", opened)]
 
 
+async def watched(ledger: Ledger, clock: ManualClock) -> None:
+    """Alerts are looked at, an incident begins, and somebody is told, once."""
+    await ledger.outcomes(clock.now() - 15.0, clock.now())
+    for channel in (None, "board"):
+        await ledger.waited(channel)
+    for _ in range(2):
+        assert await ledger.watch_over(["success"], "me", 30.0)
+    await ledger.raise_alerts(["success"])
+    await ledger.judged([Verdict("success", clock.now(), 0.5, 20, 60.0, ("slack:C0123456789",))], "me")
+    (alarm,) = await ledger.alarms(["slack:C0123456789"], 60.0)
+    await ledger.alarmed(alarm, again=5.0)
+    await ledger.alarmed(alarm)
+    assert [one.open for one in await ledger.incidents()] == [True]
+
+
 async def past(ledger: Ledger, clock: ManualClock) -> None:
     """What is old is removed, and what there is is counted, once."""
     clock.advance(DAY)
@@ -211,6 +227,7 @@ async def test_every_statement_finds_its_rows_by_an_index(
     with executed() as statements:
         await everything(ledger)
         await talks(ledger, clock)
+        await watched(ledger, clock)
         await past(ledger, clock)
     assert len(statements) > 50
     assert any(statement.startswith("DELETE FROM pace") for statement in statements)

@@ -135,12 +135,11 @@ def _check_target(draft: Draft, key: Key, target: object) -> None:
         return
     channels = draft.tables("channels")
     name, _, address = push.partition(":")
-    kind = channels.get(name, {}).get("type")
-    able = [one for one, table in channels.items() if table.get("type") in _IDS]
-    if kind not in _IDS:
-        problem = "names no channel of ours" if kind is None and name != "api" else f"{name} cannot speak unasked"
+    able = [one for one, table in channels.items() if table.get("type") in _IDS and table.get("late") != "button"]
+    if name not in able:
+        problem = f"{name} cannot speak unasked" if name in {"api", *channels} else "names no channel of ours"
         draft.fault(key, problem, f'"{able[0]}:ID"' if able else "a webhook, or a LINE or Slack channel")
         return
-    pattern, where = _IDS[str(kind)]
+    pattern, where = _IDS[str(channels[name]["type"])]
     if not re.fullmatch(pattern, address):
         draft.fault(key, f"{name}: is followed by no id of its platform", where)

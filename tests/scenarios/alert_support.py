@@ -18,7 +18,6 @@ from starlette.types import Receive, Scope, Send
 
 from chatferry.config import AlertSettings, Settings, SlackSettings
 from chatferry.gateway import Gateway, Role
-from chatferry.model import Inbound, says
 from chatferry.simulator.line_people import address
 from chatferry.simulator.serving import serving
 from chatferry.simulator.slack import SlackSimulator
@@ -89,12 +88,12 @@ def _first(texts: list[str]) -> list[str]:
 
 @contextlib.asynccontextmanager
 async def watched(
-    folder: Path, *alerts: dict[str, Any], database: str | None = None, **tables: dict[str, Any]
+    folder: Path, *alerts: dict[str, Any], database: str | None = None, server: dict[str, Any] | None = None
 ) -> AsyncIterator[Watched]:
     """Alerts that tell an operator on LINE, a room on Slack and a webhook, each alert all of them."""
     hook, slack = Webhook(), SlackSimulator()
     async with (
-        world(folder, **tables) as it,
+        world(folder, server=server or {}) as it,
         serving(slack) as slack_url,
         serving(hook) as hook_url,
         slack,
@@ -116,9 +115,3 @@ async def watched(
         if database is not None:
             changed["server"] = it.settings.server.model_copy(update={"database": database})
         yield Watched(it, slack, room, hook, it.settings.model_copy(update=changed))
-
-
-async def asks(gateway: Gateway, *who: str) -> None:
-    """People write, and nobody waits for an answer."""
-    events = [Inbound(f"{name}/{gateway.clock.now()}", address("U", name), message=says("user", "hi")) for name in who]
-    await gateway.ledger.accept("line", events)
