@@ -17,6 +17,7 @@ from chatferry.feed import Tail
 from chatferry.held import Held
 from chatferry.ledger import Ledger
 from chatferry.model import Message
+from chatferry.occasion import stage
 from chatferry.outcomes import Asked
 
 log = structlog.get_logger(__name__)
@@ -34,8 +35,9 @@ class Asking:
 
     async def ask(self, held: Held, tail: Tail, asked: Asked) -> None:
         """Ask, and note in `asked` what came of it; may be cancelled, and what was said until then stands in `tail`."""
-        await self._brief(held)
-        question = await prompt.build(held.assistant, held.turn.inbound, self._history(held))
+        with stage("prompt"):
+            await self._brief(held)
+            question = await prompt.build(held.assistant, held.turn.inbound, self._history(held))
         pace = 0.0 if held.channel.caps.live else _PACE
         tail.restart()  # an earlier try may have left its words with a watcher
         try:

@@ -31,7 +31,7 @@ from chatferry.desk import Desk
 from chatferry.dispatch.base import Dispatcher
 from chatferry.dispatch.inprocess import InProcess
 from chatferry.engines.base import Engine
-from chatferry.engines.route import Route
+from chatferry.engines.route import Route, Tally
 from chatferry.errors import ConfigError, Unavailable
 from chatferry.feed import Feed
 from chatferry.growth import Growth
@@ -42,6 +42,7 @@ from chatferry.limits import Limits
 from chatferry.links import Links, signing_key, tell_address, told_address
 from chatferry.metrics import Metrics
 from chatferry.model import Inbound, conversation_key
+from chatferry.occasion import Traced, Tracer
 from chatferry.relay import Relay
 from chatferry.replies import Replies, prepare
 from chatferry.retention import retain
@@ -51,6 +52,7 @@ from chatferry.watch import Watch
 from chatferry.worker import Worker
 
 if TYPE_CHECKING:
+    from chatferry.otel import Otel
     from chatferry.postgres import Postgres
 
 log = structlog.get_logger(__name__)
@@ -90,6 +92,7 @@ class Gateway:
         *,
         alone: bool,
         role: Role = "all",
+        tracer: Tracer | None = None,
     ) -> None:
         self.settings = settings
         self.role = role
@@ -105,7 +108,9 @@ class Gateway:
         self.engines = {name: make_engine(name, model, http, clock) for name, model in settings.models.items()}
         assigned = {name: channel.assistant for name, channel in settings.channels.items()} | {"api": "default"}
         self.circuits = {name: Circuit(clock) for name in self.engines}
-        self.staff = Staff(_assistants(settings, self.engines, self.circuits, clock, self.metrics), assigned)
+        self.tracer = tracer
+        tally = Traced(self.metrics) if tracer else self.metrics
+        self.staff = Staff(_assistants(settings, self.engines, self.circuits, clock, tally), assigned)
         self.links = links
         self.desk = Desk(Commands(settings.commands), Replies(settings.replies), self.staff, links, clock)
         self.channels = make_channels(settings, http, clock, database)
@@ -122,9 +127,12 @@ class Gateway:
             staff=self.staff,
             desk=self.desk,
             alone=alone,
+            tracer=tracer,
         )
         limits = Limits(settings)
-        self.intake = Intake(self.ledger, self.dispatcher, self.metrics, self.desk, limits, end=self.worker.stop)
+        self.intake = Intake(
+            self.ledger, self.dispatcher, self.metrics, self.desk, limits, end=self.worker.stop, tracer=tracer
+        )
         self.holding = Holding(self.ledger, self.feed, links, clock)
         self.relay = Relay(self.ledger, self.feed, clock, ours=lambda turn: alone or self.worker.holds(turn))
         self.metrics.running.set_function(lambda: self.worker.running)
@@ -260,12 +268,16 @@ async def open_gateway(
         )
     database = open_database(settings.server.database)
     try:
-        async with database.exclusive(patience) as alone:
+        async with database.exclusive(patience) as alone, contextlib.AsyncExitStack() as ends:
             await migrate(database)
             async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
-                links = Links(await signing_key(database), settings.pages.ttl, settings.server.public_url)
+                key = await signing_key(database)
+                links = Links(key, settings.pages.ttl, settings.server.public_url)
                 clock = clock or await database.clock()
-                gateway = Gateway(settings, clock, database, http, links, alone=alone, role=role)
+                tracer = make_tracer(settings, key, role, clock)
+                gateway = Gateway(settings, clock, database, http, links, alone=alone, role=role, tracer=tracer)
+                if tracer is not None:
+                    ends.push_async_callback(tracer.aclose)
                 async with gateway.ledger.open():
                     if await database.age() < gateway.ledger.lease:
                         gateway.ledger.beware()
@@ -303,6 +315,19 @@ def make_channels(
     return channels
 
 
+def make_tracer(settings: Settings, key: bytes, role: Role, clock: Clock) -> Otel | None:
+    """Who makes traces of turns; None where nobody wants any, and then nothing of it is imported."""
+    if settings.telemetry.otlp is None:
+        return None
+    try:
+        from chatferry.otel import Otel
+    except ImportError:
+        raise ConfigError(
+            "telemetry.otlp: what OpenTelemetry needs is not installed\n  mend: pip install 'chatferry[otel]'"
+        ) from None
+    return Otel(settings.telemetry, key, role, clock)
+
+
 def make_bell(settings: Settings, http: aiohttp.ClientSession, say: Say) -> Bell:
     """Who tells people of incidents, each channel's in the language of its assistant."""
     assistants = settings.assistants
@@ -315,11 +340,11 @@ def _assistants(
     engines: Mapping[str, Engine],
     circuits: Mapping[str, Circuit],
     clock: Clock,
-    metrics: Metrics,
+    tally: Tally,
 ) -> dict[str, Assistant]:
     def route(model: str) -> Route:
         order = (model, *settings.models[model].fallback)
-        return Route([(engines[name], circuits[name]) for name in order], clock, random.random, metrics)
+        return Route([(engines[name], circuits[name]) for name in order], clock, random.random, tally)
 
     return {
         name: Assistant(name, assistant, route(assistant.model), assistant.words)

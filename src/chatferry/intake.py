@@ -17,6 +17,7 @@ from chatferry.ledger import Ledger
 from chatferry.limits import Limits
 from chatferry.metrics import Metrics
 from chatferry.model import conversation_key
+from chatferry.occasion import Tracer, caller
 
 log = structlog.get_logger(__name__)
 
@@ -33,6 +34,7 @@ class Intake:
         limits: Limits | None = None,
         *,
         end: Callable[[int], None],
+        tracer: Tracer | None = None,
     ) -> None:
         self._ledger = ledger
         self._dispatcher = dispatcher
@@ -40,6 +42,7 @@ class Intake:
         self._desk = desk
         self._limits = limits
         self._end = end
+        self._tracer = tracer
         self._asides: set[asyncio.Task[None]] = set()
         self._closed = False
 
@@ -69,7 +72,10 @@ class Intake:
             events, gates = zip(*received, strict=True)
             held = taken.hold is not None
             paces = [self._limits.pace(channel, event, held=held) for event in events] if self._limits else ()
+            began = self._tracer.now() if self._tracer else 0.0
             accepted = await self._ledger.accept(channel.name, events, gates, paces)
+            if self._tracer:
+                self._trace(self._tracer, channel, accepted, began)
             taken = msgspec.structs.replace(taken, events=events)
         for event, owed in zip(taken.events, accepted, strict=True):
             if owed.ends:
@@ -88,6 +94,11 @@ class Intake:
             self._asides.add(task)
             task.add_done_callback(self._asides.discard)
         return accepted
+
+    def _trace(self, tracer: Tracer, channel: Channel, accepted: list[Accepted], began: float) -> None:
+        for owed in accepted:
+            if owed.new and owed.turn:
+                tracer.accepted(owed.turn, began, tracer.now(), caller.get(), {"channel": channel.name})
 
     async def _oblige(self, channel: Channel, aside: msgspec.Struct) -> None:
         try:

@@ -25,6 +25,8 @@ from tests.scenarios.support import ended, until, world
 from tests.stack import Stack, running
 
 Counted = dict[tuple[str, ...], float]
+WHO = ("default", "api", "default")
+"""Assistant, channel and model of what the tests ask."""
 DOCS = Path(__file__).parents[2] / "docs" / "metrics.md"
 
 
@@ -71,10 +73,12 @@ async def test_each_call_to_a_model_is_counted_with_what_came_of_it(stack: Stack
     assert calls == {"busy": 1, "unreached": 1, "filter": 1, "ok": 1, "refused": 1}
     assert found["chatferry_model_seconds_count", "default"] == 2, "of whole answers only"
     assert found["chatferry_first_token_seconds_count", "default"] == 3
+    assert found["chatferry_turn_seconds_count", *WHO] == found["chatferry_answer_seconds_count", *WHO] == 3
+    assert found["chatferry_first_words_seconds_count", *WHO] == 2, "where there were any"
     assert answer.usage is not None
-    assert found["chatferry_tokens_total", "prompt", "default"] == answer.usage.prompt_tokens
-    assert found["chatferry_tokens_total", "completion", "default"] == answer.usage.completion_tokens
-    assert found["chatferry_turns_total", "api", "failed"] == 1
+    assert found["chatferry_tokens_total", *WHO[:2], "prompt", "default"] == answer.usage.prompt_tokens
+    assert found["chatferry_tokens_total", *WHO[:2], "completion", "default"] == answer.usage.completion_tokens
+    assert found["chatferry_turns_total", *WHO, "failed"] == 1
 
 
 async def test_a_model_that_is_stopped_is_no_fault(stack: Stack) -> None:
@@ -154,8 +158,8 @@ async def test_a_turn_that_was_cut_off_is_counted_as_taken_over(tmp_path: Path) 
         await ledger.accept("former", [Inbound("e", "room", message=says("user", "hi"))])
     await database.aclose()
     async with running(tmp_path) as stack:
-        wanted = (("chatferry_turns_total", "api", "done"), 3.0), (("chatferry_turns_total", "former", "failed"), 1.0)
-        found = await becoming(stack.url, *wanted)
+        turns = "chatferry_turns_total"
+        found = await becoming(stack.url, ((turns, *WHO, "done"), 3.0), ((turns, "", "former", "", "failed"), 1.0))
     assert found["chatferry_takeovers_total",] == 1
     assert found["chatferry_start_seconds_count", "api"] == 1, "the others had started before"
     assert found["chatferry_leases_lost_total",] == 0
@@ -185,7 +189,7 @@ async def test_while_the_database_is_away_a_process_tells_what_it_knows_itself(t
         async with _shut(postgres):
             found = await counted(stack.url)
             assert found["chatferry_database_up",] == 0
-            assert found["chatferry_turns_total", "api", "done"] == 1
+            assert found["chatferry_turns_total", *WHO, "done"] == 1
             assert found["chatferry_running",] == 0
             assert ("chatferry_queue_depth", "waiting") not in found, "rather nothing than what was so a while ago"
         found = await counted(stack.url)
