@@ -58,7 +58,7 @@ class AlertSettings(Table):
     begun; circuit: a model keeps failing and is left alone."""
     threshold: Duration = Field(default_factory=lambda told: _THRESHOLDS.get(told.get("when", ""), 0.0))
     """The share of messages that succeed, at least; or the time that is the most."""
-    window: Annotated[Duration, Field(ge=60, le=21600)] = 600.0
+    window: Annotated[Duration, Field(ge=60, le=3600)] = 600.0
     """What is measured, and for how long all must be well for the incident to be over."""
     least: int = Field(default=20, ge=1)
     """Messages in the window without which nothing is judged."""

@@ -30,20 +30,19 @@ class Count(NamedTuple):
     assistant: str
     failed: bool
     seconds: float | None
-    """From accepted to answered, to within a twentieth; None: there was no answer."""
+    """From accepted to answered, to within a tenth from half a second on; None: there was no answer."""
     turns: int
 
 
-def _rounded(seconds: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
-    """To few values, and still to within a twentieth from a fifth of a second on."""
+_STEPS = ((1, "0.05"), (4, "0.2"), (10, "0.5"), (40, "2.0"), (100, "5.0"), (400, "20.0"))
+"""Up to so many seconds a time is told in steps of so many: few different ones, each to within a tenth."""
 
+
+def _rounded(seconds: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
     def to(step: str) -> sa.ColumnElement[Any]:
         return sa.func.round(seconds / sa.literal_column(step)) * sa.literal_column(step)
 
-    one, ten, hundred = (sa.literal_column(value, sa.Double) for value in ("1.0", "10.0", "100.0"))
-    return sa.case(
-        (seconds < one, to("0.02")), (seconds < ten, to("0.1")), (seconds < hundred, to("1.0")), else_=to("10.0")
-    )
+    return sa.case(*((seconds < sa.literal_column(str(end)), to(step)) for end, step in _STEPS), else_=to("100.0"))
 
 
 _apology = turns.c.finish == sa.literal_column(f"'{APOLOGY}'")
