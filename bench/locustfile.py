@@ -21,7 +21,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import gevent
 from locust import FastHttpUser, constant_throughput, events, task
 
 QUESTION = os.environ.get("QUESTION", "What is the weather like in Taipei today?")
@@ -41,7 +40,7 @@ class _User(FastHttpUser):
 
     def on_start(self) -> None:
         """Locust starts its users in heaps, which would go on asking in the same moment."""
-        gevent.sleep(random.uniform(0.0, PACE))  # noqa: S311 - no secret
+        time.sleep(random.uniform(0.0, PACE))  # noqa: S311 - no secret
 
 
 class Api(_User):

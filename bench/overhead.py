@@ -45,7 +45,8 @@ def _machine() -> str:
             file.flush()
             os.fsync(file.fileno())
             took.append((time.perf_counter() - begin) * 1000)
-    return f"the machine: load {os.getloadavg()[0]:.1f}, fsync p50 {percentile(took, 0.5):.1f}, p99 {percentile(took, 0.99):.1f} ms"
+    disk = ", ".join(f"p{share} {percentile(took, share / 100):.1f}" for share in (50, 99))
+    return f"the machine: load {os.getloadavg()[0]:.1f}; an fsync takes {disk} ms"
 
 
 def _row(what: str, told: dict[str, float], cpu: float | None = None) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -252,3 +254,37 @@ async def test_the_page_about_metrics_tells_of_all_of_them_and_of_no_other(tmp_p
 
 def _is_row(line: str) -> bool:
     return line.startswith("| `chatferry_")
+
+
+async def test_the_dashboard_asks_for_nothing_that_is_not_there(tmp_path: Path) -> None:
+    async with running(tmp_path) as stack:
+        shown = stack.gateway.metrics.shown(await stack.gateway.ledger.census()).decode()
+    there = {family.name for family in text_string_to_metric_families(shown)}
+    labels = {name: set(told.split(",")) for name, told in _TABLE.findall(DOCS.read_text("utf-8"))}
+    panels = json.loads((DOCS.parent / "grafana.json").read_text("utf-8"))["panels"]
+    asked = [target["expr"] for panel in panels for target in panel["targets"]]
+    assert len(asked) > 10
+    for expr in asked:
+        for name, given in re.findall(r"(chatferry_\w+)(?:{([^}]*)})?", expr):
+            assert re.sub("_(total|bucket)$", "", name) in there, expr
+            known = labels.get(name, labels.get(name.removesuffix("_bucket"), set())) | {"le"}
+            grouped = {one.strip() for by in re.findall(r"by \(([^)]*)\)", expr) for one in by.split(",")}
+            used = grouped | {one.partition("!")[0].partition("=")[0] for one in given.split(",") if one}
+            assert used <= known, expr
+
+
+_TABLE = re.compile(r"^\| `(chatferry_\w+){([^}]*)}`", re.MULTILINE)
+"""Each metric on the page, with its labels."""
+
+
+async def test_the_page_tells_the_labels_that_are_there(tmp_path: Path) -> None:
+    async with running(tmp_path) as stack, client(stack) as api:
+        await ask(api, "hello")
+        async with aiohttp.ClientSession() as http, http.get(f"{stack.url}/metrics") as answer:
+            shown = await answer.text()
+    told = {name: set(labels.split(",")) for name, labels in _TABLE.findall(DOCS.read_text("utf-8"))}
+    for family in text_string_to_metric_families(shown):
+        for one in family.samples:
+            name = re.sub("_(bucket|count|sum)$", "", one.name)
+            if not name.endswith("_created"):
+                assert set(one.labels) - {"le"} == told.get(name, set()), one
