@@ -11,6 +11,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from chatferry.clock import SystemClock
+from chatferry.database import migrate, open_database
+from chatferry.incidents import Verdict
+from chatferry.ledger import Ledger
 from chatferry.simulator.line_people import address
 from chatferry.simulator.serving import serving
 from tests.commandline import Shop, shop
@@ -78,8 +82,14 @@ async def test_the_list_tells_how_each_stands_and_whom_it_tells(shop: Shop) -> N
     assert lines[0::2] == ["slow: not looked at yet", "queue: not looked at yet"]
     assert lines[1].startswith(f"  tells line:{OPERATOR}, webhook ")
     assert "a-secret-place" not in ended.out
-    async with shop.serving() as served:
-        await served.event("serving")
-        while "all is well" not in (ended := await shop.run("alerts", "list")).out:
-            pass
-    assert ended.out.splitlines()[0::2] == ["slow: all is well (0)", "queue: all is well (0)"]
+    database = open_database(f"sqlite:///{shop.folder}/chatferry.db")
+    await migrate(database)
+    async with Ledger(database, SystemClock()).open() as ledger:
+        await ledger.watch_over(["slow", "queue"], "somebody", 30.0)
+        verdicts = [Verdict("slow", 1e9, 12.0, 40, 600.0, ()), Verdict("queue", None, 0.25, 0, 600.0, ())]
+        await ledger.judged(verdicts, "somebody")
+    await database.aclose()
+    slow, _, queue, _ = (await shop.run("alerts", "list")).out.splitlines()
+    assert slow.startswith("slow: bad since ")
+    assert slow.endswith(" (12, of 40 messages)")
+    assert queue == "queue: all is well (0.25)"

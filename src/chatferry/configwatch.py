@@ -40,6 +40,12 @@ class TargetSettings(Table):
     """`CHANNEL:ID`."""
 
 
+def _a_header(secret: SecretStr) -> SecretStr:
+    if not re.fullmatch(r"[!-~]([ -~]*[!-~])?", secret.get_secret_value()):
+        raise wrong("must be of ASCII letters, digits, signs and blanks in between")
+    return secret
+
+
 def _target(given: object) -> object:
     if not isinstance(given, str):
         return given
@@ -81,7 +87,7 @@ class TelemetrySettings(Table):
 
     otlp: Url | None = None
     """Where a collector takes OTLP over HTTP. None: there are no traces."""
-    headers: dict[str, Secret] = Field(default_factory=dict)
+    headers: dict[str, Annotated[SecretStr, AfterValidator(_a_header)]] = Field(default_factory=dict)
     """Sent with each export, such as `Authorization`."""
     sample: float = Field(default=1.0, gt=0, le=1)
     """The share of turns that is traced."""

@@ -175,7 +175,7 @@ def _judge(connection: sa.Connection, operations: Sequence[Judge]) -> list[None]
             stands, told = after(found[verdict.alert], verdict, op.now)
             row = msgspec.structs.asdict(stands)
             connection.execute(sa.update(incidents).where(incidents.c.alert == row.pop("alert")).values(row))
-            if told is not None:
+            if told is not None and verdict.targets:
                 said = msgspec.json.encode(told).decode()
                 same = {"told": said, "made_at": op.now, "due_at": op.now, "attempts": 0}
                 connection.execute(sa.insert(alarms), [{"target": target, **same} for target in verdict.targets])

@@ -61,13 +61,15 @@ class Watch:
         self._models = models
         self._me = uuid.uuid4().hex
         self._outcomes = Outcomes(ledger.outcomes, longest=max((alert.window for alert in alerts), default=0.0))
-        self._targets = {key_of(target): target for alert in alerts for target in alert.to}
+        self._targets = {key_of(target) for alert in alerts for target in alert.to}
         self._ringing: dict[str, asyncio.Task[None]] = {}
 
     async def run(self) -> None:
         """Look again and again, until cancelled. Whoever cannot be told now holds up nobody else."""
         try:
             while True:
+                # What waits at a start is just being begun with.
+                await self._clock.sleep(LOOK)
                 try:
                     await self.look()
                     await self.ring()
@@ -75,7 +77,6 @@ class Watch:
                     log.error("alerts not looked at", error=str(fault))
                 except Exception:  # the top of the task: what is wrong with an alert must not stop answers
                     log.exception("bug")
-                await self._clock.sleep(LOOK)
         finally:
             for task in self._ringing.values():
                 task.cancel()
@@ -131,14 +132,17 @@ class Watch:
             task.add_done_callback(lambda _, target=alarm.target: self._ringing.pop(target, None))  # type: ignore[misc]
 
     async def _ring(self, alarm: Alarm) -> None:
-        alert, target = self._alerts.get(alarm.told.alert), self._targets[alarm.target]
+        alert = self._alerts.get(alarm.told.alert)
+        target = next((one for one in alert.to if key_of(one) == alarm.target), None) if alert else None
         told = {"alert": alarm.told.alert, "state": alarm.told.state, "to": alarm.target}
         try:
-            if alert is None or self._clock.now() - alarm.made_at > _DAY:
+            if self._clock.now() - alarm.made_at > _DAY:
                 log.error("nobody is told of an incident any more", **told)
                 await self._ledger.alarmed(alarm)
                 return
             try:
+                if alert is None or target is None:  # by another configuration: a process that has it may be there
+                    raise TryLater("it is not configured here")
                 await self._bell.ring(target, alert, alarm.told, alarm.id)
             except TryLater as fault:
                 wait = next_try(fault, alarm.attempts, random=random.random, tries=10_000, base=LOOK, cap=600.0)
