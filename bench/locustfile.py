@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from locust import FastHttpUser, constant_throughput, events, task
+from locust import FastHttpUser, events, task
 
 QUESTION = os.environ.get("QUESTION", "What is the weather like in Taipei today?")
 MODEL_SECONDS = float(os.environ.get("MODEL_SECONDS", "0"))
@@ -35,12 +35,17 @@ _spent: list[float] = []
 
 
 class _User(FastHttpUser):
+    """Asks at a steady pace. Locust starts its users in heaps, and by its own pacers these would ask in one moment."""
+
     abstract = True
-    wait_time = constant_throughput(1 / PACE)
 
     def on_start(self) -> None:
-        """Locust starts its users in heaps, which would go on asking in the same moment."""
         time.sleep(random.uniform(0.0, PACE))  # noqa: S311 - no secret
+        self._due = time.time()
+
+    def wait_time(self) -> float:
+        self._due = max(self._due + PACE, time.time())
+        return self._due - time.time()
 
 
 class Api(_User):
