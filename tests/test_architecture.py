@@ -15,7 +15,9 @@ from chatferry.gateway import CHANNELS, ENGINES
 
 SRC = Path(chatferry.__file__).parent
 FILES = {".".join(path.relative_to(SRC).with_suffix("").parts): path for path in sorted(SRC.rglob("*.py"))}
-ROOT = {"model", "errors", "clock", "news", "text", "likeness", "plain", "markdown", "rate", "words.__init__"}
+ROOT = {"model", "errors", "clock", "news", "text", "likeness", "plain", "markdown", "rate", "words.__init__"} | {
+    f"knowledge.{name}" for name in ("__init__", "terms", "cutting", "quoting")
+}
 """Values and pure functions: everybody may use them."""
 CORE = {
     "accepting",
@@ -35,6 +37,12 @@ CORE = {
     "held",
     "holding",
     "intake",
+    "knowledge.checking",
+    "knowledge.documents",
+    "knowledge.grounding",
+    "knowledge.library",
+    "knowledge.shelves",
+    "knowledge.sync",
     "ledger",
     "limits",
     "links",
@@ -48,11 +56,14 @@ CORE = {
     "relay",
     "replies",
     "retention",
+    "rounds",
     "rows",
     "sessions",
     "signals",
     "statements",
+    "steps",
     "tables",
+    "toolbox",
     "vault",
     "worker",
     "writes",
@@ -65,6 +76,7 @@ TOP = {
     "__main__",
     "check",
     "operate",
+    "operate_knowledge",
     "health",
     "demo",
     "simulate",
@@ -74,6 +86,8 @@ TOP = {
 FAMILIES = {place.split(":")[0].removeprefix("chatferry.") for place in (*CHANNELS.values(), *ENGINES.values())} | {
     "channels.api",
     "dispatch.inprocess",
+    "tools.python",
+    "tools.mcp",
     "dispatch.pgqueuer",
 }
 """What has siblings: a channel, an engine, a dispatcher. `channels.line_api` is of the family `channels.line`."""
@@ -136,7 +150,7 @@ def test_the_core_imports_nothing_concrete_and_nothing_above_it() -> None:
 
 
 def test_what_is_concrete_never_imports_the_core() -> None:
-    concrete = {a for a in FILES if a.startswith(("channels.", "engines.", "dispatch."))}
+    concrete = {a for a in FILES if a.startswith(("channels.", "engines.", "dispatch.", "tools."))}
     assert {(a, b) for a, b in IMPORTS if a in concrete and b in CORE | TOP} == set()
 
 

@@ -44,8 +44,12 @@ async def test_migrations_make_the_tables_that_the_code_knows(tmp_path: Path) ->
     database = open_database(f"sqlite:///{tmp_path}/x.db")
     await migrate(database)
 
+    def ours(name: str | None, kind: str, _: object) -> bool:
+        return not (kind == "table" and name and name.startswith("passages_found"))  # FTS5 and what it keeps itself
+
     def differences(connection: sa.Connection) -> Sequence[object]:
-        found: Sequence[object] = compare_metadata(MigrationContext.configure(connection), metadata)
+        context = MigrationContext.configure(connection, opts={"include_name": ours})
+        found: Sequence[object] = compare_metadata(context, metadata)
         return found
 
     assert await database.read(differences) == []

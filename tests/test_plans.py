@@ -13,13 +13,20 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
+from chatferry.database import Database
+from chatferry.engines.base import Call, Result
 from chatferry.incidents import Verdict
+from chatferry.knowledge.cutting import Passage
+from chatferry.knowledge.library import Library
+from chatferry.knowledge.shelves import Add, Complete, Open, Remove, Retire, shelved
+from chatferry.knowledge.terms import wanted
 from chatferry.ledger import Ledger
-from chatferry.model import Attempt, Grant, Inbound, Kind, Receipt, says
+from chatferry.model import Attempt, Grant, Inbound, Kind, Receipt, Usage, says
 from chatferry.pacing import Pace
 from chatferry.rate import Rate
 from chatferry.retention import Place
 from chatferry.sessions import Gate
+from chatferry.steps import Returned, Step
 from chatferry.testing import ManualClock
 
 DAY = 86_400.0
@@ -59,6 +66,10 @@ async def everything(ledger: Ledger) -> None:
     piece = await ledger.draft(turn, says("assistant", "…"), Attempt(key="k1"))
     piece = await ledger.begun(turn, piece, Receipt("p1"))
     await ledger.briefed(turn, turn.inbound, [says("user", "before")])
+    await ledger.calling(turn, [Step(0, 0, "", Call("c", "look", "{}"), "k")], Usage())
+    await ledger.returned(turn, Returned(0, 0, Result("there")))
+    assert len(await ledger.steps(turn.id)) == 1
+    await ledger.spent(turn.id)
     turn = await ledger.answered(turn, says("assistant", "a b"), [says("assistant", c) for c in "ab"], drafts=[piece])
     pieces = await ledger.pending("board:room")
     turn = await ledger.sending(turn, pieces, Attempt(key="k2"))
@@ -149,6 +160,17 @@ async def past(ledger: Ledger, clock: ManualClock) -> None:
     await ledger.census()
 
 
+async def known(ledger: Ledger, database: Database) -> None:
+    """What answers rest on is read, searched and forgotten, once."""
+    for text in ("one", "two"):
+        source = await ledger.shelve(Open("default", "a.md", text, 0.0))
+        await ledger.shelve(Add(source, "default", (shelved(Passage("Title", 1, f"a passage {text}")),)))
+        await ledger.shelve(Complete(source, "default", "a.md", 1, 0.0))
+    assert await Library(database).search("default", wanted("passage two"))
+    await ledger.shelve(Retire((source,)))
+    assert await ledger.shelve(Remove(source, "default")) == 1
+
+
 HISTORY = """
     INSERT INTO turns (channel, event, conversation, kind, state, due_at, inbound, ref, lease, leased_until, attempts,
                        accepted_at, finish, model, prompt_tokens, completion_tokens, error)
@@ -161,7 +183,14 @@ HISTORY = """
         SELECT id, conversation, '{}', false, 1, event FROM turns WHERE channel = 'old';
     INSERT INTO sessions (conversation, turn, open, began_at, seen_at)
         SELECT conversation, id, true, 0, 0 FROM turns WHERE channel = 'old';
+    INSERT INTO steps (turn, round, place, said, call, key, began_at)
+        SELECT id, 0, 0, '', '{}', '', 0 FROM turns WHERE channel = 'old';
     INSERT INTO pace (key, free_at, pause_until) SELECT conversation || id, 2e9, 0 FROM turns WHERE channel = 'old';
+    INSERT INTO sources (base, path, digest, passages, current, changed_at)
+        SELECT 'old', n::text, '', 20, true, 0 FROM generate_series(1, 1000) n;
+    INSERT INTO passages (source, title, line, text, terms)
+        SELECT s.id, '', n, '', 'word w' || n || ' x' || s.id FROM sources s, generate_series(1, 20) n;
+    INSERT INTO terms (term, base, passages) SELECT 'w' || n, 'old', 1 FROM generate_series(1, 20000) n;
     ANALYZE;
 """
 """A past that makes it dear to read a table: PostgreSQL's planner goes by what is in it."""
@@ -179,7 +208,11 @@ def wide_on_sqlite(path: Path, statements: dict[str, Any]) -> dict[str, list[str
     with contextlib.closing(sqlite3.connect(path)) as database:
         for statement, parameters in explained(statements):
             plan = [row[3] for row in database.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)]
-            scans = [step for step in plan if re.match(r"SCAN (turns|outbox|messages|sessions|pace)", step)]
+            scans = [
+                step
+                for step in plan
+                if re.match(r"SCAN (turns|outbox|messages|sessions|pace|steps|sources|passages|terms)( |$)", step)
+            ]
             # What is read to the end before its first row is told: a talk and its sessions only grow.
             sorts = [
                 step for step in plan if "TEMP B-TREE" in step and re.search(r"FROM (messages|sessions)", statement)
@@ -217,18 +250,19 @@ def _reads_all(node: dict[str, Any]) -> bool:
     """Does it read a table, or an index that grows, to its end?"""
     if "Index Name" in node:
         return "Index Cond" not in node and node["Index Name"] not in SMALL
-    large = ("turns", "outbox", "messages", "sessions", "pace")
+    large = ("turns", "outbox", "messages", "sessions", "pace", "steps", "sources", "passages", "terms")
     return node["Node Type"] == "Seq Scan" and node["Relation Name"] in large
 
 
 async def test_every_statement_finds_its_rows_by_an_index(
-    database_url: str, ledger: Ledger, clock: ManualClock, tmp_path: Path
+    database_url: str, database: Database, ledger: Ledger, clock: ManualClock, tmp_path: Path
 ) -> None:
     with executed() as statements:
         await everything(ledger)
         await talks(ledger, clock)
         await watched(ledger, clock)
         await past(ledger, clock)
+        await known(ledger, database)
     assert len(statements) > 50
     assert any(statement.startswith("DELETE FROM pace") for statement in statements)
     if database_url.startswith("sqlite"):

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from chatferry import statements
+from chatferry import statements, steps
 from chatferry.model import Inbound, conversation_key, express_key, lane_key
 from chatferry.pacing import Pace, Paces
 from chatferry.rows import INBOUND, dump, recorded
@@ -271,6 +271,7 @@ def _forget(connection: sa.Connection, turn: Any, ref: str) -> None:
         else:
             columns["state"] = "withdrawn"
     connection.execute(sa.update(turns).where(turns.c.id == turn.id).values(columns))
+    steps.forget(connection, turn.id)
     _tell_history(connection, turn.id, inbound)
 
 
@@ -310,6 +311,7 @@ def _change(connection: sa.Connection, op: Accept, event: Inbound) -> Accepted:
         if turn.state == "doing":
             columns["state"], ends = "due", turn.id
         connection.execute(sa.update(turns).where(turns.c.id == turn.id).values(columns))
+        steps.forget(connection, turn.id)
         _tell_history(connection, turn.id, changed)
     return Accepted(ends, False, ends)
 

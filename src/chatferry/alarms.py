@@ -11,7 +11,7 @@ import aiohttp
 import msgspec
 
 from chatferry.commands import span
-from chatferry.config import AlertSettings, TargetSettings
+from chatferry.config import AlertSettings, Settings, TargetSettings
 from chatferry.errors import TryLater
 from chatferry.incidents import Told
 from chatferry.model import Inbound, says
@@ -95,6 +95,13 @@ class Bell:
         self._say = say
         self._words = words
         self._otherwise = otherwise
+
+    @classmethod
+    def of(cls, settings: Settings, http: aiohttp.ClientSession, say: Say) -> Bell:
+        """Everybody is told in the language of an assistant: the channel's, or the usual one."""
+        assistants = settings.assistants
+        words = {name: assistants[its.assistant].words for name, its in settings.channels.items()}
+        return cls(http, say, words, assistants.get("default", next(iter(assistants.values()))).words)
 
     async def ring(self, target: TargetSettings, alert: AlertSettings, told: Told, number: int) -> None:
         """Tell a target, once for each number where that can be known. Raises TryLater, Unavailable."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from chatferry.config import AssistantSettings
 from chatferry.engines.base import Engine
 from chatferry.model import Inbound
+from chatferry.tools.base import Source
 from chatferry.words import Words
 
 
@@ -19,6 +20,10 @@ class Assistant:
     settings: AssistantSettings
     engine: Engine
     words: Words
+    checker: Engine | None = None
+    """Asks the model that rejects answers; None: nobody checks."""
+    sources: tuple[Source, ...] = ()
+    """What the model may call while it makes an answer."""
 
     @property
     def greeting(self) -> str:

@@ -22,12 +22,17 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Carries messages between chat apps and language models. `chatferry demo` shows it without any account.",
 )
-turns_app = typer.Typer(invoke_without_command=True, help="The latest turns; `turns retry ID` does one again.")
+turns_app = typer.Typer(
+    invoke_without_command=True,
+    help="The latest turns; `turns show ID` tells what one called, `turns retry ID` does one again.",
+)
 app.add_typer(turns_app, name="turns")
 alerts_app = typer.Typer(no_args_is_help=True, help="What is watched, and who is told: `alerts list`, `alerts test`.")
 app.add_typer(alerts_app, name="alerts")
 slack_app = typer.Typer(no_args_is_help=True, help="Slack: `slack manifest` makes the app.")
 app.add_typer(slack_app, name="slack")
+knowledge_app = typer.Typer(no_args_is_help=True, help="What answers rest on: `knowledge sync` reads the files.")
+app.add_typer(knowledge_app, name="knowledge")
 
 Role = Literal["all", "web", "worker"]
 """As in `gateway`, which is imported when it runs."""
@@ -244,6 +249,20 @@ def turns_retry(
     raise SystemExit(retry(load_server(config or above), turn))
 
 
+@turns_app.command("show")
+def turns_show(
+    context: typer.Context,
+    turn: Annotated[int, typer.Argument(help="The turn's number.")],
+    config: ConfigOption = None,
+) -> None:
+    """A turn, and what was called for its answer: each call with its arguments, its time and its result."""
+    from chatferry.config import load_server
+    from chatferry.operate import show_turn
+
+    above = context.parent.params["config"] if context.parent else None
+    raise SystemExit(show_turn(load_server(config or above), turn))
+
+
 @alerts_app.command("list")
 def alerts_list(config: ConfigOption = None) -> None:
     """Every alert, how it stands, and whom it tells."""
@@ -281,6 +300,31 @@ def slack_manifest(
     from chatferry.setup_slack import show
 
     show(config, channel=channel, name=name, socket=socket, several=several, link=link)
+
+
+@knowledge_app.command("sync")
+def knowledge_sync(config: ConfigOption = None) -> None:
+    """Read the files of `knowledge` that are new or changed, and forget those that are gone."""
+    from chatferry import logs
+    from chatferry.config import load
+    from chatferry.operate_knowledge import sync
+
+    settings = load(config)
+    logs.configure(level=logging.CRITICAL)  # what became of each file is told by the command
+    raise SystemExit(sync(settings))
+
+
+@knowledge_app.command("search")
+def knowledge_search(
+    question: Annotated[str, typer.Argument(help="As somebody would ask it.")],
+    config: ConfigOption = None,
+    assistant: Annotated[str, typer.Option(help="Whose knowledge, where several assistants have some.")] = "",
+) -> None:
+    """Show the passages that would be found for a question, and whether a strict assistant would answer it."""
+    from chatferry.config import load
+    from chatferry.operate_knowledge import search
+
+    raise SystemExit(search(load(config), question, assistant))
 
 
 @app.command()

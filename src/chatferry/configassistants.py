@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from chatferry.configtypes import Duration, Filled, Name, Table, a_word, wrong
+from chatferry.configtypes import Duration, Filled, Name, Table, a_tool, a_word, wrong
 from chatferry.words import LANGUAGES, MODEL, Language, Words, language_of, words, words_of
 
 
@@ -69,8 +69,9 @@ class AssistantSettings(Table):
     checker: str | None = None
     """The model that rejects answers which what was found does not bear out. None: nobody checks."""
 
-    tools: tuple[str, ...] = ()
-    """What the model may call: functions as `module:function`, and MCP servers of ours as `mcp:NAME`."""
+    tools: tuple[Annotated[str, AfterValidator(a_tool)], ...] = ()
+    """What the model may call: functions as `module:function`, and what the servers of [mcp] offer, as `mcp:NAME`, or
+    one tool of theirs as `mcp:NAME/tool`."""
     tool_rounds: int = Field(default=5, ge=1, le=50)
     """How often it may call, in one answer, before it has to answer."""
     tool_timeout: Duration = 30.0

@@ -9,7 +9,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from graphlib import CycleError, TopologicalSorter
 
-from chatferry import configtalk, configwatch
+from chatferry import configtalk, configtools, configwatch
 from chatferry.configfile import Draft, Key, set_it, suggest
 
 _SERVER = {
@@ -103,6 +103,7 @@ def check(draft: Draft) -> None:
     models, assistants, channels = map(draft.tables, ("models", "assistants", "channels"))
     for name, table in assistants.items():
         _check_choice(draft, ("assistants", name), "model", table, models)
+        _check_name(draft, ("assistants", name, "checker"), table.get("checker"), models)
     for name, table in channels.items():
         _check_choice(draft, ("channels", name), "assistant", table, assistants)
         if not _good_name(name):
@@ -115,6 +116,7 @@ def check(draft: Draft) -> None:
     _check_paths(draft, channels)
     _check_fallbacks(draft, models)
     configtalk.check(draft)
+    configtools.check(draft)
     configwatch.check(draft)
 
 

@@ -18,6 +18,7 @@ from chatferry.configlimits import LimitSettings
 from chatferry.configtypes import (
     Duration,
     Filled,
+    Header,
     Names,
     Secret,
     Table,
@@ -251,13 +252,13 @@ class ApiSettings(Table):
 class McpSettings(Table):
     """A server of the Model Context Protocol: a program that we start, or an address."""
 
-    command: tuple[str, ...] = ()
-    """The program and its arguments; it talks by its standard input and output."""
-    env: dict[str, str] = Field(default_factory=dict)
+    command: tuple[Filled, ...] = ()
+    """The program and its arguments, started in the configuration's folder; it talks by its input and output."""
+    env: dict[str, SecretStr] = Field(default_factory=dict)
     """Variables that the program gets beside PATH, HOME and the like: none of ours reach it by themselves."""
     url: Url | None = None
     """Where it is reached by HTTP (streamable)."""
-    headers: dict[str, Secret] = Field(default_factory=dict)
+    headers: dict[str, Header] = Field(default_factory=dict)
     """Sent with each request, such as `Authorization`."""
 
 

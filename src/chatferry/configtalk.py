@@ -32,6 +32,7 @@ def check(draft: Draft) -> None:
         session = table.get("session")
         if isinstance(session, dict):
             _check_outside(draft, name, session.get("outside"), assistants)
+        _check_knowledge(draft, ("assistants", name), table)
     replies = draft.tree.get("replies")
     known = {*draft.tables("channels"), *(("api",) if "api" in draft.tree else ())}
     for index, rule in enumerate(replies if isinstance(replies, list) else ()):
@@ -94,3 +95,25 @@ def _check_reply(draft: Draft, key: Key, rule: Mapping[str, object], known: Coll
     for index, name in enumerate(channels if isinstance(channels, list) else ()):
         if isinstance(name, str) and known and name not in known:
             draft.fault((*key, "channels", index), "names nothing that exists", suggest(name, known))
+
+
+_READABLE = (".md", ".markdown", ".txt", ".csv", ".tsv", ".html", ".htm")
+
+
+def _check_knowledge(draft: Draft, key: Key, table: Mapping[str, object]) -> None:
+    """Patterns that can name something to read, and nothing that has to rest on them where there are none."""
+    patterns = table.get("knowledge")
+    for index, pattern in enumerate(patterns if isinstance(patterns, list) else ()):
+        if not isinstance(pattern, str):
+            continue
+        place, suffix = (*key, "knowledge", index), Path(pattern).suffix.lower()
+        if not pattern.strip() or "\0" in pattern:
+            draft.fault(place, "names no file", 'a pattern such as "docs/**/*.md"')
+        elif re.search(r"[^/]\*\*|\*\*[^/]", pattern):
+            draft.fault(place, "has ** beside something else", 'a folder of its own: "docs/**/*.md"')
+        elif re.fullmatch(r"\.[a-z0-9]+", suffix) and suffix not in _READABLE:
+            draft.fault(place, "names files that are not read", f"files that end in {', '.join(_READABLE)}")
+    if not patterns:
+        for setting, value in (("ground", "strict"), ("checker", None)):
+            if setting in table and value in (None, table[setting]):
+                draft.fault((*key, setting), "needs something to rest on", 'knowledge = ["docs/**/*.md", "faq.csv"]')

@@ -53,6 +53,10 @@ class Database(Protocol):
         """
         ...
 
+    def errand(self, number: int) -> contextlib.AbstractAsyncContextManager[bool]:
+        """Yields whether we are the only process that runs this errand now; it ends with the context or the process."""
+        ...
+
     async def age(self) -> float:
         """Seconds for which it has been there for all processes."""
         ...
@@ -170,6 +174,21 @@ class Sqlite:
                 f"another chatferry is already answering from {self._path}\n"
                 "  mend: stop it, give this one its own server.database, or use PostgreSQL for several processes"
             ) from None
+        try:
+            yield True
+        finally:
+            lock.release()
+
+    @contextlib.asynccontextmanager
+    async def errand(self, number: int) -> AsyncIterator[bool]:
+        from filelock import FileLock, Timeout
+
+        lock = FileLock(f"{self._path.resolve()}.lock{number}")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            yield False
+            return
         try:
             yield True
         finally:

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import importlib
 import random
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -18,13 +18,13 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from chatferry import news
-from chatferry.alarms import Bell, Say
+from chatferry.alarms import Bell
 from chatferry.asking import Asking
 from chatferry.assistant import Assistant, Staff
 from chatferry.channels.base import Channel, Surroundings, listening
 from chatferry.clock import Clock, SharedClock
 from chatferry.commands import Commands
-from chatferry.config import AlertSettings, ChannelSettings, ModelSettings, Settings
+from chatferry.config import AlertSettings, AssistantSettings, ChannelSettings, ModelSettings, Settings
 from chatferry.database import Database, migrate, open_database
 from chatferry.delivery import Delivery
 from chatferry.desk import Desk
@@ -34,19 +34,24 @@ from chatferry.engines.base import Engine
 from chatferry.engines.route import Route, Tally
 from chatferry.errors import ConfigError, Unavailable
 from chatferry.feed import Feed
+from chatferry.functions import reach, sound
 from chatferry.growth import Growth
 from chatferry.holding import Holding
 from chatferry.intake import Intake
+from chatferry.knowledge.grounding import Grounding
+from chatferry.knowledge.library import Library
+from chatferry.knowledge.sync import Sync, folder_of, wanted_of
 from chatferry.ledger import Ledger
 from chatferry.limits import Limits
 from chatferry.links import Links, signing_key, tell_address, told_address
 from chatferry.metrics import Metrics
-from chatferry.model import Inbound, conversation_key
+from chatferry.model import Finding, Inbound, conversation_key
 from chatferry.occasion import Traced, Tracer
 from chatferry.relay import Relay
-from chatferry.replies import Replies, prepare
+from chatferry.replies import Replies, findings
 from chatferry.retention import retain
 from chatferry.retry import Circuit
+from chatferry.tools.base import Fixed, Source
 from chatferry.vault import Vault
 from chatferry.watch import Watch
 from chatferry.worker import Worker
@@ -54,6 +59,7 @@ from chatferry.worker import Worker
 if TYPE_CHECKING:
     from chatferry.otel import Otel
     from chatferry.postgres import Postgres
+    from chatferry.tools.mcp import Server
 
 log = structlog.get_logger(__name__)
 
@@ -110,7 +116,8 @@ class Gateway:
         self.circuits = {name: Circuit(clock) for name in self.engines}
         self.tracer = tracer
         tally = Traced(self.metrics) if tracer else self.metrics
-        self.staff = Staff(_assistants(settings, self.engines, self.circuits, clock, tally), assigned)
+        self.servers = make_servers(settings, clock)
+        self.staff = Staff(_assistants(settings, self.engines, self.servers, self.circuits, clock, tally), assigned)
         self.links = links
         self.desk = Desk(Commands(settings.commands), Replies(settings.replies), self.staff, links, clock)
         self.channels = make_channels(settings, http, clock, database)
@@ -122,13 +129,14 @@ class Gateway:
             self.feed,
             clock,
             self.metrics,
-            Asking(self.ledger, clock),
+            Asking(self.ledger, Grounding(Library(database), self.metrics), clock),
             channels=self.channels,
             staff=self.staff,
             desk=self.desk,
             alone=alone,
             tracer=tracer,
         )
+        self.knowledge = Sync(self.ledger, database, clock, wanted_of(settings), folder_of(settings))
         limits = Limits(settings)
         self.intake = Intake(
             self.ledger, self.dispatcher, self.metrics, self.desk, limits, end=self.worker.stop, tracer=tracer
@@ -140,7 +148,7 @@ class Gateway:
             self.ledger,
             clock,
             settings.alerts,
-            make_bell(settings, http, self._say),
+            Bell.of(settings, http, self._say),
             # What no other process knows. A budget that is spent would be one more.
             signs={"circuit": self._left_alone},
             models={name: assistant.model for name, assistant in settings.assistants.items()},
@@ -206,12 +214,15 @@ class Gateway:
         kept: dict[str, Coroutine[Any, Any, None]] = {}
         if self.role != "web":
             kept["leases"] = self.worker.keep_leases()
+            kept["knowledge"] = self.knowledge.keep()
         if self.role != "web" and self.settings.server.keep is not None:
             kept["retention"] = retain(self.settings.server.keep, self.ledger.prune, self.metrics.pruned, self.clock)
         if self.settings.alerts:
             kept["alerts"] = self.watch.run()
         if not self._alone:
             kept |= {"news": self._database.listen(self._hear), "relay": self.relay.run(), "address": self._learn()}
+        if self.role != "web":
+            kept |= {f"mcp {name}": server.keep() for name, server in self.servers.items()}
         if isinstance(self.clock, SharedClock):
             kept["clock"] = self.clock.keep()
         return kept
@@ -260,7 +271,8 @@ async def open_gateway(
     patience: seconds to wait for another process to leave the database, before InUse is raised.
     Raises ConfigError where a function that is to reply is not there, or the role needs others beside it.
     """
-    prepare(settings)
+    sound(settings.source, "replies", findings(settings))
+    sound(settings.source, "tools", look_for_tools(settings))
     if role != "all" and settings.server.file is not None:
         raise ConfigError(
             f"server.database: a file is for one process that does everything, not for --role {role}\n"
@@ -315,6 +327,39 @@ def make_channels(
     return channels
 
 
+def make_servers(settings: Settings, clock: Clock) -> Mapping[str, Server]:
+    """The tool servers that assistants ask for, by name. Raises ConfigError where what they need is not installed."""
+    asked = [tool.removeprefix("mcp:").partition("/")[0] for tool in _tools(settings) if tool.startswith("mcp:")]
+    if not asked:
+        return {}
+    try:
+        from chatferry.tools.mcp import Server
+    except ModuleNotFoundError as missing:
+        raise ConfigError(
+            f"{settings.source}  mcp: servers need {missing.name}, which is not there\n"
+            "  mend: pip install 'chatferry[mcp]'"
+        ) from None
+    return {name: Server(name, settings.mcp[name], settings.source, clock) for name in dict.fromkeys(asked)}
+
+
+def look_for_tools(settings: Settings) -> Iterator[Finding]:
+    """Imports the modules of all functions that assistants may call, and looks whether they can be."""
+    places = [tool for tool in _tools(settings) if not tool.startswith("mcp:")]
+    if places:
+        from chatferry.tools.python import look
+
+        reach(settings.source)
+        for place in places:
+            found = look(place, settings.source)
+            yield (
+                found if isinstance(found, Finding) else Finding(True, f"python {place}", f"the tool {found.tool.name}")
+            )
+
+
+def _tools(settings: Settings) -> Iterable[str]:
+    return dict.fromkeys(tool for assistant in settings.assistants.values() for tool in assistant.tools)
+
+
 def make_tracer(settings: Settings, key: bytes, role: Role, clock: Clock) -> Otel | None:
     """Who makes traces of turns; None where nobody wants any, and then nothing of it is imported."""
     if settings.telemetry.otlp is None:
@@ -328,16 +373,10 @@ def make_tracer(settings: Settings, key: bytes, role: Role, clock: Clock) -> Ote
     return Otel(settings.telemetry, key, role, clock)
 
 
-def make_bell(settings: Settings, http: aiohttp.ClientSession, say: Say) -> Bell:
-    """Who tells people of incidents, each channel's in the language of its assistant."""
-    assistants = settings.assistants
-    words = {name: assistants[its.assistant].words for name, its in settings.channels.items()}
-    return Bell(http, say, words, assistants.get("default", next(iter(assistants.values()))).words)
-
-
 def _assistants(
     settings: Settings,
     engines: Mapping[str, Engine],
+    servers: Mapping[str, Server],
     circuits: Mapping[str, Circuit],
     clock: Clock,
     tally: Tally,
@@ -347,9 +386,31 @@ def _assistants(
         return Route([(engines[name], circuits[name]) for name in order], clock, random.random, tally)
 
     return {
-        name: Assistant(name, assistant, route(assistant.model), assistant.words)
+        name: Assistant(
+            name,
+            assistant,
+            route(assistant.model),
+            assistant.words,
+            checker=route(assistant.checker) if assistant.checker else None,
+            sources=tuple(_sources(settings, assistant, servers)),
+        )
         for name, assistant in settings.assistants.items()
     }
+
+
+def _sources(settings: Settings, assistant: AssistantSettings, servers: Mapping[str, Server]) -> Iterator[Source]:
+    """What an assistant may call, in the order in which it is listed."""
+    for place in assistant.tools:
+        server, _, only = place.removeprefix("mcp:").partition("/")
+        if place.startswith("mcp:"):
+            yield servers[server].offering(only)
+        else:
+            from chatferry.tools.python import look
+
+            found = look(place, settings.source)
+            if isinstance(found, Finding):  # `prepare` has complained of it
+                raise ConfigError(found.detail)
+            yield Fixed(place, found)
 
 
 def _load(place: str) -> Any:

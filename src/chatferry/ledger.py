@@ -18,11 +18,13 @@ from chatferry.clock import Clock
 from chatferry.commit import GroupCommit, unavailable
 from chatferry.database import Database
 from chatferry.errors import Closed, LeaseLost, Unavailable, Unsure
+from chatferry.knowledge.shelves import Shelving
 from chatferry.looking import Looking
 from chatferry.model import APOLOGY, Attempt, Grant, Inbound, Message, Piece, Receipt, Turn, Usage, says
 from chatferry.operations import Change, Renewed
 from chatferry.pacing import Pace
 from chatferry.sessions import Gate
+from chatferry.steps import Returned, Step
 from chatferry.text import clean
 
 _AGAIN = 0.5
@@ -164,6 +166,15 @@ class Ledger(Looking):
         """So much has been said of the answer: for those who read along in other processes."""
         await self._change(turn, columns={"partial": clean(text)})
 
+    async def calling(self, turn: Turn, calls: Sequence[Step], usage: Usage) -> None:
+        """Note, before they are made, the calls of a round, and what the turn has cost so far."""
+        columns = {"prompt_tokens": usage.prompt, "completion_tokens": usage.completion}
+        await self._change(turn, columns=columns, calls=tuple(calls))
+
+    async def returned(self, turn: Turn, returned: Returned) -> None:
+        """A call has returned: whoever goes on with the turn does not make it again."""
+        await self._change(turn, returned=(returned,))
+
     async def briefed(self, turn: Turn, inbound: Inbound, before: Sequence[Message]) -> None:
         """Keep what the platform told beside the event: the inbound with it, and what was said before we came."""
         await self._change(turn, columns={"inbound": rows.dump(inbound)}, recall=tuple(before))
@@ -280,11 +291,13 @@ class Ledger(Looking):
         attempts: int = 0,
         abandon: tuple[tuple[int, ...], str] = ((), ""),
         gather: tuple[tuple[int, ...], Message | None] = ((), None),
+        calls: tuple[Step, ...] = (),
+        returned: tuple[Returned, ...] = (),
         patience: float = _PATIENCE,
     ) -> None:
         change = Change(
             turn, self._clock.now(), columns or {}, say, rewrite, notice, draft, begun, attempt, sent, remember, recall,
-            unsay, absorb, attempts, abandon, gather,
+            unsay, absorb, attempts, abandon, gather, calls, returned,
         )  # fmt: skip
         # What was answered or sent is not forgotten because the database is away for a moment.
         until = self._clock.now() + patience
@@ -338,6 +351,13 @@ class Ledger(Looking):
         """Remove what was closed before this time, among the next turns of a pass that has come to `place`."""
         pruned: retention.Pruned = await self._commit.submit(retention.Prune(before, place, limit))
         return pruned
+
+    # ── knowledge ────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def shelve(self, step: Shelving) -> int:
+        """Do a step of what keeps the index of knowledge up to date, beside the turns; see `knowledge.shelves`."""
+        came_of_it: int = await self._commit.submit(step)
+        return came_of_it
 
     # ── what is watched ──────────────────────────────────────────────────────────────────────────────────────
 

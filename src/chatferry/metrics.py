@@ -70,6 +70,11 @@ class Metrics:
             "chatferry_tokens", "Tokens as providers counted them: prompt, completion.", ["kind", *_WHO],
             registry=registry,
         )  # fmt: skip
+        self.grounding = Counter(
+            "chatferry_grounding", "Answers of assistants with knowledge: unknown (nothing was found, and no model "
+            "asked), passed, rejected or unchecked, by the model that checks.", ["assistant", "outcome"],
+            registry=registry,
+        )  # fmt: skip
         self.removed = Counter(
             "chatferry_removed", "Rows removed because they were older than server.keep.", ["table"], registry=registry
         )

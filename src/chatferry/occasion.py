@@ -70,25 +70,22 @@ def by(assistant: str, model: str) -> None:
     _current.set(replace(current(), assistant=assistant, model=model))
 
 
-def stage(name: str, **facts: str | int) -> contextlib.AbstractContextManager[None]:
-    """What is done in this context is a stage of the turn."""
+def stage(name: str, **facts: str | int) -> contextlib.AbstractContextManager[dict[str, str | int]]:
+    """What is done in this context is a stage of the turn. More facts may be put into what it gives."""
     tracer = current().tracer
-    return _NOTHING if tracer is None else _stage(current().turn, tracer, name, facts)
-
-
-_NOTHING = contextlib.nullcontext()
+    return contextlib.nullcontext(facts) if tracer is None else _stage(current().turn, tracer, name, facts)
 
 
 @contextlib.contextmanager
-def _stage(turn: int, tracer: Tracer, name: str, facts: Facts) -> Iterator[None]:
-    began, failed = tracer.now(), dict[str, str]()
+def _stage(turn: int, tracer: Tracer, name: str, facts: dict[str, str | int]) -> Iterator[dict[str, str | int]]:
+    began = tracer.now()
     try:
-        yield
+        yield facts
     except Exception as fault:
-        failed = {"error": type(fault).__name__}  # its words may be somebody's
+        facts["error"] = type(fault).__name__  # its words may be somebody's
         raise
     finally:
-        tracer.stage(turn, name, began, tracer.now(), {**facts, **failed})
+        tracer.stage(turn, name, began, tracer.now(), facts)
 
 
 def closed(turn: Turn, state: str) -> None:

@@ -125,6 +125,21 @@ class Postgres:
     async def exclusive(self, patience: float = 0.0) -> AsyncIterator[bool]:
         yield False
 
+    @contextlib.asynccontextmanager
+    async def errand(self, number: int) -> AsyncIterator[bool]:
+        connection, ours = await self.connect(), False
+        try:
+            # The lock is the connection's: it goes with the process, however that ends.
+            async with _plainly():
+                ours = bool(await connection.fetchval("SELECT pg_try_advisory_lock($1)", number))
+            yield ours
+        finally:
+            if ours:  # given back, as the server notices only later that we are gone
+                with contextlib.suppress(OSError, TimeoutError):
+                    async with _plainly():
+                        await connection.execute("SELECT pg_advisory_unlock_all()", timeout=1.0)
+            connection.terminate()
+
     async def age(self) -> float:
         return await self.read(lambda connection: float(connection.execute(_AGE).scalar_one()))
 

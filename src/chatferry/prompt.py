@@ -8,6 +8,7 @@ import msgspec
 
 from chatferry.assistant import Assistant
 from chatferry.engines.base import Prompt, Tool
+from chatferry.knowledge.quoting import brief
 from chatferry.model import File, Inbound, Message, Part, Text
 from chatferry.words import Words
 
@@ -44,7 +45,8 @@ async def build(
     """
     words = assistant.words
     asked = inbound.said or Message("user", ())
-    system = "\n\n".join(filter(None, (assistant.settings.instructions, inbound.system)))
+    rests_on = brief(material.passages, assistant.settings.ground)
+    system = "\n\n".join(filter(None, (assistant.settings.instructions, inbound.system, rests_on)))
     if inbound.context is not None:
         said = tuple(spoken(message, words) for message in (*inbound.context, asked))
         return Prompt(system, said, inbound.options)

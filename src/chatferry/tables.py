@@ -188,6 +188,8 @@ steps = sa.Table(
     # What it had said before the round.
     sa.Column("said", sa.Text, nullable=False),
     sa.Column("call", sa.Text, nullable=False),
+    # By which whoever is called knows the same call again.
+    sa.Column("key", sa.Text, nullable=False),
     sa.Column("began_at", sa.Double, nullable=False),
     # Empty as long as it has not returned.
     sa.Column("result", sa.Text),
@@ -231,6 +233,47 @@ profiles = sa.Table(
     sa.Column("changed_at", sa.Double, nullable=False),
 )
 sa.Index("profiles_changed", profiles.c.changed_at)
+
+sources = sa.Table(
+    "sources",
+    metadata,
+    sa.Column("id", _Id, primary_key=True),
+    # Whose knowledge it is: the assistant's name.
+    sa.Column("base", sa.Text, nullable=False),
+    sa.Column("path", sa.Text, nullable=False),
+    # Of what was in the file, and of how we read it.
+    sa.Column("digest", sa.Text, nullable=False),
+    sa.Column("passages", sa.Integer, nullable=False),
+    # A version that is complete, and not yet followed by another: only such are searched.
+    sa.Column("current", sa.Boolean, nullable=False),
+    sa.Column("changed_at", sa.Double, nullable=False),
+    sqlite_autoincrement=True,
+)
+sa.Index("sources_path", sources.c.base, sources.c.path)
+
+passages = sa.Table(
+    "passages",
+    metadata,
+    sa.Column("id", _Id, primary_key=True),
+    sa.Column("source", _Id, sa.ForeignKey("sources.id"), nullable=False),
+    sa.Column("title", sa.Text, nullable=False),
+    sa.Column("line", sa.Integer, nullable=False),
+    sa.Column("text", sa.Text, nullable=False),
+    # What it is found by, with a blank between two. From it the databases make what they search: on SQLite the FTS5
+    # table `passages_found`, on PostgreSQL the tsvector `found` with an index of its own.
+    sa.Column("terms", sa.Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+sa.Index("passages_source", passages.c.source)
+
+terms = sa.Table(
+    "terms",
+    metadata,
+    # In how many passages of a base a term is: how much it tells. The empty term is in all of them.
+    sa.Column("term", sa.Text, primary_key=True),
+    sa.Column("base", sa.Text, primary_key=True),
+    sa.Column("passages", sa.Integer, nullable=False),
+)
 
 incidents = sa.Table(
     "incidents",

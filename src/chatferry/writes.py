@@ -10,10 +10,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from chatferry import fetching, incidents, peers, retention, statements
+from chatferry import fetching, incidents, peers, retention, statements, steps
 from chatferry.accepting import Accept, accept
 from chatferry.errors import LeaseLost
 from chatferry.fetching import complete
+from chatferry.knowledge import shelves
 from chatferry.model import APOLOGY, Turn
 from chatferry.operations import Adopt, Change, Claim, Renew, Renewed, Reopen, Watch
 from chatferry.rows import BEFORE, INBOUND, dump, padded, turn_of
@@ -88,6 +89,8 @@ def _change(connection: sa.Connection, operations: Sequence[Change]) -> list[Lea
     _attempt(connection, ours)
     _sent(connection, ours)
     _remember(connection, ours)
+    steps.note(connection, [(op.turn.id, op.now, step) for op in ours for step in op.calls])
+    steps.end(connection, [(op.turn.id, op.now, its) for op in ours for its in op.returned])
     for op in ours:
         asked = op.turn.inbound.kind == "message" and op.turn.inbound.context is None
         if asked and op.columns.get("state") in _ENDS and not any(said.role == "assistant" for said in op.remember):
@@ -263,6 +266,7 @@ _WRITES: dict[type, Any] = {
     **fetching.WRITES,
     Claim: _claim,
     **retention.WRITES,
+    **shelves.WRITES,
     **incidents.WRITES,
 }
 """In this order: what ends a turn comes before what looks for the next one; behind what removes turns nobody waits."""

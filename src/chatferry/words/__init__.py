@@ -35,6 +35,7 @@ class Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     nothing_waiting: str
     """A button was tapped, and everything has been delivered."""
     answering: str
+    calling: str
     """Stands where the answer will grow."""
     stop: str
     """The button under an answer that grows."""
@@ -58,6 +59,10 @@ class Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sorry_filtered: str
     """The provider withheld the answer."""
     sorry_empty: str
+    not_known: str
+    """What the answer is to rest on says nothing about the question."""
+    sources: str
+    """Heads the sources that an answer cites."""
     cut_short: str
     """The answer met the length limit."""
     slow: str

@@ -19,6 +19,7 @@ def upgrade() -> None:
         sa.Column("place", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("said", sa.Text(), nullable=False),
         sa.Column("call", sa.Text(), nullable=False),
+        sa.Column("key", sa.Text(), nullable=False),
         sa.Column("began_at", sa.Double(), nullable=False),
         sa.Column("result", sa.Text()),
         sa.Column("ended_at", sa.Double()),

@@ -1,0 +1,1 @@
+"""What an assistant's answers rest on: files of the operator, cut into passages and found by their words."""

@@ -1,0 +1,220 @@
+"""What an answer rests on: passages for the question, the sources behind the answer, and no answer without a ground."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from itertools import zip_longest
+
+import msgspec
+import structlog
+
+from chatferry.assistant import Assistant
+from chatferry.engines.base import Delta, Done, Engine, Event, Restart
+from chatferry.errors import Fault
+from chatferry.knowledge.checking import check
+from chatferry.knowledge.library import Found, Library
+from chatferry.knowledge.quoting import cited, numbered
+from chatferry.knowledge.terms import Wanted, wanted
+from chatferry.metrics import Metrics
+from chatferry.model import Inbound, Message, Turn, Usage
+from chatferry.prompt import estimate
+
+log = structlog.get_logger(__name__)
+
+GROUND = 0.45
+"""The share of what a question asks for that a passage must speak of to be a ground for an answer."""
+_WORTH = 0.3
+"""The same for a passage that is shown beside the best."""
+_SHARE = 0.4
+"""Of the tokens that an assistant may spend on what was said: for passages, at the most."""
+_SHORT = 6.0
+"""A question of so few words, or characters, may go on from the one before it: "and in blue?"."""
+
+
+class Judged(msgspec.Struct, frozen=True):
+    """What was found for a question, and whether that is a ground for an answer."""
+
+    found: tuple[Found, ...]
+    grounded: bool
+    idle: bool
+    """Nothing was asked for: small talk needs no ground."""
+
+
+async def judge(library: Library, base: str, question: str, before: str = "") -> Judged:
+    """Search for a question, and for what it may mean behind the one `before`: nobody knows whether it goes on."""
+    want = wanted(question)
+    found = await library.search(base, want)
+    if before and not want.idle:
+        joined = await library.search(base, _joined(want, wanted(before)))
+        found = [one for pair in zip_longest(joined, found) for one in pair if one is not None]
+    kept: dict[tuple[str, int, str], Found] = {}
+    for one in found:
+        if one.coverage >= _WORTH:
+            kept.setdefault((one.path, one.line, one.text), one)
+    return Judged(tuple(kept.values()), _best(found) >= GROUND, want.idle)
+
+
+class Grounding:
+    """Grounds the answers of all assistants that have knowledge."""
+
+    def __init__(self, library: Library, metrics: Metrics) -> None:
+        self._library = library
+        self._metrics = metrics
+
+    async def look(self, assistant: Assistant, turn: Turn, history: AsyncIterator[Message]) -> Grounds:
+        """What is known about a turn's question. One look at the database, and a second for a short question.
+
+        `history` comes newest first, and is read only where the question is short. Raises Unavailable.
+        """
+        settings, said = assistant.settings, turn.inbound.said
+        question = said.text if said is not None else ""
+        if not settings.knowledge:
+            return Grounds(assistant, turn, question, (), self._metrics)
+        short = sum(unit.share for unit in wanted(question).units) <= _SHORT
+        before = await _asked_before(turn.inbound, history) if short else ""
+        judged = await judge(self._library, assistant.name, question, before)
+        strict = settings.ground == "strict"
+        unknown = strict and not judged.grounded and not judged.idle
+        passages = () if unknown else _fitting(judged.found, settings.context_tokens)
+        return Grounds(assistant, turn, question, passages, self._metrics, unknown=unknown)
+
+
+class Grounds:
+    """What one answer rests on."""
+
+    def __init__(
+        self,
+        assistant: Assistant,
+        turn: Turn,
+        question: str,
+        found: Sequence[Found],
+        metrics: Metrics,
+        *,
+        unknown: bool = False,
+    ) -> None:
+        """unknown: there is no ground for any answer."""
+        self._assistant = assistant
+        self._turn = turn
+        self._question = question
+        self._metrics = metrics
+        self._unknown = unknown
+        self._sources = [one.source for one in found]
+        self._said = ""
+        """What the model said before it waited for its calls."""
+        self.passages = tuple(numbered(place, one.source, one.text) for place, one in enumerate(found, 1))
+        """What the model shall read, the best first."""
+
+    async def told(
+        self, events: AsyncGenerator[Event, None], *, returned: Sequence[str] | None = None
+    ) -> AsyncGenerator[Event, None]:
+        """What the model says, as people get it: with its sources; where it is checked, only when it has passed.
+
+        returned: what the model's calls came to so far, which is a ground too; None: it can call nothing. Where there
+        is no ground, and none can come, `events` are never begun, and no model is asked. To be gone through once for
+        each round of an answer.
+        """
+        async with contextlib.aclosing(events):
+            if self._unknown and returned is None:
+                for event in self._nothing(Done()):
+                    yield event
+                return
+            # What is said without a ground is told once there is one.
+            checker = self._assistant.checker if self._sources else None
+            whole = checker is not None or self._unknown
+            said = ""
+            async for event in events:
+                if isinstance(event, Delta):
+                    said += event.text
+                elif isinstance(event, Restart):
+                    said = ""
+                elif event.finish == "calls":
+                    self._said += said
+                elif self._unknown:
+                    if not returned:
+                        for last in self._nothing(event):
+                            yield last
+                        return
+                    yield Delta(self._said + said)
+                elif self._sources:
+                    async for last in self._ended(self._said + said, event, checker, returned or ()):
+                        yield last
+                    return
+                if not whole or isinstance(event, Done):
+                    yield event
+
+    def _nothing(self, done: Done) -> tuple[Event, Event]:
+        log.info("nothing is known about it", turn=self._turn.id, assistant=self._assistant.name)
+        self._count("unknown")
+        return Delta(self._assistant.words.not_known), msgspec.structs.replace(done, finish="stop")
+
+    async def _ended(
+        self, said: str, done: Done, checker: Engine | None, returned: Sequence[str]
+    ) -> AsyncIterator[Event]:
+        """The end of an answer that has sources."""
+        words = self._assistant.words
+        sources = cited(said, self._sources, words.sources)
+        if checker is None or not said.strip():
+            if sources:
+                yield Delta(sources)
+            yield done
+            return
+        passed, usage = await self._check(checker, said, returned)
+        yield Delta(said + sources if passed else words.not_known)
+        finish = done.finish if passed else "stop"
+        yield msgspec.structs.replace(done, finish=finish, usage=_sum(done.usage, usage))
+
+    async def _check(self, checker: Engine, said: str, returned: Sequence[str]) -> tuple[bool, Usage]:
+        """Does it pass? Where nobody can say: yes, unless the assistant is strict; then Fault is raised."""
+        about = {"turn": self._turn.id, "assistant": self._assistant.name, "checker": checker.name}
+        try:
+            passed, usage = await check(checker, (*self.passages, *returned), self._question, said)
+        except Fault as fault:
+            log.warning("answer not checked", error=str(fault), **about)
+            self._count("unchecked")
+            if self._assistant.settings.ground == "strict":
+                raise
+            return True, Usage()
+        self._count("passed" if passed else "rejected")
+        if not passed:
+            log.warning("answer rejected", **about)
+        return passed, usage
+
+    def _count(self, outcome: str) -> None:
+        self._metrics.grounding.labels(self._assistant.name, outcome).inc()
+
+
+def _best(found: Sequence[Found]) -> float:
+    return max((one.coverage for one in found), default=0.0)
+
+
+def _joined(question: Wanted, before: Wanted) -> Wanted:
+    return Wanted({**before.weights, **question.weights}, (*question.units, *before.units))
+
+
+async def _asked_before(inbound: Inbound, history: AsyncIterator[Message]) -> str:
+    """What the person said before this."""
+    if inbound.context is not None:
+        return next((one.text for one in reversed(inbound.context) if one.role == "user"), "")
+    async for message in history:
+        if message.role == "user":
+            return message.text
+    return ""
+
+
+def _fitting(found: Sequence[Found], budget: int) -> tuple[Found, ...]:
+    """As many as there is room for, the best first."""
+    kept: list[Found] = []
+    room = budget * _SHARE
+    for one in found:
+        room -= estimate(numbered(1, one.source, one.text))
+        if room < 0:
+            break
+        kept.append(one)
+    return tuple(kept)
+
+
+def _sum(one: Usage | None, other: Usage) -> Usage | None:
+    if one is None:
+        return other if other != Usage() else None
+    return Usage(one.prompt + other.prompt, one.completion + other.completion)

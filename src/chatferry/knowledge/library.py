@@ -1,0 +1,236 @@
+"""Finds passages: the database picks those that may fit, in bounded time, and they are ranked here.
+
+Ranked by BM25 over our own terms, so that SQLite and PostgreSQL find the same. How rare a term is stands in a table:
+candidates are looked for by the rarest terms of a question only, and never more than a few thousand of them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any, NamedTuple
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.exc import SQLAlchemyError
+
+from chatferry.commit import unavailable
+from chatferry.database import Database
+from chatferry.knowledge.terms import Wanted
+from chatferry.rows import padded
+from chatferry.tables import passages, sources, terms
+
+BEST = 8
+"""Passages that a search finds at the most."""
+_CANDIDATES = 3000
+"""Passages in which a term may be that candidates are looked for by, over all of them."""
+_RANKED = 60
+"""Candidates that are ranked."""
+_TERMS = 40
+"""Terms of a question that are looked up: the first ones, which are enough for anybody's question."""
+_USUAL = 250
+"""Terms of a passage of the usual length."""
+_FEW = 64
+"""Passages below which nothing can be told from how many there are: a word that is in one of three is not common."""
+_SATURATION, _LENGTH = 1.2, 0.6
+"""BM25's k1 and b."""
+_HINTED = 0.3
+"""How far a character counts as spoken of that is there, but not beside its neighbour."""
+
+
+class Source(msgspec.Struct, frozen=True):
+    """A version of a file in the index."""
+
+    id: int
+    base: str
+    path: str
+    digest: str
+    passages: int
+    current: bool
+
+
+class Found(msgspec.Struct, frozen=True):
+    """A passage that fits. `path` is its file's name as people know it."""
+
+    path: str
+    title: str
+    line: int
+    text: str
+    score: float
+    coverage: float
+    """The share, from 0 to 1, of what the question asks for that the passage speaks of."""
+
+    @property
+    def source(self) -> str:
+        return f"{self.path} › {self.title}" if self.title else self.path
+
+
+class Library:
+    """What is in the index. Raises Unavailable where the database does not answer."""
+
+    def __init__(self, database: Database, *, candidates: int = _CANDIDATES) -> None:
+        """candidates: how many passages a search looks at, however many there are."""
+        self._database = database
+        self._candidates = candidates
+
+    async def sources(self) -> list[Source]:
+        """All files, old versions included."""
+        columns = sources.c.id, sources.c.base, sources.c.path, sources.c.digest, sources.c.passages, sources.c.current
+        query = sa.select(*columns).order_by(sources.c.base, sources.c.path, sources.c.id)
+        rows = await self._look(lambda connection: connection.execute(query).all())
+        return [Source(*row) for row in rows]
+
+    async def search(self, base: str, want: Wanted) -> list[Found]:
+        """The best passages of an assistant's knowledge for what is wanted, the best first."""
+        if not want.weights:
+            return []
+        found: list[Found] = await self._look(lambda connection: _search(connection, base, want, self._candidates))
+        return found
+
+    async def _look(self, work: Any) -> Any:
+        try:
+            return await self._database.read(work)
+        except (SQLAlchemyError, OSError) as fault:
+            raise unavailable(fault) from fault
+
+
+class _Rarity(NamedTuple):
+    """How much each term tells, in one base."""
+
+    known: Mapping[str, float]
+    unknown: float
+
+    def of(self, term: str) -> float:
+        return self.known.get(term, self.unknown)
+
+
+def _search(connection: sa.Connection, base: str, want: Wanted, most: int) -> list[Found]:
+    looked = list(want.weights)[:_TERMS]
+    rare = {unit.rarity for unit in want.units[:_TERMS] if unit.rarity} - set(looked)
+    counted = connection.execute(_COUNTED, {"base": base, "terms": padded(["", *looked, *rare])}).all()
+    ours = {row.term: row.ours for row in counted}
+    rarity = _Rarity({term: _idf(ours.get("", 0), number) for term, number in ours.items()}, _idf(ours.get("", 0), 0))
+    everywhere = {row.term: row.everywhere for row in counted if row.term in want.weights and row.ours}
+    if not everywhere:
+        return []
+    weights = {term: want.weights[term] * rarity.of(term) for term in everywhere}
+    rows = _candidates(connection, base, _rarest(everywhere, most), weights, most)
+    found = [_ranked(row, weights, want, rarity) for row in rows]
+    return sorted(found, key=lambda one: (-one.score, one.path, one.line))[:BEST]
+
+
+def _idf(total: int, number: int) -> float:
+    return math.log(1.0 + (max(total, number, _FEW) - number + 0.5) / (number + 0.5))
+
+
+def _rarest(everywhere: Mapping[str, int], most: int) -> tuple[list[str], bool]:
+    """The terms to look for candidates by, and whether all of them must be there."""
+    order = sorted(everywhere, key=lambda term: (everywhere[term], term))
+    chosen, room = [], most
+    for term in order:
+        room -= everywhere[term]
+        if room < 0:
+            break
+        chosen.append(term)
+    return (chosen, False) if chosen else (order[:2], True)
+
+
+def _ranked(row: Any, weights: Mapping[str, float], want: Wanted, rarity: _Rarity) -> Found:
+    counts = Counter(row.terms.split())
+    longer = 1.0 - _LENGTH + _LENGTH * counts.total() / _USUAL
+    score = sum(
+        weight * counts[term] * (_SATURATION + 1.0) / (counts[term] + _SATURATION * longer)
+        for term, weight in weights.items()
+        if term in counts
+    )
+    return Found(row.path, row.title, row.line, row.text, score, _coverage(want, counts, rarity))
+
+
+def _coverage(want: Wanted, counts: Mapping[str, int], rarity: _Rarity) -> float:
+    covered = asked = 0.0
+    for unit in want.units[:_TERMS]:
+        worth = unit.share * (rarity.of(unit.rarity) if unit.rarity else rarity.unknown)
+        asked += worth
+        if any(term in counts for term in unit.by):
+            covered += worth
+        elif unit.hint in counts:
+            covered += _HINTED * worth
+    return covered / asked if asked else 0.0
+
+
+# ── statements ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+_ours = sa.func.sum(sa.case((terms.c.base == sa.bindparam("base", type_=sa.Text), terms.c.passages), else_=0))
+_COUNTED = (
+    sa.select(terms.c.term, _ours.label("ours"), sa.func.sum(terms.c.passages).label("everywhere"))
+    .where(terms.c.term.in_(sa.bindparam("terms", type_=sa.Text, expanding=True)))
+    .group_by(terms.c.term)
+)
+"""In how many passages each of the `terms` is: of a `base`, and of all."""
+
+
+def _candidates(
+    connection: sa.Connection, base: str, rarest: tuple[Sequence[str], bool], weights: Mapping[str, float], most: int
+) -> Sequence[Any]:
+    chosen, all_of_them = rarest
+    given: dict[str, Any] = {"base": base, "most": most, "ranked": _RANKED}
+    if connection.dialect.name == "postgresql":
+        given["query"] = (" & " if all_of_them else " | ").join(f"'{term}'" for term in chosen)
+        given |= {"terms": [f"'{term}'" for term in weights], "weights": list(weights.values())}
+    else:
+        given["query"] = (" AND " if all_of_them else " OR ").join(f'"{term}"' for term in chosen)
+    return connection.execute(_fitting(connection.dialect.name), given).all()
+
+
+@cache
+def _fitting(dialect: str) -> sa.Select[Any]:
+    """The `ranked` passages of a `base` that fit a `query` best at first sight, of the `most` that are looked at."""
+    return _fitting_postgresql() if dialect == "postgresql" else _fitting_sqlite()
+
+
+def _fitting_sqlite() -> sa.Select[Any]:
+    found = sa.table("passages_found", sa.column("rowid", sa.Integer))
+    fits: sa.ColumnElement[bool] = sa.literal_column("passages_found").op("MATCH")(sa.bindparam("query"))
+    rank: sa.ColumnElement[float] = sa.literal_column("bm25(passages_found)", sa.Double)
+    some = sa.select(found.c.rowid, rank.label("rank")).where(fits).limit(sa.bindparam("most")).subquery("fitting")
+    return (
+        sa.select(sources.c.path, passages.c.title, passages.c.line, passages.c.text, passages.c.terms)
+        .select_from(
+            some.join(passages, passages.c.id == some.c.rowid).join(sources, sources.c.id == passages.c.source)
+        )
+        .where(sources.c.base == sa.bindparam("base"), sources.c.current)
+        .order_by(some.c.rank)
+        .limit(sa.bindparam("ranked"))
+    )
+
+
+def _fitting_postgresql() -> sa.Select[Any]:
+    from sqlalchemy.dialects.postgresql import TSQUERY, TSVECTOR
+
+    found: sa.ColumnElement[Any] = sa.literal_column("passages.found", TSVECTOR)
+    fits = found.op("@@", is_comparison=True)(sa.cast(sa.bindparam("query", type_=sa.Text), TSQUERY))
+    columns = (passages.c[name] for name in ("id", "source", "title", "line", "text", "terms"))
+    # Apart from the limit, which would have the planner read the table and not its index.
+    fitting = sa.select(*columns, found.label("found")).where(fits).cte("fitting").prefix_with("MATERIALIZED")
+    some = sa.select(fitting).limit(sa.bindparam("most")).subquery("some")
+    # By which terms there are, each by its weight: PostgreSQL's own ranking knows nothing of how rare they are.
+    lists = (
+        sa.bindparam("terms", type_=postgresql.ARRAY(sa.Text)),
+        sa.bindparam("weights", type_=postgresql.ARRAY(sa.Double)),
+    )
+    given = sa.func.unnest(*lists).table_valued(
+        sa.column("term", sa.Text), sa.column("weight", sa.Double), name="given"
+    )
+    given = given.render_derived()
+    has = some.c.found.op("@@", is_comparison=True)(sa.cast(given.c.term, TSQUERY))
+    rank = sa.select(sa.func.sum(given.c.weight)).where(has).select_from(given).correlate(some).scalar_subquery()
+    return (
+        sa.select(sources.c.path, some.c.title, some.c.line, some.c.text, some.c.terms)
+        .select_from(some.join(sources, sources.c.id == some.c.source))
+        .where(sources.c.base == sa.bindparam("base"), sources.c.current)
+        .order_by(rank.desc(), some.c.id)
+        .limit(sa.bindparam("ranked"))
+    )

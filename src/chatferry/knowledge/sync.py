@@ -1,0 +1,196 @@
+"""Keeps the index like the files: in the background while we answer, and by hand.
+
+One process at a time. What has not changed costs a look at its time and size; what has is read anew, beside the turns
+that are being answered, in steps so small that none of them waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+
+import msgspec
+import structlog
+
+from chatferry.clock import Clock
+from chatferry.config import Settings
+from chatferry.database import Database
+from chatferry.errors import Unavailable
+from chatferry.knowledge.cutting import Passage
+from chatferry.knowledge.documents import Document, Named, Unread, named, passages_of
+from chatferry.knowledge.library import Library, Source
+from chatferry.knowledge.shelves import BATCH, Add, Complete, Open, Remove, Retire, Shelved, shelved
+from chatferry.ledger import Ledger
+
+log = structlog.get_logger(__name__)
+
+_EVERY = 180.0
+"""Seconds between two looks at the files."""
+_PAUSE = 0.02
+"""Seconds between two steps, for what else wants to be written."""
+_ERRAND = 0x6B_6E_6F_77
+"""Of the one process that reads files just now."""
+
+Stamp = tuple[int, int, int]
+
+
+class Step(msgspec.Struct, frozen=True):
+    """What became of one file."""
+
+    base: str
+    path: str
+    how: str
+    """`read`, `unchanged`, `gone`, `skipped`, or `warning`, where it is about a pattern."""
+    passages: int = 0
+    why: str = ""
+
+
+class Synced(msgspec.Struct):
+    """What a pass did. `busy`: nothing, as another process is at it."""
+
+    steps: list[Step] = []
+    busy: bool = False
+
+
+def wanted_of(settings: Settings) -> dict[str, tuple[str, ...]]:
+    """The patterns of every assistant that has some."""
+    return {name: its.knowledge for name, its in settings.assistants.items() if its.knowledge}
+
+
+def folder_of(settings: Settings) -> Path:
+    """From where patterns are counted: the folder of the configuration."""
+    return Path(settings.source).absolute().parent
+
+
+class Sync:
+    """Brings the index up to date with the files of all assistants."""
+
+    def __init__(
+        self, ledger: Ledger, database: Database, clock: Clock, patterns: Mapping[str, tuple[str, ...]], folder: Path
+    ) -> None:
+        self._ledger = ledger
+        self._database = database
+        self._library = Library(database)
+        self._clock = clock
+        self._patterns = patterns
+        self._folder = folder
+        self._seen: dict[tuple[str, str], tuple[Stamp, str]] = {}
+        """Of each file: its time and size when it was last read here, and its digest, or why it cannot be read."""
+
+    async def keep(self) -> None:
+        """Do it now and every few minutes, until cancelled, if there is anything to do. Faults are logged."""
+        known: set[tuple[str, str, str]] = set()
+        while True:
+            try:
+                if not self._patterns and not await self._library.sources():
+                    return
+                synced = await self.run(pause=_PAUSE)
+            except (Unavailable, OSError) as fault:
+                log.error("knowledge not brought up to date", error=str(fault))
+            except Exception:  # the top of the task: a file that we cannot cope with must not end the gateway
+                log.exception("bug")
+            else:
+                told = {(step.base, step.path, step.why) for step in synced.steps if step.why}
+                for base, path, why in sorted(told - known):
+                    log.warning("knowledge", assistant=base, file=path, error=why)
+                known = told
+                changed = [step for step in synced.steps if step.how in ("read", "gone")]
+                if changed:
+                    read = sum(step.passages for step in changed)
+                    log.info("knowledge brought up to date", files=len(changed), passages=read)
+            await self._clock.sleep(_EVERY)
+
+    async def run(self, *, pause: float = 0.0, tell: Callable[[Step], None] = lambda _: None) -> Synced:
+        """One pass. `tell` hears of each file at once. Raises Unavailable, OSError."""
+        synced = Synced()
+
+        def note(step: Step) -> None:
+            synced.steps.append(step)
+            tell(step)
+
+        async with self._database.errand(_ERRAND) as ours:
+            if not ours:
+                synced.busy = True
+                return synced
+            await self._clear([one for one in await self._library.sources() if not one.current], pause)
+            current: defaultdict[str, dict[str, Source]] = defaultdict(dict)
+            for source in await self._library.sources():
+                current[source.base][source.path] = source
+            for base, patterns in self._patterns.items():
+                found = await asyncio.to_thread(named, patterns, self._folder)
+                for warning in found.warnings:
+                    note(Step(base, "", "warning", why=warning))
+                for document in found.documents:
+                    note(await self._read(base, document, current[base].get(document.name), pause))
+                gone = self._gone(base, found, current.pop(base))
+                await self._drop(gone, note, pause)
+            # Of assistants that are not configured any more, or know nothing now.
+            await self._drop([one for rest in current.values() for one in rest.values()], note, pause)
+        return synced
+
+    def _gone(self, base: str, found: Named, current: Mapping[str, Source]) -> list[Source]:
+        if not found.whole:
+            return []  # a disk that is not there now is no reason to forget everything
+        names = {document.name for document in found.documents}
+        return [source for path, source in current.items() if path not in names]
+
+    async def _drop(self, gone: list[Source], note: Callable[[Step], None], pause: float) -> None:
+        for source in gone:
+            await self._ledger.shelve(Retire((source.id,)))
+            self._seen.pop((source.base, source.path), None)
+            note(Step(source.base, source.path, "gone"))
+        await self._clear(gone, pause)
+
+    async def _read(self, base: str, document: Document, known: Source | None, pause: float) -> Step:
+        key, name = (base, document.name), document.name
+        try:
+            stamp = await asyncio.to_thread(_stamp, document.path)
+            seen = self._seen.get(key)
+            if seen is not None and seen[0] == stamp and known is not None and known.digest == seen[1]:
+                return Step(base, name, "unchanged", known.passages)
+            digest, parts = await asyncio.to_thread(passages_of, document.path)
+            if known is None or known.digest != digest:
+                number = await self._shelve(base, name, digest, parts, pause)
+                step = Step(base, name, "read", number, "" if number else "there is nothing to read in it")
+                await self._clear([known] if known else [], pause)
+            else:
+                step = Step(base, name, "unchanged", known.passages)
+            self._seen[key] = stamp, digest
+            return step
+        except Unread as fault:
+            # What was in it when it could be read still is, as far as anybody knows.
+            return Step(base, name, "skipped", why=str(fault))
+
+    async def _shelve(self, base: str, path: str, digest: str, parts: Iterator[Passage], pause: float) -> int:
+        source = await self._ledger.shelve(Open(base, path, digest, self._clock.now()))
+        number = 0
+        try:
+            while batch := await asyncio.to_thread(_next, parts):
+                number += await self._ledger.shelve(Add(source, base, batch))
+                await self._clock.sleep(pause)
+        except Unread:
+            await self._clear([Source(source, base, path, digest, 0, current=False)], pause)
+            raise
+        await self._ledger.shelve(Complete(source, base, path, number, self._clock.now()))
+        return number
+
+    async def _clear(self, left: list[Source], pause: float) -> None:
+        for source in left:
+            while await self._ledger.shelve(Remove(source.id, source.base)) == BATCH:
+                await self._clock.sleep(pause)
+
+
+def _stamp(path: Path) -> Stamp:
+    try:
+        its = path.stat()
+    except OSError as fault:
+        raise Unread(f"cannot be read: {fault.strerror}") from None
+    return its.st_mtime_ns, its.st_size, its.st_ino
+
+
+def _next(parts: Iterator[Passage]) -> tuple[Shelved, ...]:
+    """The next passages, made ready here: in a thread, as to find their terms takes longer than to write them."""
+    return tuple(shelved(part) for part in islice(parts, BATCH))
