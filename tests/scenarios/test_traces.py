@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import subprocess
 import sys
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,12 +20,14 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from chatferry.clock import SystemClock
-from chatferry.config import TelemetrySettings
+from chatferry.config import Settings, TelemetrySettings
 from chatferry.otel import linked
 from chatferry.simulator.line import LineSimulator
 from chatferry.simulator.line_people import address
 from chatferry.simulator.model import ModelSimulator, Refuse
+from chatferry.simulator.model_calls import acts
 from chatferry.simulator.serving import serving
+from tests.scenarios.harbour import Gate
 from tests.stack import KEY, process_on, settings_for
 
 CALLER = ("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7")
@@ -61,26 +66,37 @@ def facts(span: Span) -> dict[str, Any]:
     return {fact.key: getattr(fact.value, fact.value.WhichOneof("value") or "") for fact in span.attributes}
 
 
+@contextlib.asynccontextmanager
+async def traced(
+    folder: Path, collector: Collector, *, sample: float = 1.0, **tables: dict[str, Any]
+) -> AsyncIterator[tuple[Settings, LineSimulator, ModelSimulator]]:
+    """Settings by which turns are traced, and both other sides."""
+    line, model = LineSimulator(), ModelSimulator()
+    async with line, serving(line) as line_url, serving(model.app) as model_url, serving(collector) as url:
+        given = {"otlp": url, "headers": {"Authorization": "let-me-in"}, "sample": sample}
+        settings = settings_for(folder, line, line_url, model_url, **tables)
+        yield settings.model_copy(update={"telemetry": TelemetrySettings.model_validate(given)}), line, model
+
+
 async def test_a_trace_for_each_turn_over_two_processes_without_a_word_of_people(
     tmp_path: Path, postgres_clean: str
 ) -> None:
-    clock, line, model, collector = SystemClock(), LineSimulator(), ModelSimulator(), Collector()
-    async with line, serving(line) as line_url, serving(model.app) as model_url, serving(collector) as url:
-        telemetry = TelemetrySettings.model_validate({"otlp": url, "headers": {"Authorization": "let-me-in"}})
-        server = {"database": postgres_clean}
-        settings = settings_for(
-            tmp_path, line, line_url, model_url, server=server, assistant={"instructions": "mind the gap"}
-        ).model_copy(update={"telemetry": telemetry})
-        async with process_on(settings, clock, "worker"), process_on(settings, clock, "web") as (_, base, _):
-            line.webhook = f"{base}/hooks/line"
-            model.plans.append(Refuse(503, {"message": f"no room for {QUESTION}"}))
-            await line.say("ann", QUESTION)
-            await line.seen("ann", 1)
-            heads = {"Authorization": f"Bearer {KEY}", "traceparent": f"00-{CALLER[0]}-{CALLER[1]}-01"}
-            asked = {"model": "default", "messages": [{"role": "user", "content": QUESTION}]}
-            async with aiohttp.ClientSession(headers=heads) as http:
-                answer = await http.post(f"{base}/v1/chat/completions", json=asked)
-                assert answer.status == 200
+    clock, collector = SystemClock(), Collector()
+    tables: dict[str, Any] = {"server": {"database": postgres_clean}, "assistant": {"instructions": "mind the gap"}}
+    async with (
+        traced(tmp_path, collector, **tables) as (settings, line, model),
+        process_on(settings, clock, "worker"),
+        process_on(settings, clock, "web") as (_, base, _),
+    ):
+        line.webhook = f"{base}/hooks/line"
+        model.plans.append(Refuse(503, {"message": f"no room for {QUESTION}"}))
+        await line.say("ann", QUESTION)
+        await line.seen("ann", 1)
+        heads = {"Authorization": f"Bearer {KEY}", "traceparent": f"00-{CALLER[0]}-{CALLER[1]}-01"}
+        asked = {"model": "default", "messages": [{"role": "user", "content": QUESTION}]}
+        async with aiohttp.ClientSession(headers=heads) as http:
+            answer = await http.post(f"{base}/v1/chat/completions", json=asked)
+            assert answer.status == 200
     traces: dict[bytes, list[tuple[str, Span]]] = {}
     for role, span in collector.spans():
         traces.setdefault(span.trace_id, []).append((role, span))
@@ -116,10 +132,8 @@ async def test_a_trace_for_each_turn_over_two_processes_without_a_word_of_people
 
 
 async def test_a_collector_that_takes_nothing_costs_a_line_in_the_log_and_nothing_else(tmp_path: Path) -> None:
-    clock, line, model, collector = SystemClock(), LineSimulator(), ModelSimulator(), Collector(status=400)
-    async with line, serving(line) as line_url, serving(model.app) as model_url, serving(collector) as url:
-        telemetry = TelemetrySettings.model_validate({"otlp": url, "headers": {"Authorization": "let-me-in"}})
-        settings = settings_for(tmp_path, line, line_url, model_url).model_copy(update={"telemetry": telemetry})
+    clock, collector = SystemClock(), Collector(status=400)
+    async with traced(tmp_path, collector) as (settings, line, _):
         with structlog.testing.capture_logs() as logs:
             for round_ in (1, 2):
                 async with process_on(settings, clock) as (_, base, _):
@@ -132,22 +146,41 @@ async def test_a_collector_that_takes_nothing_costs_a_line_in_the_log_and_nothin
 
 
 async def test_a_share_of_turns_is_traced_whole(tmp_path: Path) -> None:
-    clock, line, model, collector = SystemClock(), LineSimulator(), ModelSimulator(), Collector()
-    async with line, serving(line) as line_url, serving(model.app) as model_url, serving(collector) as url:
-        given = {"otlp": url, "headers": {"Authorization": "let-me-in"}, "sample": 0.5}
-        telemetry = TelemetrySettings.model_validate(given)
-        settings = settings_for(tmp_path, line, line_url, model_url).model_copy(update={"telemetry": telemetry})
-        async with process_on(settings, clock) as (_, base, _):
-            line.webhook = f"{base}/hooks/line"
-            for number in range(40):
-                await line.say(f"person {number}", "hello")
-            for number in range(40):
-                await line.seen(f"person {number}", 1)
+    clock, collector = SystemClock(), Collector()
+    async with (
+        traced(tmp_path, collector, sample=0.5) as (settings, line, _),
+        process_on(settings, clock) as (_, base, _),
+    ):
+        line.webhook = f"{base}/hooks/line"
+        for number in range(40):
+            await line.say(f"person {number}", "hello")
+        for number in range(40):
+            await line.seen(f"person {number}", 1)
     per_trace: dict[bytes, int] = {}
     for _, span in collector.spans():
         per_trace[span.trace_id] = per_trace.get(span.trace_id, 0) + 1
     assert 4 <= len(per_trace) <= 36
     assert set(per_trace.values()) == {6}
+
+
+async def test_each_call_of_a_tool_is_a_stage_without_its_arguments_and_its_result(tmp_path: Path) -> None:
+    clock, collector = SystemClock(), Collector()
+    Gate.open, Gate.called = asyncio.Event(), asyncio.Event()
+    Gate.open.set()
+    tools = {"tools": ("tests.scenarios.harbour:ferry",)}
+    async with traced(tmp_path, collector, assistant=tools) as (settings, line, model):
+        model.act = lambda talk, _: acts(("ferry", {"name": "Mei"})) if talk[-1]["role"] == "user" else None
+        async with process_on(settings, clock) as (_, base, _):
+            line.webhook = f"{base}/hooks/line"
+            await line.say("ann", "where is she?")
+            await line.seen("ann", 1)
+    spans = [span for _, span in collector.spans()]
+    (tool,) = [span for span in spans if span.name == "tool"]
+    assert facts(tool) == {"chatferry.turn": 1, "chatferry.tool": "ferry", "chatferry.failed": False}
+    calls = sorted(span.start_time_unix_nano for span in spans if span.name == "model")
+    assert len(calls) == 2
+    assert calls[0] < tool.start_time_unix_nano < calls[1]
+    assert not any(b"Mei" in body or b"at sea" in body for body in collector.bodies)
 
 
 _WITHOUT = """
