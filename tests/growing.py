@@ -27,9 +27,12 @@ from chatferry.knowledge.library import Library
 from chatferry.ledger import Ledger
 from chatferry.links import Links
 from chatferry.looking import Entry
+from chatferry.media import Media
 from chatferry.metrics import Metrics
 from chatferry.model import Inbound, says
+from chatferry.readers import Readers
 from chatferry.replies import Replies
+from chatferry.summaries import Summaries
 from chatferry.testing import Board, Call, LiveEngine, ManualClock, Talk
 from chatferry.tools.base import Callable as Tool
 from chatferry.tools.base import Fixed
@@ -97,10 +100,16 @@ class World:
             assistant = Assistant("default", settings, self.engine, WORDS, sources=sources)
             staff = Staff({"default": assistant}, {"board": "default"})
             links = Links(b"key", 3600.0, "https://bot.example")
-            desk = Desk(Commands(CommandSettings()), Replies(()), staff, links, clock)
+            desk = Desk(Commands(CommandSettings()), Replies(()), staff, links, clock, ledger)
             worker = Worker(
                 ledger, Delivery(ledger, links, clock), Growth(ledger, clock), Feed(), clock, Metrics(),
-                Asking(ledger, Grounding(Library(self.database), Metrics()), clock),
+                Asking(
+                    ledger,
+                    Media(ledger, Readers(), {}, clock),
+                    Grounding(Library(self.database), Metrics()),
+                    Summaries(ledger),
+                    clock,
+                ),
                 channels={"board": self.board},
                 staff=staff,
                 desk=desk,

@@ -15,9 +15,19 @@ from chatferry.gateway import CHANNELS, ENGINES
 
 SRC = Path(chatferry.__file__).parent
 FILES = {".".join(path.relative_to(SRC).with_suffix("").parts): path for path in sorted(SRC.rglob("*.py"))}
-ROOT = {"model", "errors", "clock", "news", "text", "likeness", "plain", "markdown", "rate", "words.__init__"} | {
-    f"knowledge.{name}" for name in ("__init__", "terms", "cutting", "quoting")
-}
+ROOT = {
+    "model",
+    "errors",
+    "clock",
+    "news",
+    "text",
+    "likeness",
+    "plain",
+    "markdown",
+    "rate",
+    "sniffing",
+    "words.__init__",
+} | {f"knowledge.{name}" for name in ("__init__", "terms", "cutting", "quoting")}
 """Values and pure functions: everybody may use them."""
 CORE = {
     "accepting",
@@ -47,13 +57,19 @@ CORE = {
     "limits",
     "links",
     "looking",
+    "media",
+    "memories",
     "operations",
     "outcomes",
     "pacing",
     "peers",
     "postgres",
+    "profiles",
     "prompt",
+    "readers",
+    "recalling",
     "relay",
+    "remember",
     "replies",
     "retention",
     "rounds",
@@ -62,8 +78,10 @@ CORE = {
     "signals",
     "statements",
     "steps",
+    "summaries",
     "tables",
     "toolbox",
+    "tokens",
     "vault",
     "worker",
     "writes",
@@ -137,6 +155,11 @@ def test_values_import_nothing_but_values() -> None:
 
 def test_the_seams_and_retry_import_values_and_each_other_only() -> None:
     assert {(a, b) for a, b in IMPORTS if a in SEAMS | {"retry"} and b not in ROOT | SEAMS} == set()
+
+
+def test_what_reads_files_knows_nothing_of_the_gateway() -> None:
+    reading = {name for name in FILES if name.startswith("reading.")}
+    assert {(a, b) for a, b in IMPORTS if a in reading and b not in ROOT | reading} == set()
 
 
 def test_the_configuration_imports_values_only() -> None:

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from chatferry import readers
 from chatferry.check import findings
 from chatferry.config import load
+from chatferry.errors import ConfigError
 from chatferry.model import Finding
 from chatferry.simulator.line import LineSimulator
 from chatferry.simulator.model import Break, Refuse
@@ -228,3 +230,28 @@ async def test_a_variable_that_the_file_does_not_read_is_told(shop: Shop, monkey
     notes = {found.subject: found async for found in findings(load(environ={})) if "does not read" in found.detail}
     assert set(notes) == {"WECHAT_AES_KEY", "WECHAT_MODE"}
     assert notes["WECHAT_AES_KEY"].mend == 'aes_key = "${WECHAT_AES_KEY}" in [channels.wechat], or unset it'
+
+
+async def test_a_model_that_only_listens_is_tried_with_a_sound(shop: Shop) -> None:
+    path = shop.folder / "chatferry.toml"
+    ears = f'provider = "openai"\nmodel = "whisper"\nbase_url = "{shop.environ["OPENAI_BASE_URL"]}"\napi_key = "{KEY}"'
+    line = "[channels.line]\nsecret = 's'\ntoken = 't'\napi_base = 'http://127.0.0.1:9'"
+    path.write_text(
+        f"{line}\n[models.default]\nprovider = 'demo'\n[models.ears]\n{ears}\n[assistants.default]\nvoice = 'ears'\n"
+    )
+    subjects = {finding.subject: finding async for finding in findings(load(path))}
+    assert subjects["model ears"].ok
+    assert "whisper listened" in subjects["model ears"].detail
+    assert len(shop.model.ears.requests) == 1
+    assert not shop.model.requests
+
+
+async def test_an_extra_that_is_missing_is_told(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readers, "find_spec", lambda name: None)
+    settings = load(environ=shop.environ)
+    assistants = {name: its.model_copy(update={"ocr": True}) for name, its in settings.assistants.items()}
+    settings = settings.model_copy(update={"assistants": assistants})
+    told = {finding.subject: finding async for finding in findings(settings)}["assistants.default.ocr"]
+    assert (told.ok, told.mend) == (False, "pip install 'chatferry[ocr]'")
+    with pytest.raises(ConfigError, match=r"chatferry\[ocr\]"):
+        readers.prepare(settings)

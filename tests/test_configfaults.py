@@ -279,6 +279,16 @@ def test_what_a_wechat_account_lacks_in_a_file_is_mended_there() -> None:
     ]
 
 
+def test_who_listens_must_be_able_to() -> None:
+    ears = '[models.ears]\nprovider = "openai"\nmodel = "m"\napi_key = "k"\n'
+    write(f'{DEMO}{ears}[assistants.default]\nvoice = "ear"\n{API}')
+    assert any("assistants.default.voice" in line and "names nothing" in line for line in faults())
+    write(f'{DEMO}[assistants.default]\nvoice = "default"\n{API}')
+    told = faults()
+    assert any("assistants.default.voice" in line and "cannot write down" in line for line in told)
+    assert any('provider = "openai"' in line for line in told)
+
+
 def test_fallbacks_that_go_in_circles_are_faults_each() -> None:
     links = {"default": "b", "b": "c", "c": "default", "self": "self", "leaf": "b"}
     write(API + "".join(f'[models.{a}]\nprovider = "demo"\nfallback = ["{b}"]\n' for a, b in links.items()))

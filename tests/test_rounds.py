@@ -145,7 +145,8 @@ async def test_the_model_calls_only_so_often_and_then_answers(talk: World, till:
         assert "No more tools" in last.prompt.system
         last.says("So be it.")
         last.calls(status("3"))
-        await talk.ended(process)
+        [turn] = await talk.ended(process)
+        assert turn.finish == "stop"
         assert talk.screen == ["So be it."]
         assert till.numbers == ["1", "2"]
 

@@ -48,6 +48,9 @@ def test_sentences_take_exactly_what_is_put_into_them(language: Language) -> Non
         "session_expired": ["time", "start"],
         "session_renewed": ["time"],
         "slow": ["time"],
+        "unread_large": ["size"],
+        "unread_many": ["number"],
+        "read_cut": ["number"],
         "greeting_session": ["start"],
         "alert_raised": ["alert"],
         "alert_over": ["alert", "time"],
@@ -56,6 +59,7 @@ def test_sentences_take_exactly_what_is_put_into_them(language: Language) -> Non
         "alert_latency": ["turns", "value", "limit"],
         "alert_queue": ["value", "limit"],
         "alert_where": ["where"],
+        "memory_forget": ["forget"],
         **{key: ["number"] for key in ("seconds", "minutes", "hours", "days")},
         **{key: ["link"] for key in LINKED},
     }

@@ -11,12 +11,12 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from chatferry import statements, steps
+from chatferry import memories, statements, steps
 from chatferry.model import Inbound, conversation_key, express_key, lane_key
 from chatferry.pacing import Pace, Paces
 from chatferry.rows import INBOUND, dump, recorded
 from chatferry.sessions import Admitted, Doors, Gate
-from chatferry.tables import OUT, messages, outbox, state_is, turns
+from chatferry.tables import OUT, files, messages, outbox, state_is, turns
 
 
 class Accepted(msgspec.Struct, frozen=True):
@@ -83,7 +83,7 @@ def accept(connection: sa.Connection, operations: Sequence[Accept]) -> list[list
         if new and event.kind == "erase":
             return Accepted(turn, True, _stop(connection, op, event).ends)
         if new and key in admitted:
-            ends = doors.record(conversation_key(op.channel, event.conversation), turn, admitted[key])
+            ends = doors.record(op.channel, event.conversation, turn, admitted[key])
             return Accepted(turn, True, ends, lane=lane_key(op.channel, event), wait=admitted[key].wait)
         return Accepted(turn, new, delivery=deliveries.get(key, 1))
 
@@ -253,13 +253,15 @@ def _retract(connection: sa.Connection, op: Accept, event: Inbound) -> Accepted:
         stone = _row(op.channel, event, op.now) | {"state": "withdrawn", "finished_at": op.now}
         connection.execute(statements.accepting(connection.dialect.name), [stone])
     for turn in concerned:
-        _forget(connection, turn, event.ref)
+        _forget(connection, conversation, turn, event.ref)
     last = concerned[-1].id if concerned else 0
     return Accepted(last, False, last)
 
 
-def _forget(connection: sa.Connection, turn: Any, ref: str) -> None:
-    inbound = INBOUND.decode(turn.inbound).without(ref)
+def _forget(connection: sa.Connection, conversation: str, turn: Any, ref: str) -> None:
+    before = INBOUND.decode(turn.inbound)
+    inbound = before.without(ref)
+    _drop(connection, before, inbound)
     columns: dict[str, object] = {"inbound": dump(inbound)}
     if turn.state in ("due", "doing"):
         if inbound.said is not None:
@@ -272,7 +274,13 @@ def _forget(connection: sa.Connection, turn: Any, ref: str) -> None:
             columns["state"] = "withdrawn"
     connection.execute(sa.update(turns).where(turns.c.id == turn.id).values(columns))
     steps.forget(connection, turn.id)
-    _tell_history(connection, turn.id, inbound)
+    _tell_history(connection, conversation, turn.id, inbound)
+
+
+def _drop(connection: sa.Connection, before: Inbound, after: Inbound) -> None:
+    """Remove the pictures that nothing speaks of any more."""
+    if gone := {file.kept for file in before.files if file.kept} - {file.kept for file in after.files}:
+        connection.execute(sa.delete(files).where(files.c.id.in_(gone)))
 
 
 def _grows(connection: sa.Connection, turn: Any) -> bool:
@@ -284,12 +292,13 @@ def _grows(connection: sa.Connection, turn: Any) -> bool:
     return connection.execute(open_.where(begun)).first() is not None
 
 
-def _tell_history(connection: sa.Connection, turn: int, inbound: Inbound) -> None:
+def _tell_history(connection: sa.Connection, conversation: str, turn: int, inbound: Inbound) -> None:
     said = sa.and_(messages.c.turn == turn, messages.c.role == "user")
     if inbound.said is None:
         connection.execute(sa.delete(messages).where(said))
     else:
         connection.execute(sa.update(messages).where(said).values(body=dump(inbound.said)))
+    memories.drop(connection, conversation, turn)
 
 
 def _counts(turn: Any) -> bool:
@@ -299,7 +308,8 @@ def _counts(turn: Any) -> bool:
 
 def _change(connection: sa.Connection, op: Accept, event: Inbound) -> Accepted:
     """Put new words in the place of a message that is not answered yet; who asks with the old ones loses the turn."""
-    concerned, ends = _said(connection, conversation_key(op.channel, event.conversation), event.ref), 0
+    conversation, ends = conversation_key(op.channel, event.conversation), 0
+    concerned = _said(connection, conversation, event.ref)
     if event.message is None or not concerned or not _counts(concerned[-1]):
         return Accepted(0, False)
     for turn in concerned:
@@ -307,12 +317,13 @@ def _change(connection: sa.Connection, op: Accept, event: Inbound) -> Accepted:
         changed = inbound.changed(event.ref, event.message, event.at)
         if changed == inbound:
             continue
+        _drop(connection, inbound, changed)
         columns: dict[str, object] = {"inbound": dump(changed)}
         if turn.state == "doing":
             columns["state"], ends = "due", turn.id
         connection.execute(sa.update(turns).where(turns.c.id == turn.id).values(columns))
         steps.forget(connection, turn.id)
-        _tell_history(connection, turn.id, changed)
+        _tell_history(connection, conversation, turn.id, changed)
     return Accepted(ends, False, ends)
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from functools import partial
 
 import msgspec
 import structlog
 
-from chatferry import prompt
+from chatferry import profiles, prompt, summaries
 from chatferry.channels.base import briefing
 from chatferry.clock import Clock
 from chatferry.engines.base import Delta, Done, Event, Prompt, Restart
@@ -18,11 +18,16 @@ from chatferry.feed import Tail
 from chatferry.held import Held
 from chatferry.knowledge.grounding import Grounding, Grounds
 from chatferry.ledger import Ledger
+from chatferry.media import Media
 from chatferry.model import Message
 from chatferry.occasion import stage
 from chatferry.outcomes import Asked
+from chatferry.prompt import NOTHING, Material
+from chatferry.remember import Remember
 from chatferry.rounds import Rounds
+from chatferry.summaries import Summaries, Wanted, named
 from chatferry.toolbox import opened
+from chatferry.tools.base import Fixed, Source
 
 log = structlog.get_logger(__name__)
 
@@ -37,21 +42,30 @@ Told = Callable[[AsyncGenerator[Event, None]], AsyncGenerator[Event, None]]
 class Asking:
     """Asks for all turns of a process."""
 
-    def __init__(self, ledger: Ledger, grounding: Grounding, clock: Clock) -> None:
+    def __init__(self, ledger: Ledger, media: Media, grounding: Grounding, summaries: Summaries, clock: Clock) -> None:
         self._ledger = ledger
+        self._media = media
         self._grounding = grounding
         self._clock = clock
+        self._summaries = summaries
+        self._noting = Fixed("remember", Remember(ledger))
 
     async def ask(self, held: Held, tail: Tail, asked: Asked) -> None:
         """Ask, and note in `asked` what came of it; may be cancelled, and what was said until then stands in `tail`."""
-        with stage("prompt"):
+        with stage("material"):
             await self._brief(held)
-            grounds = await self._grounding.look(held.assistant, held.turn, self._history(held))
-            material = prompt.Material(passages=grounds.passages)
-            question = await prompt.build(held.assistant, held.turn.inbound, self._history(held), material)
+            await self._media.look(held)
+            material, said = await self._remember(held)
+            grounds = await self._grounding.look(held.assistant, held.turn, self._named(held, said()))
         pace = 0.0 if held.channel.caps.live else _PACE
         try:
-            tools = await opened(held.assistant.sources, held.assistant.settings)
+            tools = await opened(self._sources(held), held.assistant.settings)
+            offered = tools.offered if tools else ()
+            material = msgspec.structs.replace(material, passages=grounds.passages, tools=offered)
+            with stage("prompt"):
+                history = self._history(held, said(), material)
+                question = await prompt.build(held.assistant, held.turn.inbound, history, material)
+                question = await self._media.shown(question)
             if tools is None:
                 tail.restart()  # an earlier try may have left its words with a watcher
                 asked.done = await self._hear(held, grounds.told, question, tail, asked, pace)
@@ -77,7 +91,8 @@ class Asking:
                 return
             rounds.add(done.usage)
             if not done.calls or wanted.last:
-                asked.done = msgspec.structs.replace(done, usage=rounds.usage, calls=())
+                finish = "stop" if done.calls else done.finish
+                asked.done = msgspec.structs.replace(done, finish=finish, usage=rounds.usage, calls=())
                 return
             await rounds.make(tail.text[len(before) :], done.calls, tail)
 
@@ -109,9 +124,42 @@ class Asking:
             await self._ledger.briefed(held.turn, told, before)
             held.turn = msgspec.structs.replace(held.turn, inbound=told)
 
-    async def _history(self, held: Held) -> AsyncIterator[Message]:
-        """What was said, newest first, by people with names."""
-        async for message in self._ledger.history(held.turn.conversation, held.turn.id):
-            if briefing(held.channel) and message.author and not message.name:
-                message = await held.channel.named(held.turn.inbound.conversation, message)
+    def closed(self, held: Held) -> None:
+        """The turn is closed, and its conversation has a moment for itself."""
+        if held.room is not None and held.assistant.summarizer is not None:
+            inbound, turn = held.turn.inbound, held.turn
+            wanted = Wanted(held.channel, held.assistant, inbound.conversation, turn.conversation, turn.id, held.room)
+            self._summaries.want(wanted)
+
+    def _sources(self, held: Held) -> Sequence[Source]:
+        """What the model may call for this answer: it notes facts only where nobody else reads along."""
+        inbound, assistant = held.turn.inbound, held.assistant
+        private = assistant.settings.profile and inbound.context is None and inbound.confidant
+        return (*assistant.sources, self._noting) if private else assistant.sources
+
+    async def _remember(self, held: Held) -> tuple[Material, Callable[[], AsyncIterator[Message]]]:
+        """What the model shall know of the talk and of whom it talks to; and what was said since, newest first."""
+        turn, settings = held.turn, held.assistant.settings
+        across = settings.memory == "conversation"
+        if turn.inbound.context is not None or not (across or settings.profile or settings.summary_model):
+            return NOTHING, partial(self._ledger.history, turn.conversation, turn.id)
+        person = turn.inbound.confidant if settings.profile else ""
+        key = profiles.key(held.channel.name, person, held.assistant.name)
+        found = await self._ledger.recalled(turn.conversation, turn.id, across=across, person=key)
+        facts = tuple(f"- {fact.text}" for fact in found.facts)
+        return Material(facts=facts, summary=found.summary), partial(self._ledger.said_since, found)
+
+    async def _named(self, held: Held, said: AsyncIterator[Message]) -> AsyncIterator[Message]:
+        """The same, by people with names."""
+        async for message in said:
+            yield await named(held.channel, held.turn.inbound.conversation, message)
+
+    async def _history(self, held: Held, said: AsyncIterator[Message], material: Material) -> AsyncIterator[Message]:
+        """The same; notes where a prompt has hardly room for all of it."""
+        held.room = room = prompt.room(held.assistant, held.turn.inbound, material)
+        spent = 0
+        async for message in self._named(held, said):
             yield message
+            spent += held.assistant.gauge.message(message)
+        if not summaries.full(spent, room):
+            held.room = None

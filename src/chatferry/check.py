@@ -20,10 +20,11 @@ from chatferry.configfile import read, variables
 from chatferry.configrules import CHANNELS
 from chatferry.database import open_database
 from chatferry.errors import ChatferryError
-from chatferry.gateway import look_for_tools, make_channels, make_engine, make_servers
+from chatferry.gateway import look_for_tools, make_channels, make_engine, make_listener, make_servers
 from chatferry.ledger import Ledger
 from chatferry.model import Finding
 from chatferry.operate_knowledge import findings as knowledge
+from chatferry.readers import findings as reading
 from chatferry.replies import findings as functions
 
 
@@ -58,7 +59,8 @@ async def _run(settings: Settings, console: Console) -> int:
 async def findings(settings: Settings) -> AsyncIterator[Finding]:
     """The database, the functions, every model, tool server and channel. Nothing is changed or left behind."""
     yield await _database(settings.server)
-    for finding in (*_unread(settings, os.environ), *functions(settings), *look_for_tools(settings)):
+    told = (*_unread(settings, os.environ), *functions(settings), *look_for_tools(settings), *reading(settings))
+    for finding in told:
         yield finding
     async for finding in knowledge(settings):
         yield finding
@@ -73,8 +75,11 @@ async def findings(settings: Settings) -> AsyncIterator[Finding]:
         )
     clock = SystemClock()
     async with aiohttp.ClientSession() as http:
+        ears = {assistant.voice for assistant in settings.assistants.values()}
         for name, model in settings.models.items():
-            async for finding in make_engine(name, model, http, clock).check():
+            listens = name in ears and not _answers(name, settings)
+            tried = make_listener(name, model, http) if listens else make_engine(name, model, http, clock)
+            async for finding in tried.check():
                 yield finding
         for server in make_servers(settings, clock).values():
             async for finding in server.check():
@@ -82,6 +87,13 @@ async def findings(settings: Settings) -> AsyncIterator[Finding]:
         for name, channel in make_channels(settings, http, clock).items():
             async for finding in channel.check(_hook_url(settings, name)):
                 yield Finding(finding.ok, _named(name, finding.subject), finding.detail, finding.mend)
+
+
+def _answers(name: str, settings: Settings) -> bool:
+    """Is the model asked for answers too, by an assistant or in the place of another?"""
+    assistants, models = settings.assistants.values(), settings.models.values()
+    asked = {model for its in assistants for model in (its.model, its.summary_model, its.checker)}
+    return name in asked.union(*(model.fallback for model in models))
 
 
 def _unread(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:

@@ -47,7 +47,7 @@ class AssistantSettings(Table):
     """What our own sentences are written in: one of ours, or the file of another. auto: that of `instructions`."""
     instructions: str = Field(default_factory=lambda told: _spoken(told.get("language", "auto")).instructions)
     context_tokens: int = Field(default=4000, ge=100)
-    """Tokens of what was said before that go into a prompt."""
+    """Tokens that a prompt may cost in all: instructions, what is known, what was said before, and the question."""
     busy: Literal["queue", "merge", "interrupt"] = "queue"
     """What a message does that comes while another is being answered."""
     greeting: str | None = None
@@ -87,6 +87,11 @@ class AssistantSettings(Table):
     """Bytes of a picture, a voice message or a file that are fetched."""
     file_text: int = Field(default=20_000, ge=200)
     """Characters of a file that are read."""
+
+    @property
+    def remembers(self) -> bool:
+        """Is anything kept of a talk but what was said in it?"""
+        return self.profile or self.summary_model is not None
 
     @property
     def tongue(self) -> Language:

@@ -103,7 +103,9 @@ def check(draft: Draft) -> None:
     models, assistants, channels = map(draft.tables, ("models", "assistants", "channels"))
     for name, table in assistants.items():
         _check_choice(draft, ("assistants", name), "model", table, models)
-        _check_name(draft, ("assistants", name, "checker"), table.get("checker"), models)
+        for setting in ("summary_model", "checker"):
+            _check_name(draft, ("assistants", name, setting), table.get(setting), models)
+        _check_voice(draft, ("assistants", name, "voice"), table.get("voice"), models)
     for name, table in channels.items():
         _check_choice(draft, ("channels", name), "assistant", table, assistants)
         if not _good_name(name):
@@ -184,6 +186,14 @@ def _check_choice(draft: Draft, key: Key, setting: str, table: Mapping[str, obje
 def _check_name(draft: Draft, key: Key, name: object, known: Collection[str]) -> None:
     if known and isinstance(name, str) and name not in known:
         draft.fault(key, "names nothing that exists", suggest(name, known))
+
+
+def _check_voice(draft: Draft, key: Key, name: object, models: Mapping[str, Mapping[str, object]]) -> None:
+    _check_name(draft, key, name, models)
+    provider = models[name].get("provider") if isinstance(name, str) and name in models else "openai"
+    if provider != "openai":
+        mend = 'name a [models.NAME] with provider = "openai", such as one with model = "gpt-4o-mini-transcribe"'
+        draft.fault(key, "names a model that cannot write down what is spoken", mend)
 
 
 def _check_paths(draft: Draft, channels: Mapping[str, Mapping[str, object]]) -> None:

@@ -38,7 +38,7 @@ _BASES = {"openai": "https://api.openai.com/v1", "gemini": "https://generativela
 
 
 def _sees(told: Mapping[str, Any]) -> bool:
-    return told.get("provider") == "gemini" or told.get("base_url") == _BASES["openai"]
+    return told.get("provider") in ("gemini", "demo") or told.get("base_url") == _BASES["openai"]
 
 
 class ServerSettings(Table):
@@ -80,7 +80,7 @@ class ModelSettings(Table):
     timeout: float = Field(default=60.0, gt=0)
     """Seconds without any byte from the provider after which we give up."""
     sees: bool = Field(default_factory=lambda told: _sees(told), validate_default=True)
-    """It takes pictures. Where nothing is said: Gemini does, and what OpenAI itself serves."""
+    """It takes pictures. Where nothing is said: Gemini and the demo do, and what OpenAI itself serves."""
     fallback: tuple[str, ...] = ()
     """Models that are asked in its place, in this order, while it cannot answer."""
     pace: float = Field(default=0.02, ge=0)
@@ -219,6 +219,8 @@ class CommandSettings(Table):
     clear: Names = ("/clear", "/new")
     history: Names = ("/history",)
     help: Names = ("/help",)
+    memory: Names = ("/memory",)
+    forget: Names = ("/memory clear",)
 
 
 class ReplySettings(Table):

@@ -13,7 +13,14 @@ from pathlib import Path
 from chatferry.configfile import Draft, Key, suggest
 from chatferry.likeness import folded
 
-_USUAL = {"stop": ["/stop"], "clear": ["/clear", "/new"], "history": ["/history"], "help": ["/help"]}
+_USUAL = {
+    "stop": ["/stop"],
+    "clear": ["/clear", "/new"],
+    "history": ["/history"],
+    "help": ["/help"],
+    "memory": ["/memory"],
+    "forget": ["/memory clear"],
+}
 
 
 def locate(draft: Draft) -> None:

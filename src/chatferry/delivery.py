@@ -92,7 +92,7 @@ class Delivery:
         waiting = await self._ledger.waiting(held.turn, "message", "collect")
         taps = [turn for turn in waiting if turn.inbound.kind == "collect"]
         if taps:
-            held.turn = await self._ledger.absorb(held.turn, taps)
+            held.grant(await self._ledger.absorb(held.turn, taps))
         if held.assistant.settings.busy == "interrupt" and any(turn.inbound.kind == "message" for turn in waiting):
             held.interrupt()
 
@@ -106,7 +106,7 @@ class Delivery:
 
     async def _notice(self, held: Held, grant: Grant, message: Message) -> None:
         attempt = Attempt(grant)
-        held.turn = await self._ledger.notice(held.turn, message, attempt)
+        held.grant(await self._ledger.notice(held.turn, message, attempt))
         unsent = await self._ledger.pending(held.turn.conversation)
         notices = [piece for piece in unsent if piece.attempt == attempt]
         try:
@@ -114,7 +114,7 @@ class Delivery:
         except TryLater as fault:
             # It did not happen, so the grant is still there for the answer.
             log.warning("notice not sent", turn=held.turn.id, error=str(fault))
-            held.turn = await self._ledger.unsent(held.turn, notices, grant)
+            held.grant(await self._ledger.unsent(held.turn, notices, grant))
             held.passed = grant
             return
         except Fault as fault:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from chatferry import profiles
 from chatferry.assistant import Assistant, Staff
 from chatferry.channels.base import Channel
 from chatferry.clock import Clock
 from chatferry.commands import Commands, notice, slow
 from chatferry.config import SessionSettings
 from chatferry.links import Links
-from chatferry.model import Inbound, Text, Turn, says
+from chatferry.model import Inbound, Text, Turn, says, talk_key
+from chatferry.recalling import Recalling
 from chatferry.replies import Replies, call
 from chatferry.sessions import Gate
 
@@ -18,12 +20,15 @@ from chatferry.sessions import Gate
 class Desk:
     """Looks at every message when it is accepted, and later answers those that are for us."""
 
-    def __init__(self, commands: Commands, replies: Replies, staff: Staff, links: Links, clock: Clock) -> None:
+    def __init__(
+        self, commands: Commands, replies: Replies, staff: Staff, links: Links, clock: Clock, ledger: Recalling
+    ) -> None:
         self._commands = commands
         self._replies = replies
         self._staff = staff
         self._links = links
         self._clock = clock
+        self._ledger = ledger
 
     def receive(self, channel: Channel, event: Inbound) -> tuple[Inbound, Gate | None]:
         """The event as a command, if it is one; and the session that it has to be in, if any.
@@ -43,7 +48,9 @@ class Desk:
                 message = replace(event.message, parts=(*asked, *files))
                 return replace(event, command=command.name, message=message), gate
         if command is not None:
-            return replace(event, kind="command", command=command.name), gate
+            # By whom something is forgotten has to be known when this is accepted.
+            its = assistant.name if command.name == "forget" else event.assistant
+            return replace(event, kind="command", command=command.name, assistant=its), gate
         if found := self._replies.find(said, channel.name):
             kind, reply = found
             return replace(event, kind="command", command=kind, reply=reply), None
@@ -59,8 +66,22 @@ class Desk:
         if inbound.command == "python":
             message = inbound.message or says("user", "")
             return await call(inbound.reply, message, inbound.conversation)
+        if inbound.command == "memory":
+            return await self._memory(turn, assistant)
         link = self._links.history(turn.id, self._clock.now())
-        return self._commands.answer(inbound.command, turn.finish, assistant.words, settings.session, link)
+        return self._commands.answer(
+            inbound.command, turn.finish, assistant.words, settings.session, link, remembers=settings.remembers
+        )
+
+    async def _memory(self, turn: Turn, assistant: Assistant) -> str:
+        """What is kept, as far as it is used where the question comes from."""
+        settings, person = assistant.settings, turn.inbound.confidant if assistant.settings.profile else ""
+        key = profiles.key(turn.channel, person, assistant.name)
+        across = settings.memory == "conversation"
+        talk = talk_key(turn.conversation)
+        found = await self._ledger.recalled(talk, turn.id, across=across, person=key, paged=False)
+        summary = found.summary if settings.summary_model else ""
+        return self._commands.memory([fact.text for fact in found.facts], summary, assistant.words)
 
     def notice(self, turn: Turn, assistant: Assistant) -> str:
         """What stands before the answer to whoever comes first after a session that ended by silence; may be empty."""

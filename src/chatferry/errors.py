@@ -85,6 +85,10 @@ class Final(Fault):
     """The same call would fail again."""
 
 
+class TooLarge(Final):
+    """A file has more bytes than we take."""
+
+
 class NoLeave(Final):
     """The platform no longer lets us answer this way."""
 

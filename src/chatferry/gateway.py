@@ -17,20 +17,20 @@ import aiohttp
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from chatferry import news
+from chatferry import news, readers
 from chatferry.alarms import Bell
 from chatferry.asking import Asking
 from chatferry.assistant import Assistant, Staff
 from chatferry.channels.base import Channel, Surroundings, listening
 from chatferry.clock import Clock, SharedClock
 from chatferry.commands import Commands
-from chatferry.config import AlertSettings, AssistantSettings, ChannelSettings, ModelSettings, Settings
+from chatferry.config import AssistantSettings, ChannelSettings, ModelSettings, Settings
 from chatferry.database import Database, migrate, open_database
 from chatferry.delivery import Delivery
 from chatferry.desk import Desk
 from chatferry.dispatch.base import Dispatcher
 from chatferry.dispatch.inprocess import InProcess
-from chatferry.engines.base import Engine
+from chatferry.engines.base import Engine, Listener
 from chatferry.engines.route import Route, Tally
 from chatferry.errors import ConfigError, Unavailable
 from chatferry.feed import Feed
@@ -44,20 +44,24 @@ from chatferry.knowledge.sync import Sync, folder_of, wanted_of
 from chatferry.ledger import Ledger
 from chatferry.limits import Limits
 from chatferry.links import Links, signing_key, tell_address, told_address
+from chatferry.media import Media
 from chatferry.metrics import Metrics
 from chatferry.model import Finding, Inbound, conversation_key
 from chatferry.occasion import Traced, Tracer
+from chatferry.readers import Readers
 from chatferry.relay import Relay
 from chatferry.replies import Replies, findings
 from chatferry.retention import retain
 from chatferry.retry import Circuit
+from chatferry.summaries import Summaries
+from chatferry.telemetry import tracer_of
+from chatferry.tokens import Gauge, Gauged
 from chatferry.tools.base import Fixed, Source
 from chatferry.vault import Vault
-from chatferry.watch import Watch
+from chatferry.watch import Watch, left_alone
 from chatferry.worker import Worker
 
 if TYPE_CHECKING:
-    from chatferry.otel import Otel
     from chatferry.postgres import Postgres
     from chatferry.tools.mcp import Server
 
@@ -83,6 +87,8 @@ ENGINES = {
     "gemini": "chatferry.engines.gemini:Gemini",
     "demo": "chatferry.engines.demo:Demo",
 }
+
+LISTENERS = {"openai": "chatferry.engines.openai_voice:Transcription"}
 
 
 class Gateway:
@@ -119,7 +125,9 @@ class Gateway:
         self.servers = make_servers(settings, clock)
         self.staff = Staff(_assistants(settings, self.engines, self.servers, self.circuits, clock, tally), assigned)
         self.links = links
-        self.desk = Desk(Commands(settings.commands), Replies(settings.replies), self.staff, links, clock)
+        replies = Replies(settings.replies)
+        self.desk = Desk(Commands(settings.commands), replies, self.staff, links, clock, self.ledger)
+        self.summaries = Summaries(self.ledger)
         self.channels = make_channels(settings, http, clock, database)
         self.dispatcher = self._make_dispatcher()
         self.worker = Worker(
@@ -129,7 +137,13 @@ class Gateway:
             self.feed,
             clock,
             self.metrics,
-            Asking(self.ledger, Grounding(Library(database), self.metrics), clock),
+            Asking(
+                self.ledger,
+                Media(self.ledger, Readers(), _listeners(settings, http, clock), clock),
+                Grounding(Library(database), self.metrics),
+                self.summaries,
+                clock,
+            ),
             channels=self.channels,
             staff=self.staff,
             desk=self.desk,
@@ -149,14 +163,9 @@ class Gateway:
             clock,
             settings.alerts,
             Bell.of(settings, http, self._say),
-            # What no other process knows. A budget that is spent would be one more.
-            signs={"circuit": self._left_alone},
+            signs={"circuit": left_alone(self.circuits)},
             models={name: assistant.model for name, assistant in settings.assistants.items()},
         )
-
-    def _left_alone(self, alert: AlertSettings) -> bool:
-        """Does a model that the alert is about fail so often that it is not asked?"""
-        return any(circuit.open for name, circuit in self.circuits.items() if alert.model in (None, name))
 
     async def _say(self, channel: str, inbound: Inbound) -> None:
         """Keep a push. The same event is one push, however often it is kept."""
@@ -213,7 +222,7 @@ class Gateway:
         """What goes on for as long as we work."""
         kept: dict[str, Coroutine[Any, Any, None]] = {}
         if self.role != "web":
-            kept["leases"] = self.worker.keep_leases()
+            kept |= {"leases": self.worker.keep_leases(), "summaries": self.summaries.keep()}
             kept["knowledge"] = self.knowledge.keep()
         if self.role != "web" and self.settings.server.keep is not None:
             kept["retention"] = retain(self.settings.server.keep, self.ledger.prune, self.metrics.pruned, self.clock)
@@ -273,6 +282,7 @@ async def open_gateway(
     """
     sound(settings.source, "replies", findings(settings))
     sound(settings.source, "tools", look_for_tools(settings))
+    readers.prepare(settings)
     if role != "all" and settings.server.file is not None:
         raise ConfigError(
             f"server.database: a file is for one process that does everything, not for --role {role}\n"
@@ -286,7 +296,7 @@ async def open_gateway(
                 key = await signing_key(database)
                 links = Links(key, settings.pages.ttl, settings.server.public_url)
                 clock = clock or await database.clock()
-                tracer = make_tracer(settings, key, role, clock)
+                tracer = tracer_of(settings.telemetry, key, role, clock)
                 gateway = Gateway(settings, clock, database, http, links, alone=alone, role=role, tracer=tracer)
                 if tracer is not None:
                     ends.push_async_callback(tracer.aclose)
@@ -304,6 +314,12 @@ def make_engine(name: str, settings: ModelSettings, http: aiohttp.ClientSession,
     """The client for one configured model."""
     engine: Engine = _load(ENGINES[settings.provider])(name, settings, http)
     return engine
+
+
+def make_listener(name: str, settings: ModelSettings, http: aiohttp.ClientSession) -> Listener:
+    """The client for one configured model that listens."""
+    listener: Listener = _load(LISTENERS[settings.provider])(name, settings, http)
+    return listener
 
 
 def make_channels(
@@ -329,7 +345,11 @@ def make_channels(
 
 def make_servers(settings: Settings, clock: Clock) -> Mapping[str, Server]:
     """The tool servers that assistants ask for, by name. Raises ConfigError where what they need is not installed."""
-    asked = [tool.removeprefix("mcp:").partition("/")[0] for tool in _tools(settings) if tool.startswith("mcp:")]
+    asked: dict[str, set[str]] = {}
+    for tool in _tools(settings):
+        server, _, only = tool.removeprefix("mcp:").partition("/")
+        if tool.startswith("mcp:"):
+            asked.setdefault(server, set()).update({only} - {""})
     if not asked:
         return {}
     try:
@@ -339,7 +359,7 @@ def make_servers(settings: Settings, clock: Clock) -> Mapping[str, Server]:
             f"{settings.source}  mcp: servers need {missing.name}, which is not there\n"
             "  mend: pip install 'chatferry[mcp]'"
         ) from None
-    return {name: Server(name, settings.mcp[name], settings.source, clock) for name in dict.fromkeys(asked)}
+    return {name: Server(name, settings.mcp[name], settings.source, clock, its) for name, its in asked.items()}
 
 
 def look_for_tools(settings: Settings) -> Iterator[Finding]:
@@ -360,19 +380,6 @@ def _tools(settings: Settings) -> Iterable[str]:
     return dict.fromkeys(tool for assistant in settings.assistants.values() for tool in assistant.tools)
 
 
-def make_tracer(settings: Settings, key: bytes, role: Role, clock: Clock) -> Otel | None:
-    """Who makes traces of turns; None where nobody wants any, and then nothing of it is imported."""
-    if settings.telemetry.otlp is None:
-        return None
-    try:
-        from chatferry.otel import Otel
-    except ImportError:
-        raise ConfigError(
-            "telemetry.otlp: what OpenTelemetry needs is not installed\n  mend: pip install 'chatferry[otel]'"
-        ) from None
-    return Otel(settings.telemetry, key, role, clock)
-
-
 def _assistants(
     settings: Settings,
     engines: Mapping[str, Engine],
@@ -381,20 +388,30 @@ def _assistants(
     clock: Clock,
     tally: Tally,
 ) -> dict[str, Assistant]:
-    def route(model: str) -> Route:
+    gauges = {name: Gauge() for name in engines}
+
+    def route(model: str) -> Engine:
         order = (model, *settings.models[model].fallback)
-        return Route([(engines[name], circuits[name]) for name in order], clock, random.random, tally)
+        route = Route([(engines[name], circuits[name]) for name in order], clock, random.random, tally)
+        return Gauged(route, gauges[model])
+
+    def sight(model: str) -> list[bool]:
+        return [settings.models[name].sees for name in (model, *settings.models[model].fallback)]
 
     return {
         name: Assistant(
             name,
-            assistant,
-            route(assistant.model),
-            assistant.words,
-            checker=route(assistant.checker) if assistant.checker else None,
-            sources=tuple(_sources(settings, assistant, servers)),
+            its,
+            route(its.model),
+            its.words,
+            checker=route(its.checker) if its.checker else None,
+            sources=tuple(_sources(settings, its, servers)),
+            sees=any(sight(its.model)),
+            blind=not all(sight(its.model)),
+            gauge=gauges[its.model],
+            summarizer=route(its.summary_model) if its.summary_model else None,
         )
-        for name, assistant in settings.assistants.items()
+        for name, its in settings.assistants.items()
     }
 
 
@@ -411,6 +428,12 @@ def _sources(settings: Settings, assistant: AssistantSettings, servers: Mapping[
             if isinstance(found, Finding):  # `prepare` has complained of it
                 raise ConfigError(found.detail)
             yield Fixed(place, found)
+
+
+def _listeners(settings: Settings, http: aiohttp.ClientSession, clock: Clock) -> dict[str, Listener]:
+    """Who writes down what is spoken, by the model's name."""
+    named = {assistant.voice for assistant in settings.assistants.values() if assistant.voice is not None}
+    return {name: make_listener(name, settings.models[name], http) for name in named}
 
 
 def _load(place: str) -> Any:

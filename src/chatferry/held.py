@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
+
 from chatferry import text
 from chatferry.assistant import Assistant
 from chatferry.channels.base import Capabilities, Channel
@@ -44,6 +46,8 @@ class Held:
         """The messages in which the answer grows on the platform, in their order."""
         self.final: dict[str, str] = {}
         """What the full ones among them say, by receipt: they need no other edit."""
+        self.room: int | None = None
+        """Tokens that a prompt has for the history, where this one has hardly room for all of it."""
         self.removed: set[int] = set()
         """The turns, ours or ones that wait, whose answer somebody took off the platform while it grew."""
         self.note = ""
@@ -64,6 +68,10 @@ class Held:
         if (await ledger.renew([self.turn])).lost:
             raise LeaseLost(f"turn {self.turn.id} was taken over")
         self.until = now + ledger.lease
+
+    def grant(self, turn: Turn) -> None:
+        """The turn has this one's grant now. All else stays: somebody may be looking into what was said meanwhile."""
+        self.turn = msgspec.structs.replace(self.turn, grant=turn.grant)
 
     def watch(self, until: float) -> None:
         """Somebody reads the answer along in another process, until then at least."""

@@ -12,17 +12,18 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 import msgspec
 from sqlalchemy.exc import SQLAlchemyError
 
-from chatferry import fetching, incidents, operations, retention, rows, writes
+from chatferry import fetching, incidents, memories, operations, profiles, retention, rows, writes
 from chatferry.accepting import Accept, Accepted
 from chatferry.clock import Clock
 from chatferry.commit import GroupCommit, unavailable
 from chatferry.database import Database
 from chatferry.errors import Closed, LeaseLost, Unavailable, Unsure
 from chatferry.knowledge.shelves import Shelving
-from chatferry.looking import Looking
 from chatferry.model import APOLOGY, Attempt, Grant, Inbound, Message, Piece, Receipt, Turn, Usage, says
-from chatferry.operations import Change, Renewed
+from chatferry.operations import Change, Kept, Renewed
 from chatferry.pacing import Pace
+from chatferry.profiles import Fact
+from chatferry.recalling import Line, Memory, Recalling
 from chatferry.sessions import Gate
 from chatferry.steps import Returned, Step
 from chatferry.text import clean
@@ -33,7 +34,7 @@ _PATIENCE = 120.0
 """Seconds for which such a write is tried, while the database is away."""
 
 
-class Ledger(Looking):
+class Ledger(Recalling):
     """The store of turns, pieces and messages.
 
     lease: seconds for which a claimed turn is ours without a word from us.
@@ -68,6 +69,21 @@ class Ledger(Looking):
         operation = Accept(channel, tuple(events), self._clock.now(), tuple(gates) or none, tuple(paces) or none)
         accepted: list[Accepted] = await self._commit.submit(operation)
         return accepted
+
+    # ── what assistants remember ─────────────────────────────────────────────────────────────────────────────
+
+    async def folded(self, conversation: str, was: Memory | None, now: Memory, lines: Sequence[Line]) -> bool:
+        """Put a summary in the place of another. False, and nothing is written, where either is not made of what
+        there is any more.
+        """
+        done: bool = await self._commit.submit(memories.Fold(conversation, was, now, tuple(lines)))
+        return done
+
+    async def noted(self, person: str, turn: int, fact: str, replaces: str = "") -> tuple[Fact, ...] | profiles.Refused:
+        """Note a fact about somebody, or with no `fact` forget the one that it `replaces`; returns what is known."""
+        note = profiles.Note(person, turn, self._clock.now(), clean(fact), clean(replaces))
+        noted: tuple[Fact, ...] | profiles.Refused = await self._commit.submit(note)
+        return noted
 
     # ── answers that are fetched ─────────────────────────────────────────────────────────────────────────────
 
@@ -179,6 +195,10 @@ class Ledger(Looking):
         """Keep what the platform told beside the event: the inbound with it, and what was said before we came."""
         await self._change(turn, columns={"inbound": rows.dump(inbound)}, recall=tuple(before))
 
+    async def looked(self, turn: Turn, inbound: Inbound, pictures: Sequence[Kept]) -> None:
+        """Keep what was found in a turn's files: the inbound that says it, and its pictures, at once."""
+        await self._change(turn, columns={"inbound": rows.dump(inbound)}, keep=tuple(pictures))
+
     async def draft(self, turn: Turn, message: Message, attempt: Attempt) -> Piece:
         """Note, before the call, that a message begins that will grow into a piece of the answer."""
         await self._change(turn, say=(message,), draft=attempt)
@@ -264,12 +284,10 @@ class Ledger(Looking):
         merged = turn
         for other in others:
             merged = _merge(merged, other)
-        grant = rows.dump(merged.grant) if merged.grant else None
-        await self._change(
-            turn,
-            columns={"inbound": rows.dump(merged.inbound), "grant": grant},
-            absorb=tuple(others),
-        )
+        columns = {"grant": rows.dump(merged.grant) if merged.grant else None}
+        if merged.inbound != turn.inbound:  # a tap says nothing, and what was said may just be looked into
+            columns["inbound"] = rows.dump(merged.inbound)
+        await self._change(turn, columns=columns, absorb=tuple(others))
         return merged
 
     async def _change(
@@ -293,11 +311,12 @@ class Ledger(Looking):
         gather: tuple[tuple[int, ...], Message | None] = ((), None),
         calls: tuple[Step, ...] = (),
         returned: tuple[Returned, ...] = (),
+        keep: tuple[Kept, ...] = (),
         patience: float = _PATIENCE,
     ) -> None:
         change = Change(
             turn, self._clock.now(), columns or {}, say, rewrite, notice, draft, begun, attempt, sent, remember, recall,
-            unsay, absorb, attempts, abandon, gather, calls, returned,
+            unsay, absorb, attempts, abandon, gather, calls, returned, keep,
         )  # fmt: skip
         # What was answered or sent is not forgotten because the database is away for a moment.
         until = self._clock.now() + patience
@@ -349,7 +368,8 @@ class Ledger(Looking):
 
     async def prune(self, before: float, place: retention.Place, *, limit: int = retention.BATCH) -> retention.Pruned:
         """Remove what was closed before this time, among the next turns of a pass that has come to `place`."""
-        pruned: retention.Pruned = await self._commit.submit(retention.Prune(before, place, limit))
+        now = self._clock.now()
+        pruned: retention.Pruned = await self._commit.submit(retention.Prune(before, place, limit, now))
         return pruned
 
     # ── knowledge ────────────────────────────────────────────────────────────────────────────────────────────

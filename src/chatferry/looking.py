@@ -14,6 +14,7 @@ from chatferry import incidents, measures, rows, statements
 from chatferry.census import Census, take
 from chatferry.clock import Clock
 from chatferry.database import Database
+from chatferry.engines.base import Picture
 from chatferry.errors import Unavailable
 from chatferry.grouplook import GroupLook
 from chatferry.model import Inbound, Message, Piece, Turn, Usage, conversation_key, express_key
@@ -186,6 +187,19 @@ class Looking:
                 return
             given |= {"turn_before": page[-1].turn, "id_before": page[-1].id}
             paged = True
+
+    async def pictures(self, ids: Collection[int]) -> dict[int, Picture]:
+        """Pictures by the numbers under which they are kept; those that are not any more are left out."""
+        if not ids:
+            return {}
+        found = await self._rows(statements.PICTURES, {"ids": rows.padded(ids)})
+        return {row.id: Picture(row.media_type, row.data) for row in found}
+
+    async def picture(self, conversation: str, id: int) -> Picture | None:
+        """A picture that was sent in this conversation."""
+        for row in await self._rows(statements.PICTURE, {"talk": conversation, "id": id}):
+            return Picture(row.media_type, row.data)
+        return None
 
     async def acquainted(self, conversation: str) -> bool:
         """Have we ever answered here, or read what was said before we came?"""

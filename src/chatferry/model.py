@@ -6,6 +6,7 @@ so that rows written by an older version can still be read.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Literal
 
@@ -34,7 +35,14 @@ class File(msgspec.Struct, frozen=True, tag="file", omit_defaults=True):
     kept: int = 0
     """Under which number the ledger keeps its bytes; 0: it does not."""
     text: str = ""
-    """What it says, in words: read from it, heard in it, or why that cannot be."""
+    """What it says: read from it, or heard in it."""
+    note: str = ""
+    """Why it says nothing, or not all of it: a sentence for whoever answers."""
+
+    @property
+    def looked(self) -> bool:
+        """Somebody has looked into it: its bytes are not needed any more."""
+        return bool(self.kept or self.text or self.note)
 
 
 Part = Text | File
@@ -60,6 +68,12 @@ class Message(msgspec.Struct, frozen=True, omit_defaults=True):
     def text(self) -> str:
         """The text parts, one paragraph each; files are left out."""
         return "\n\n".join(part.text for part in self.parts if isinstance(part, Text))
+
+    @property
+    def asks(self) -> str:
+        """What was written, and what was spoken as it was written down."""
+        said = (part for part in self.parts if isinstance(part, Text) or part.kind == "audio")
+        return "\n\n".join(part.text for part in said if part.text)
 
     @property
     def words(self) -> str:
@@ -160,6 +174,14 @@ class Inbound(msgspec.Struct, frozen=True, omit_defaults=True):
     """Unix seconds from which on there is room again for who was too fast, as the command `slow` tells."""
     also: tuple[Inbound, ...] = ()
     """Later messages of the conversation that are answered together with this one."""
+    person: str = ""
+    """Whom we talk to, where the channel has a better name for that than `sender`, such as a program's."""
+
+    @property
+    def confidant(self) -> str:
+        """Whom we talk to where nobody else reads along; empty elsewhere, and where that is not known."""
+        shared = any(one.message is not None and one.message.author for one in (self, *self.also))
+        return "" if shared else self.person or self.sender
 
     @property
     def said(self) -> Message | None:
@@ -174,6 +196,27 @@ class Inbound(msgspec.Struct, frozen=True, omit_defaults=True):
         for before, said in pairwise(messages):
             parts += said.parts if said.name == before.name else said.signed
         return msgspec.structs.replace(messages[0], parts=tuple(parts))
+
+    @property
+    def files(self) -> tuple[File, ...]:
+        """All files that came with it, what the caller brought along first."""
+        messages = [*(self.context or ()), *([self.message] if self.message else [])]
+        mine = tuple(part for message in messages for part in message.parts if isinstance(part, File))
+        return mine + tuple(file for one in self.also for file in one.files)
+
+    def filed(self, found: Mapping[File, File]) -> Inbound:
+        """The same, with what was found in its files."""
+
+        def filed(message: Message) -> Message:
+            parts = tuple(found.get(part, part) if isinstance(part, File) else part for part in message.parts)
+            return msgspec.structs.replace(message, parts=parts)
+
+        return msgspec.structs.replace(
+            self,
+            message=filed(self.message) if self.message else None,
+            context=tuple(map(filed, self.context)) if self.context is not None else None,
+            also=tuple(one.filed(found) for one in self.also),
+        )
 
     def without(self, ref: str) -> Inbound:
         """The same, with the message `ref` forgotten."""

@@ -40,6 +40,14 @@ class Renew(msgspec.Struct, frozen=True):
     until: float
 
 
+class Kept(msgspec.Struct, frozen=True):
+    """A picture that is kept with a turn, under the number by which its `File` names it."""
+
+    id: int
+    media_type: str
+    data: bytes
+
+
 class Change(msgspec.Struct, frozen=True):
     """A fenced write about a running turn: any of its columns, and what follows from it in one transaction."""
 
@@ -62,6 +70,7 @@ class Change(msgspec.Struct, frozen=True):
     gather: tuple[tuple[int, ...], Message | None]
     calls: tuple[Step, ...]
     returned: tuple[Returned, ...]
+    keep: tuple[Kept, ...]
 
 
 class Adopt(msgspec.Struct, frozen=True):

@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from chatferry.tables import OPEN, messages, outbox, sessions, state_is, turns
+from chatferry.tables import OPEN, files, messages, outbox, sessions, state_is, turns
 
 PAGE = 50
 """Messages that one look at a talk brings."""
@@ -38,7 +38,8 @@ _LANES = _given("lanes", sa.Text(), several=True)
 _running = sa.func.min(sa.case((state_is("doing"), turns.c.id)))
 _oldest = (
     sa.select(sa.func.coalesce(_running, sa.func.min(turns.c.id)))
-    .where(turns.c.conversation.in_(_LANES), OPEN)
+    # Without the third SQLite takes another index, and reads all turns that the conversation ever had.
+    .where(turns.c.conversation.in_(_LANES), OPEN, turns.c.id > sa.literal_column("0"))
     .group_by(turns.c.conversation)
 )
 # A CASE where ids or conversations are given beside the state: PostgreSQL believes that hardly any turn is open, and
@@ -130,6 +131,15 @@ PENDING = (
     .where(state_is("doing", "parked"))
     .order_by(outbox.c.id)
 )
+
+KEEP = sa.insert(files)
+PICTURES = sa.select(files.c.id, files.c.media_type, files.c.data).where(files.c.id.in_(_IDS))
+PICTURE = (
+    sa.select(files.c.media_type, files.c.data)
+    .join(turns, turns.c.id == files.c.turn)
+    .where(files.c.id == _given("id", sa.BigInteger()), turns.c.conversation == _TALK)
+)
+"""One that was sent in this talk."""
 
 # ── the talk ─────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -199,40 +199,41 @@ steps = sa.Table(
 files = sa.Table(
     "files",
     metadata,
-    sa.Column("id", _Id, primary_key=True),
+    # Made up by whoever keeps it, so that it stands in the turn's `inbound` with the same write.
+    sa.Column("id", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("turn", _Id, sa.ForeignKey("turns.id"), nullable=False),
-    # The platform's handle: fetched once, however often the turn is begun.
-    sa.Column("ref", sa.Text, nullable=False),
-    # By what is in it, not by what it was called.
+    # Of the picture as we made it. Of other files the words are kept, with the message.
     sa.Column("media_type", sa.Text, nullable=False),
-    # Empty where only its words are needed.
     sa.Column("data", sa.LargeBinary, nullable=False),
-    sa.Column("text", sa.Text, nullable=False),
-    sa.UniqueConstraint("turn", "ref", name="files_ref"),
-    sqlite_autoincrement=True,
 )
+sa.Index("files_turn", files.c.turn)
 
 memories = sa.Table(
     "memories",
     metadata,
     sa.Column("conversation", sa.Text, primary_key=True),
-    # Nothing that was said before this turn counts: it began the session, or came with /clear.
+    # Nothing that was said before this turn counts any more: it is the last /clear.
     sa.Column("since", _Id, nullable=False),
-    # The summary holds what was said from there up to this turn.
+    # The summary holds what was said from one turn up to another; empty: there is none.
+    sa.Column("first", _Id, nullable=False),
     sa.Column("upto", _Id, nullable=False),
     sa.Column("summary", sa.Text, nullable=False),
-    sa.Column("changed_at", sa.Double, nullable=False),
+    # When that was said which it begins with.
+    sa.Column("began_at", sa.Double, nullable=False),
 )
 
 profiles = sa.Table(
     "profiles",
     metadata,
-    # Somebody on a channel, for one assistant.
+    # Somebody on a channel, for one assistant (`profiles.key`).
     sa.Column("person", sa.Text, primary_key=True),
+    # What was asked before this turn notes nothing any more: it cleared the profile.
+    sa.Column("since", _Id, nullable=False),
     sa.Column("facts", sa.Text, nullable=False),
-    sa.Column("changed_at", sa.Double, nullable=False),
+    # When the oldest of them was noted; or when they were cleared.
+    sa.Column("oldest_at", sa.Double, nullable=False),
 )
-sa.Index("profiles_changed", profiles.c.changed_at)
+sa.Index("profiles_oldest", profiles.c.oldest_at)
 
 sources = sa.Table(
     "sources",

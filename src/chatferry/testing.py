@@ -217,7 +217,7 @@ class Board:
     async def typing(self, address: str) -> None:
         await self._after(await self._call("typing"))
 
-    async def download(self, file: File) -> bytes:
+    async def download(self, file: File, limit: int) -> bytes:
         raise Final("there are no files on a board")
 
     async def check(self, hook_url: str | None) -> AsyncIterator[Finding]:

@@ -20,7 +20,7 @@ from chatferry.errors import TryLater, Unavailable
 from chatferry.incidents import Alarm, Incident, Verdict
 from chatferry.ledger import Ledger
 from chatferry.measures import Count, Outcomes, slowest, succeeded
-from chatferry.retry import next_try
+from chatferry.retry import Circuit, next_try
 
 log = structlog.get_logger(__name__)
 
@@ -39,6 +39,11 @@ Sign = Callable[[AlertSettings], bool]
 """Is what the alert is about bad, as far as this process knows?"""
 
 
+def left_alone(circuits: Mapping[str, Circuit]) -> Sign:
+    """Does a model that the alert is about fail so often that it is not asked? circuits: by the models' names."""
+    return lambda alert: any(circuit.open for name, circuit in circuits.items() if alert.model in (None, name))
+
+
 class Watch:
     """The alerts of one process."""
 
@@ -52,7 +57,10 @@ class Watch:
         signs: Mapping[str, Sign],
         models: Mapping[str, str],
     ) -> None:
-        """signs: by `when`, what only a process itself knows. models: which one each assistant asks."""
+        """signs: by `when`, what only a process itself knows (a budget that is spent would be one more).
+
+        models: which one each assistant asks.
+        """
         self._ledger = ledger
         self._clock = clock
         self._alerts = {alert.name: alert for alert in alerts}

@@ -207,6 +207,7 @@ class Worker:
             state = await self._ledger.finish(held.turn, said)
         tail.end(outcome)
         self._closed(held.turn, state)
+        self._asking.closed(held)
         why = {"error": outcome.error} if outcome.error else {}
         log.info("turn closed", turn=turn.id, channel=turn.channel, state=state, **why)
 

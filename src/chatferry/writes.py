@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from chatferry import fetching, incidents, peers, retention, statements, steps
+from chatferry import fetching, incidents, memories, peers, profiles, retention, statements, steps
 from chatferry.accepting import Accept, accept
 from chatferry.errors import LeaseLost
 from chatferry.fetching import complete
@@ -88,6 +88,7 @@ def _change(connection: sa.Connection, operations: Sequence[Change]) -> list[Lea
     _begun(connection, ours)
     _attempt(connection, ours)
     _sent(connection, ours)
+    _keep(connection, ours)
     _remember(connection, ours)
     steps.note(connection, [(op.turn.id, op.now, step) for op in ours for step in op.calls])
     steps.end(connection, [(op.turn.id, op.now, its) for op in ours for its in op.returned])
@@ -193,6 +194,16 @@ def _sent(connection: sa.Connection, changes: Sequence[Change]) -> None:
     complete(connection, parked, max(op.now for op, _, _ in sent))
 
 
+def _keep(connection: sa.Connection, changes: Sequence[Change]) -> None:
+    rows = [
+        {"id": kept.id, "turn": op.turn.id, "media_type": kept.media_type, "data": kept.data}
+        for op in changes
+        for kept in op.keep
+    ]
+    if rows:
+        connection.execute(statements.KEEP, rows)
+
+
 def _remember(connection: sa.Connection, changes: Sequence[Change]) -> None:
     rows = [
         {
@@ -210,6 +221,7 @@ def _remember(connection: sa.Connection, changes: Sequence[Change]) -> None:
         if op.recall:  # and so is what we had heard of it
             mine = messages.c.conversation == op.turn.conversation
             connection.execute(sa.delete(messages).where(mine, messages.c.turn < op.turn.id))
+            memories.drop(connection, op.turn.conversation, 0)
     rows += [
         {
             "conversation": op.turn.conversation,
@@ -223,6 +235,9 @@ def _remember(connection: sa.Connection, changes: Sequence[Change]) -> None:
     ]
     if unsaid := [op.unsay for op in changes if op.unsay]:
         connection.execute(sa.delete(messages).where(messages.c.turn.in_(unsaid), messages.c.role == "assistant"))
+        for op in changes:
+            if op.unsay:
+                memories.drop(connection, op.turn.conversation, op.unsay)
         connection.execute(sa.delete(outbox).where(outbox.c.turn.in_(unsaid), outbox.c.sent_at.is_(None)))
         parked = sa.and_(turns.c.id.in_(unsaid), state_is("parked"))
         connection.execute(sa.update(turns).where(parked).values(state="done"))
@@ -264,6 +279,8 @@ _WRITES: dict[type, Any] = {
     Reopen: _reopen,
     Watch: _watch,
     **fetching.WRITES,
+    **memories.WRITES,
+    **profiles.WRITES,
     Claim: _claim,
     **retention.WRITES,
     **shelves.WRITES,

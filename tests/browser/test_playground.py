@@ -159,12 +159,13 @@ async def test_a_slash_command_is_answered_to_who_gave_it(desk: Desk) -> None:
 
 
 async def test_a_picture_is_shown(desk: Desk) -> None:
-    for app in (desk.line, desk.slack):
+    for app in (desk.line, desk.wechat, desk.slack):
         await app.frame.locator("input[type=file]").set_input_files(picture())
         await app.composer.press("Enter")
         shown = app.rows.get_by_role("img", name="Picture").or_(app.rows.get_by_role("img", name="dot.png"))
         await expect(shown).to_be_visible()
         await expect(shown).to_have_js_property("naturalWidth", 1)
+        await app.reads("I see a picture!")
 
 
 async def test_what_people_and_bots_write_is_never_markup(desk: Desk) -> None:

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from chatferry.channels.api import Api
 from chatferry.channels.base import Hook
 from chatferry.config import ApiSettings
-from chatferry.errors import Final, Rejected
+from chatferry.errors import Final, Rejected, TooLarge
 from chatferry.model import File, Inbound, Message, Text, says
 from tests.contracts import channel as contract
 
@@ -121,10 +121,34 @@ def test_the_newer_name_of_the_token_limit_goes_before_the_older() -> None:
     assert read(max_tokens=5, max_completion_tokens=7).options.max_tokens == 7
 
 
-def test_files_are_kept_by_kind_and_without_their_address() -> None:
-    parts = [{"type": kind, kind: {"url": "http://x"}} for kind in ("image_url", "input_audio", "file")]
+def test_files_come_inline() -> None:
+    parts = [
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw=="}},
+        {"type": "input_audio", "input_audio": {"data": "SUQz", "format": "mp3"}},
+        {"type": "file", "file": {"filename": "a\n.pdf", "file_data": "data:application/pdf;base64,JVBERi0="}},
+    ]
     message = read(messages=[{"role": "user", "content": parts}]).message
-    assert message == Message("user", (File("image", ""), File("audio", ""), File("file", "")))
+    assert message == Message(
+        "user", (File("image", "iVBORw=="), File("audio", "SUQz"), File("file", "JVBERi0=", "a.pdf"))
+    )
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "image_url", "image_url": {"url": "http://169.254.169.254/secret"}},
+        {"type": "image_url", "image_url": {"url": "file:///etc/secret"}},
+        {"type": "image_url", "image_url": {"url": "data:image/png,secret"}},
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64,secret secret"}},
+        {"type": "file", "file": {"file_id": "file-secret"}},
+        {"type": "input_audio"},
+    ],
+)
+def test_a_file_that_is_not_inline_is_refused(part: dict[str, object]) -> None:
+    with pytest.raises(Rejected) as refusal:
+        read(messages=[{"role": "user", "content": [part]}])
+    assert refusal.value.status == 422
+    assert "secret" not in refusal.value.reason
 
 
 def test_what_the_caller_wrote_is_not_quoted_back() -> None:
@@ -138,7 +162,10 @@ async def test_nothing_is_sent_or_fetched_by_the_channel_itself() -> None:
     with pytest.raises(Final):
         await API.send("ann/a", [says("assistant", "x")], key="", grant=None)
     with pytest.raises(Final):
-        await API.download(File("image", ""))
+        await API.download(File("image", ""), 100)
+    assert await API.download(File("image", "iVBORw=="), 4) == b"\x89PNG"
+    with pytest.raises(TooLarge):
+        await API.download(File("image", "QUJD" * 40), 100)
     assert not await API.may_push()
     assert [finding.ok async for finding in API.check(None)] == [True]
 

@@ -246,21 +246,21 @@ async def test_a_file_is_fetched_by_the_id_of_its_message(world: World) -> None:
     line = world.line()
     await world.sim.show("ann", "image", b"\x89PNG...")
     [id] = world.sim.contents
-    assert await line.download(File("image", id)) == b"\x89PNG..."
+    assert await line.download(File("image", id), 100) == b"\x89PNG..."
     world.sim.contents[id] = None
     with pytest.raises(TryLater, match="not ready"):
-        await line.download(File("image", id))
-    world.sim.contents[id] = b"x" * (20 * 1024 * 1024 + 1)
+        await line.download(File("image", id), 100)
+    world.sim.contents[id] = b"x" * 101
     with pytest.raises(Final, match="more than"):
-        await line.download(File("image", id))
+        await line.download(File("image", id), 100)
     with pytest.raises(Final, match="404"):
-        await line.download(File("image", "1"))
+        await line.download(File("image", "1"), 100)
 
 
 @pytest.mark.parametrize("ref", ["", "../../info", "1/2", "1?x", "漢"])
 async def test_no_reference_leads_anywhere_else(world: World, ref: str) -> None:
     with pytest.raises(Final, match="does not lie"):
-        await world.line().download(File("image", ref))
+        await world.line().download(File("image", ref), 100)
     assert world.sim.calls == []
 
 

@@ -59,7 +59,7 @@ def test_a_slash_command_brings_leave_to_answer_and_is_told_to_wait() -> None:
         Inbound(
             event="command/111.222.abc",
             conversation=f"{TEAM}/{ROOM}/ask/{ANN}",
-            message=Message("user", (Text("why is the sky blue?"),), author=ANN),
+            message=Message("user", (Text("why is the sky blue?"),)),
             sender=ANN,
             grant=Grant(RESPONSE_URL, NOW + 29 * 60, uses=5),
             at=NOW,
@@ -73,6 +73,7 @@ def test_an_answer_for_everybody_is_announced_to_everybody() -> None:
     taken = channel(replies="public", rooms={ROOM: {"assistant": "translator"}}).take(form(command()))
     assert json.loads(taken.body)["response_type"] == "in_channel"
     assert taken.events[0].assistant == "translator"
+    assert (taken.events[0].confidant, channel().take(form(command())).events[0].confidant) == ("", ANN)
 
 
 def test_a_command_without_a_question_is_told_what_it_is_for() -> None:

@@ -153,14 +153,14 @@ async def test_a_file_is_fetched_with_the_token_of_its_workspace(world: World) -
     await world.sim.say("ann", "look", files={"a.png": b"\x89PNG", "b.html": b"<p>"})
     first, second = next(iter(world.sim.deliveries)).payload["event"]["files"]
     for url in (first["url_private_download"], f"{TEAM} {first['url_private_download']}"):
-        assert await slack.download(File("image", url, media_type="image/png")) == b"\x89PNG"
-    world.sim.contents[second["id"]] = b"x" * (20 * 1024 * 1024 + 1)
+        assert await slack.download(File("image", url, media_type="image/png"), 100) == b"\x89PNG"
+    world.sim.contents[second["id"]] = b"x" * 101
     with pytest.raises(Final, match="more than"):
-        await slack.download(File("file", second["url_private_download"]))
+        await slack.download(File("file", second["url_private_download"]), 100)
     with pytest.raises(Final, match="files:read"):
-        await world.slack(token="xoxb-another").download(File("image", first["url_private_download"]))
+        await world.slack(token="xoxb-another").download(File("image", first["url_private_download"]), 100)
     with pytest.raises(Final, match="404"):
-        await slack.download(File("image", first["url_private_download"].replace(first["id"], "F0")))
+        await slack.download(File("image", first["url_private_download"].replace(first["id"], "F0")), 100)
 
 
 @pytest.mark.parametrize(
@@ -168,12 +168,12 @@ async def test_a_file_is_fetched_with_the_token_of_its_workspace(world: World) -
 )
 async def test_no_token_goes_to_anybody_else(world: World, ref: str) -> None:
     with pytest.raises(Final, match="does not lie"):
-        await world.slack().download(File("image", ref))
+        await world.slack().download(File("image", ref), 100)
 
 
 async def test_a_file_that_does_not_come_may_come_later(world: World) -> None:
     with pytest.raises(TryLater):
-        await world.slack(api_base="http://127.0.0.1:9").download(File("image", "http://127.0.0.1:9/a"))
+        await world.slack(api_base="http://127.0.0.1:9").download(File("image", "http://127.0.0.1:9/a"), 100)
 
 
 # Ears, check, pages.

@@ -43,7 +43,7 @@ def test_a_direct_message_brings_everything_that_is_needed_to_answer() -> None:
         Inbound(
             event=f"{TEAM}/{DIRECT}/{TS}",
             conversation=f"{TEAM}/{DIRECT}/{TS}",
-            message=Message("user", (Text("hello"),), author=ANN),
+            message=Message("user", (Text("hello"),)),
             sender=ANN,
             ref=TS,
             at=1_700_000_050.0002,

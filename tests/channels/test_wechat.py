@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from chatferry.channels.base import Channel, Hook, listening
 from chatferry.channels.wechat import LOOK_SECONDS
-from chatferry.channels.wechat_api import LARGEST_ANSWER, LARGEST_FILE
+from chatferry.channels.wechat_api import LARGEST_ANSWER
 from chatferry.channels.wechat_way import BELIEF_SECONDS
 from chatferry.errors import Ambiguous, ChatferryError, Final, Gone, NoLeave, TryLater
 from chatferry.model import File, says
@@ -282,17 +282,17 @@ async def test_typing_shows_where_we_are_known_to_be_allowed_to(world: World) ->
 async def test_a_file_is_fetched_by_its_id(world: World) -> None:
     wechat, media_id = world.wechat(), await _sent(world, b"\xff\xd8\xff...")
     picture = f"{media_id} http://mmbiz.qpic.cn/mmbiz_jpg/x/0"
-    assert await wechat.download(File("image", picture)) == b"\xff\xd8\xff..."
+    assert await wechat.download(File("image", picture), 1000) == b"\xff\xd8\xff..."
     world.sim.tokens.revoke()
-    assert await wechat.download(File("image", media_id)) == b"\xff\xd8\xff..."
+    assert await wechat.download(File("image", media_id), 1000) == b"\xff\xd8\xff..."
     with pytest.raises(Final, match="40007"):
-        await wechat.download(File("image", "unknown"))
+        await wechat.download(File("image", "unknown"), 1000)
     world.sim.fail(MEDIA, Fault(status=500))
     with pytest.raises(TryLater):
-        await wechat.download(File("image", media_id))
-    world.sim.media[media_id] = b"x" * (LARGEST_FILE + 1)
+        await wechat.download(File("image", media_id), 1000)
+    world.sim.media[media_id] = b"x" * 1001
     with pytest.raises(Final, match="more than"):
-        await wechat.download(File("image", media_id))
+        await wechat.download(File("image", media_id), 1000)
 
 
 async def test_a_picture_is_fetched_by_its_address_where_there_is_no_other_way(world: World) -> None:
@@ -304,12 +304,12 @@ async def test_a_picture_is_fetched_by_its_address_where_there_is_no_other_way(w
 
     async with serving(Starlette(routes=[Route("/p", picture), Route("/away", away)])) as url:
         bare = world.wechat(app_id="", app_secret=None, api_base=url)
-        assert await bare.download(File("image", f"m_1 {url}/p")) == b"jpeg"
+        assert await bare.download(File("image", f"m_1 {url}/p"), 1000) == b"jpeg"
         with pytest.raises(Final, match="307"):
-            await bare.download(File("image", f"m_1 {url}/away"))
+            await bare.download(File("image", f"m_1 {url}/away"), 1000)
     world.sim.verified = False
     with pytest.raises(NoLeave):
-        await world.wechat().download(File("image", "m_1"))
+        await world.wechat().download(File("image", "m_1"), 1000)
 
 
 @pytest.mark.parametrize(
@@ -328,12 +328,14 @@ async def test_a_picture_is_fetched_by_its_address_where_there_is_no_other_way(w
 )
 async def test_no_address_in_a_message_leads_anywhere_else(world: World, ref: str) -> None:
     with pytest.raises(Final, match="does not lie"):
-        await world.wechat(app_id="", app_secret=None).download(File("image", ref))
+        await world.wechat(app_id="", app_secret=None).download(File("image", ref), 1000)
 
 
-async def test_a_video_is_fetched_from_where_it_lies(world: World) -> None:
+@pytest.mark.parametrize("elsewhere", ["", "http://169.254.169.254/latest"])
+async def test_a_video_is_fetched_from_where_it_lies_if_that_is_with_wechat(world: World, elsewhere: str) -> None:
     async def media(request: Request) -> Response:
-        return Response(b'{"video_url": "%b"}' % str(request.url_for("video")).encode(), media_type="text/plain")
+        url = elsewhere or str(request.url_for("video"))
+        return Response(b'{"video_url": "%b"}' % url.encode(), media_type="text/plain")
 
     async def video(request: Request) -> Response:
         return Response(b"ftyp", media_type="video/mp4")
@@ -343,7 +345,12 @@ async def test_a_video_is_fetched_from_where_it_lies(world: World) -> None:
 
     routes = [Route(MEDIA, media), Route("/v", video, name="video"), Route(STABLE, token, methods=["POST"])]
     async with serving(Starlette(routes=routes)) as url:
-        assert await world.wechat(api_base=url).download(File("video", "m_1")) == b"ftyp"
+        wechat = world.wechat(api_base=url)
+        if elsewhere:
+            with pytest.raises(Final, match="does not lie"):
+                await wechat.download(File("video", "m_1"), 1000)
+        else:
+            assert await wechat.download(File("video", "m_1"), 1000) == b"ftyp"
 
 
 # With the simulator's own calls.

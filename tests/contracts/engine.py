@@ -295,6 +295,10 @@ class WireContract(EngineContract):
         provider.sim.plans.append(Refuse(429, error={"message": "too many requests"}))
         with pytest.raises(TryLater):
             await whole(engine.run(question))
+        provider.sim.plans.append(Refuse(400, error={"message": "Unknown name \"const\" at 'tools[0]': no such field"}))
+        with pytest.raises(Final) as refused:
+            await whole(engine.run(question))
+        assert not isinstance(refused.value, NoTools)
 
     async def test_its_check_says_what_mends_a_refusal(self, engine: Engine, provider: Provider) -> None:
         for status, word in ((401, "api_key"), (403, "api_key"), (404, "model"), (503, "wait"), (400, "max_tokens")):

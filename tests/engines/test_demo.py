@@ -6,7 +6,7 @@ import pytest
 
 from chatferry.engines.base import Delta, Engine
 from chatferry.engines.demo import Demo, answer
-from chatferry.model import Options, says
+from chatferry.model import File, Message, Options, says
 from chatferry.words import LANGUAGES, language_of
 from tests.contracts.engine import EngineContract
 from tests.engines.support import HastyClock, asking, settings, whole
@@ -18,6 +18,11 @@ class TestDemo(EngineContract):
     @pytest.fixture
     def engine(self) -> Engine:
         return Demo("default", DEMO, clock=HastyClock())
+
+
+def test_it_says_that_it_sees_a_picture() -> None:
+    asked = [says("user", "你好，請問這個怎麼用？"), says("assistant", "..."), Message("user", (File("image", ""),))]
+    assert answer(asked).startswith("我看到一張圖片")
 
 
 GREETINGS = {

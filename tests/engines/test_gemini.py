@@ -8,10 +8,10 @@ import aiohttp
 import pytest
 
 from chatferry.clock import Clock
-from chatferry.engines.base import Done
+from chatferry.engines.base import Done, Picture, Prompt
 from chatferry.engines.gemini import Gemini, GeminiReader, contents
 from chatferry.errors import TryLater
-from chatferry.model import Options, Usage, says
+from chatferry.model import File, Message, Options, Text, Usage, says
 from chatferry.simulator.model import Refuse
 from chatferry.testing import ManualClock
 from tests.contracts.engine import WireContract
@@ -56,10 +56,20 @@ def test_the_user_begins_and_the_sides_take_turns() -> None:
         says("user", "b"),
         says("assistant", "c"),
     )
-    assert contents(talk) == [
+    assert contents(Prompt("", talk), sees=True) == [
         {"role": "user", "parts": [{"text": "a"}, {"text": "b"}]},
         {"role": "model", "parts": [{"text": "c"}]},
     ]
+
+
+def test_pictures_stand_where_they_were_said() -> None:
+    said = Message("user", (Text("a"), File("image", "", kept=7, text="[image]"), Text("b"), File("image", "", kept=8)))
+    prompt = Prompt("", (said,), pictures={7: Picture("image/png", b"png")})
+    [shown] = contents(prompt, sees=True)
+    inline = {"inlineData": {"mimeType": "image/png", "data": "cG5n"}}
+    assert shown["parts"] == [{"text": "a"}, inline, {"text": "b"}]
+    [read] = contents(prompt, sees=False)
+    assert read["parts"] == [{"text": "a\n\n[image]\n\nb"}]
 
 
 async def test_a_wait_told_in_the_body_is_passed_on(engine: Gemini, provider: Provider) -> None:

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from chatferry.clock import Clock
-from chatferry.engines.base import Call, Done, Result, Round
+from chatferry.engines.base import Call, Done, Picture, Prompt, Result, Round
 from chatferry.engines.openai import OpenAI, OpenAIReader
 from chatferry.errors import Final, TryLater
 from chatferry.model import File, Message, Options, Text, Usage
@@ -100,6 +100,36 @@ async def test_a_body_that_ends_a_little_after_done_leaves_its_connection_to_the
     await answer
     await whole(engine.run(asking("hello")))
     assert len(set(connector.transports)) == 1
+
+
+SHOWN = Prompt(
+    "",
+    (Message("user", (Text("what is it?"), File("image", "", kept=7, text="[image]"))),),
+    pictures={7: Picture("image/png", b"png")},
+)
+
+
+@pytest.mark.parametrize("told", ["image_url is only supported by certain models", "content must be a string"])
+async def test_who_takes_no_pictures_is_asked_in_words(
+    provider: Provider, http: aiohttp.ClientSession, told: str
+) -> None:
+    seeing = OpenAI("smart", settings("openai", f"{provider.url}/v1", sees=True), http, ManualClock())
+    provider.sim.plans.append(Refuse(400, {"message": told}))
+    assert (await whole(seeing.run(SHOWN)))[0] == "echo: what is it?\n\n[image]"
+    first, second = [request.body["messages"][0]["content"] for request in provider.sim.requests]
+    assert first == [
+        {"type": "text", "text": "what is it?"},
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64,cG5n"}},
+    ]
+    assert second == "what is it?\n\n[image]"
+
+
+async def test_another_refusal_of_a_picture_is_a_fault(provider: Provider, http: aiohttp.ClientSession) -> None:
+    seeing = OpenAI("smart", settings("openai", f"{provider.url}/v1", sees=True), http, ManualClock())
+    provider.sim.plans.append(Refuse(401, {"message": "no images for you"}))
+    with pytest.raises(Final):
+        await whole(seeing.run(SHOWN))
+    assert len(provider.sim.requests) == 1
 
 
 async def test_an_option_that_the_server_does_not_know_is_not_sent_again(engine: OpenAI, provider: Provider) -> None:

@@ -7,17 +7,21 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 
 import aiohttp
+import msgspec
 import pytest
 
-from chatferry.engines.base import Delta, Done, Engine, Event, Prompt, Restart
+from chatferry.engines.base import Delta, Done, Engine, Event, Prompt, Restart, Result, Round
+from chatferry.engines.gemini import Gemini
 from chatferry.engines.openai import OpenAI
 from chatferry.engines.route import Route
 from chatferry.errors import Fault, Final, TryLater
 from chatferry.metrics import Metrics
 from chatferry.model import Finding
 from chatferry.retry import Circuit
-from tests.contracts.engine import EngineContract
-from tests.engines.support import HastyClock, Provider, WatchedClock, asking, gather, settings
+from chatferry.simulator.model import Refuse
+from chatferry.simulator.model_calls import acts
+from tests.contracts.engine import NOTHING, EngineContract
+from tests.engines.support import HastyClock, Provider, WatchedClock, asking, gather, settings, whole
 
 BUSY = TryLater("busy")
 Play = list[Event | Fault]
@@ -209,3 +213,23 @@ async def test_a_wait_can_be_cancelled() -> None:
 async def test_its_check_tries_every_model() -> None:
     findings = [finding.subject async for finding in route(Player("a"), Player("b")).check()]
     assert findings == ["model a", "model b"]
+
+
+async def test_a_fallback_takes_over_between_two_rounds(provider: Provider, http: aiohttp.ClientSession) -> None:
+    clock = HastyClock()
+    smart = OpenAI("smart", settings("openai", f"{provider.url}/v1"), http, clock)
+    fast = Gemini("fast", settings("gemini", f"{provider.url}/v1beta"), http, clock)
+    for first, second in ((smart, fast), (fast, smart)):
+        both = Route([(first, Circuit(clock)), (second, Circuit(clock))], clock, lambda: 1.0, Metrics())
+        provider.sim.act = lambda talk, _: acts(("wait", {}), ("wait", {})) if talk[-1]["role"] == "user" else None
+        provider.sim.converse = lambda talk: f"heard {talk[-1]['content']}"
+        question = msgspec.structs.replace(asking("go on"), tools=(NOTHING,))
+        _, done = await whole(both.run(question))
+        made = Round("", done.calls, (Result("one"), Result("two")))
+        provider.sim.plans.append(Refuse(400))
+        before = len(provider.sim.requests)
+        text, done = await whole(both.run(msgspec.structs.replace(question, rounds=(made,))))
+        assert (done.finish, "two" in text) == ("stop", True)
+        assert [asked.path.split("/")[1] for asked in provider.sim.requests[before:]] in (
+            ["v1", "v1beta"], ["v1beta", "v1"],
+        )  # fmt: skip

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from chatferry.prompt import estimate
 from chatferry.simulator import line_people as people
 from chatferry.simulator.line import BOT
 from chatferry.testing import ManualClock
+from chatferry.tokens import estimate
 from tests.scenarios.support import CLUB, asked, ended
 from tests.stack import Stack, running
 
@@ -113,7 +113,7 @@ async def test_what_is_not_text_is_told_in_words(tmp_path: Path) -> None:
         await stack.line.seen("ann", 2)
         await stack.line.show("ann", "image", b"\x89PNG")
         await stack.line.seen("ann", 3)
-        await stack.line.show("ann", "file", b"%PDF", "menu.pdf")
+        await stack.line.show("ann", "file", b"PK\x03\x04", "menu.zip")
         await stack.line.seen("ann", 4)
         await stack.line.tap("ann", "order=tea")
         await stack.line.seen("ann", 5)
@@ -122,7 +122,7 @@ async def test_what_is_not_text_is_told_in_words(tmp_path: Path) -> None:
             "[sticker: happy, thanks]",
             "[location: Harbour, 1 Pier Road, 25.0, 121.5]",
             "[image]",
-            "[file: menu.pdf]",
+            "[file: menu.zip] It is of a kind that cannot be read here.",
             "order=tea",
         ]
 

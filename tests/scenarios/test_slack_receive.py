@@ -126,9 +126,9 @@ async def test_whatever_somebody_says_in_a_thread_with_us_is_answered_there(tmp_
 
 async def test_a_file_is_named_to_the_model(tmp_path: Path) -> None:
     async with slack_world(tmp_path) as world, world.gateway() as gateway:
-        await world.slack.say("ann", "look", files={"plan.pdf": b"%PDF", "cat.png": b"png"})
+        await world.slack.say("ann", "look", files={"plan.zip": b"PK\x03\x04", "cat.png": b"png"})
         await ended(gateway, 1, world.clock)
-        assert world.asked() == ["look\n\n[file: plan.pdf]\n\n[image]"]
+        assert world.asked() == ["look\n\n[file: plan.zip] It is of a kind that cannot be read here.\n\n[image]"]
 
 
 async def test_in_a_group_and_in_a_channel_whoever_mentions_us_is_answered(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from tests.scenarios.harbour import Gate
 from tests.scenarios.slack_support import slack_world
 from tests.scenarios.support import ended, screen, until
 from tests.stack import Stack, running
+from tests.web.opening import link, reading, say
 
 ASSISTANT = {"tools": ("tests.scenarios.harbour:ferry",)}
 
@@ -111,3 +112,20 @@ async def test_a_model_that_takes_no_tools_leaves_a_reason_that_mends_it(tmp_pat
         [turn] = await ended(stack.gateway, 1)
         assert turn.state == "failed"
         assert "tools are not taken" in turn.error
+
+
+async def test_the_page_of_an_answer_says_it_too(tmp_path: Path) -> None:
+    async with running(tmp_path, assistant=ASSISTANT) as stack:
+        calling(stack)
+        turn = await say(stack, "where is Mei?")
+        async with reading(link(stack, "a", turn)) as page:
+            notes: list[str] = []
+            while not notes or notes[-1] != "Looking up: ferry…":
+                event = await page.next()
+                assert event is not None
+                notes.append(event.data["note"])
+            Gate.open.set()
+            events = await page.all()
+        assert events[-1].data["note"] == "Complete"
+        assert "at sea" in "".join(page.blocks)
+        assert "Looking up" not in "".join(page.blocks)

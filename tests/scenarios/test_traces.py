@@ -109,7 +109,7 @@ async def test_a_trace_for_each_turn_over_two_processes_without_a_word_of_people
         by_channel[facts(root)["chatferry.channel"]] = spans
     assert set(by_channel) == {"line", "api"}
     stages = {channel: sorted((span.name, role) for role, span in spans) for channel, spans in by_channel.items()}
-    common = [("accepted", "web"), ("model", "worker"), ("prompt", "worker"), ("turn", "worker"), ("waited", "worker")]
+    common = [("accepted", "web"), *((name, "worker") for name in ("material", "model", "prompt", "turn", "waited"))]
     assert stages["api"] == common
     assert stages["line"] == sorted([*common, ("delivery", "worker"), ("model", "worker")])
 
@@ -160,7 +160,7 @@ async def test_a_share_of_turns_is_traced_whole(tmp_path: Path) -> None:
     for _, span in collector.spans():
         per_trace[span.trace_id] = per_trace.get(span.trace_id, 0) + 1
     assert 4 <= len(per_trace) <= 36
-    assert set(per_trace.values()) == {6}
+    assert set(per_trace.values()) == {7}
 
 
 async def test_each_call_of_a_tool_is_a_stage_without_its_arguments_and_its_result(tmp_path: Path) -> None:

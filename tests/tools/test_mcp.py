@@ -133,6 +133,12 @@ async def test_a_program_that_is_no_server_keeps_nobody_waiting(
         assert "is it an MCP server?" in found.mend
 
 
+async def test_a_tool_that_the_server_has_not_is_told_by_check(tmp_path: Path) -> None:
+    server = Server("stall", stall(tmp_path), "x", Hasty(), {"fail", "no_such"})
+    [found] = [finding async for finding in server.check()]
+    assert (found.ok, "in_stock" in found.detail, "and not no_such" in found.detail) == (False, True, True)
+
+
 async def test_a_program_that_is_not_there_is_told_by_check() -> None:
     settings = McpSettings(command=("no-such-program",))
     [found] = [finding async for finding in Server("x", settings, "x", Hasty()).check()]

@@ -6,8 +6,10 @@ The wire format is OpenAI's chat completions (platform.openai.com/docs/api-refer
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
+import re
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Annotated
@@ -16,15 +18,31 @@ import msgspec
 
 from chatferry.channels.base import Capabilities, Hook, Taken
 from chatferry.config import ApiSettings
-from chatferry.errors import Final, Rejected
+from chatferry.errors import Final, Rejected, TooLarge
 from chatferry.model import File, Finding, Grant, Inbound, Message, Options, Part, Receipt, Role, Text
 
 _Count = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
 
 
+class _Image(msgspec.Struct):
+    url: str = ""
+
+
+class _Sound(msgspec.Struct):
+    data: str = ""
+
+
+class _Attached(msgspec.Struct):
+    filename: str = ""
+    file_data: str = ""
+
+
 class _Content(msgspec.Struct):
     type: str = ""
     text: str = ""
+    image_url: _Image | None = None
+    input_audio: _Sound | None = None
+    file: _Attached | None = None
 
 
 class _Said(msgspec.Struct):
@@ -63,12 +81,8 @@ class Call(msgspec.Struct, frozen=True):
 
 _request = msgspec.json.Decoder(_Request)
 _ROLES: Mapping[str, Role] = {"user": "user", "assistant": "assistant", "system": "system", "developer": "system"}
-# Named to the model, not fetched: an address in a request is nothing to be trusted with.
-_FILES: Mapping[str, File] = {
-    "image_url": File("image", ""),
-    "input_audio": File("audio", ""),
-    "file": File("file", ""),
-}
+_DATA_URL = re.compile(r"data:[^,]{0,200};base64,")
+_BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
 
 
 class Api:
@@ -135,7 +149,10 @@ class Api:
         )
         return Call(
             # The same question has the same `ref`, however its answer is to be shown.
-            msgspec.structs.replace(inbound, ref=_digest(msgspec.json.encode(inbound)), at=at),
+            # A key is a program's: who is behind it, its sessions tell.
+            msgspec.structs.replace(
+                inbound, ref=_digest(msgspec.json.encode(inbound)), at=at, person=inbound.conversation
+            ),
             stream=bool(request.stream),
             include_usage=request.stream_options is not None and request.stream_options.include_usage,
             fleeting=not idempotency_key and not request.session_id,
@@ -152,8 +169,16 @@ class Api:
     async def typing(self, address: str) -> None:
         """There is nobody to show it to."""
 
-    async def download(self, file: File) -> bytes:
-        raise Final("the API takes no files")
+    async def download(self, file: File, limit: int) -> bytes:
+        """`ref` is the file itself."""
+        if not file.ref:
+            raise Final("this file did not come with the request")
+        if len(file.ref) * 3 // 4 > limit + 2:
+            raise TooLarge(f"a file of about {len(file.ref) * 3 // 4} bytes")
+        try:
+            return base64.b64decode(file.ref, validate=True)
+        except ValueError as error:
+            raise Final("a file that is no base64") from error
 
     async def check(self, hook_url: str | None) -> AsyncIterator[Finding]:
         yield Finding(True, "channel api", f"{len(self._keys)} key(s), {len(self._assistants)} assistant(s)")
@@ -188,9 +213,31 @@ def _message(said: _Said) -> Message:
 def _part(content: _Content) -> Part:
     if content.type == "text":
         return Text(content.text)
-    if content.type not in _FILES:
-        raise _invalid(f"the `type` of a part must be one of text, {', '.join(_FILES)}")
-    return _FILES[content.type]
+    match content.type:
+        case "image_url" if content.image_url is not None:
+            return File("image", _inline(content.image_url.url, "`image_url`"))
+        case "input_audio" if content.input_audio is not None:
+            return File("audio", _base64(content.input_audio.data, "`input_audio`"))
+        case "file" if content.file is not None:
+            name = "".join(filter(str.isprintable, content.file.filename))[:200]
+            return File("file", _inline(content.file.file_data, "`file_data`"), name)
+        case "image_url" | "input_audio" | "file":
+            raise _invalid(f"a part of the `type` {content.type} needs a `{content.type}`")
+    raise _invalid("the `type` of a part must be one of text, image_url, input_audio, file")
+
+
+def _inline(url: str, name: str) -> str:
+    """The base64 in a data URL. An address in a request is nothing to be trusted with: it is not fetched."""
+    head = _DATA_URL.match(url)
+    if head is None:
+        raise _invalid(f"{name} must be inline, as `data:TYPE;base64,DATA`: addresses and file ids are not fetched")
+    return _base64(url[head.end() :], name)
+
+
+def _base64(data: str, name: str) -> str:
+    if not _BASE64.fullmatch(data):
+        raise _invalid(f"{name} must hold base64")
+    return data
 
 
 def _news(talk: Sequence[Message]) -> Message:

@@ -125,8 +125,11 @@ class Channel(Protocol):
         """Show that an answer is being made. Asked only where `caps.typing` is not 0."""
         ...
 
-    async def download(self, file: File) -> bytes:
-        """The bytes of a file that came in through this channel."""
+    async def download(self, file: File, limit: int) -> bytes:
+        """The bytes of a file that came in through this channel, from the platform's own hosts and nowhere else.
+
+        Raises `TooLarge` where there are more than `limit`, `TryLater` or `Final`.
+        """
         ...
 
     def check(self, hook_url: str | None) -> AsyncIterator[Finding]:

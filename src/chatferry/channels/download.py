@@ -6,7 +6,9 @@ import aiohttp
 
 
 async def capped(answer: aiohttp.ClientResponse, limit: int) -> bytes | None:
-    """The whole body; None where it is longer than `limit` bytes, of which no more is read then."""
+    """The whole body; None where it is longer than `limit` bytes, or says so: no more of it is read then."""
+    if (answer.content_length or 0) > limit:
+        return None
     data = bytearray()
     async for chunk in answer.content.iter_chunked(65_536):
         data += chunk

@@ -37,8 +37,6 @@ QUOTA_SECONDS = 300.0
 """How long a look at the quota is believed."""
 NOTICE_SECONDS = 5.0
 """How long before its end a reply token is spent on a button, where nothing may be pushed: at 45 s of its 50."""
-LARGEST_FILE = 20 * 1024 * 1024
-"""Bytes. More than any model takes as one image."""
 
 
 class Line:
@@ -142,11 +140,11 @@ class Line:
         if status >= 300:
             raise fault(path, status, body)
 
-    async def download(self, file: File) -> bytes:
+    async def download(self, file: File, limit: int) -> bytes:
         """The bytes of a file. LINE deletes them after a time that it does not tell."""
         if not re.fullmatch(r"[0-9A-Za-z_-]{1,64}", file.ref):
             raise Final("this file does not lie with LINE")
-        return await self._api.content(file.ref, LARGEST_FILE)
+        return await self._api.content(file.ref, limit)
 
     def check(self, hook_url: str | None) -> AsyncIterator[Finding]:
         """Is the token good, who are we, what is left to push, and does LINE reach us?"""

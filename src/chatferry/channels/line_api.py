@@ -12,7 +12,7 @@ import msgspec
 from pydantic import SecretStr
 
 from chatferry.channels.download import capped
-from chatferry.errors import Ambiguous, Fault, Final, Gone, NoLeave, TryLater
+from chatferry.errors import Ambiguous, Fault, Final, Gone, NoLeave, TooLarge, TryLater
 
 TIMEOUT = aiohttp.ClientTimeout(total=10, connect=5)
 DOWNLOAD_TIMEOUT = aiohttp.ClientTimeout(total=60, connect=5)
@@ -87,7 +87,7 @@ class LineApi:
         except (aiohttp.ClientError, TimeoutError) as error:
             raise TryLater(f"LINE {path}: {_named(error)}") from error
         if data is None:
-            raise Final(f"LINE {path}: more than {limit} bytes")
+            raise TooLarge(f"LINE {path}: more than {limit} bytes")
         return data
 
     async def _call(

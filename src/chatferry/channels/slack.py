@@ -40,8 +40,6 @@ TYPING_SECONDS = 110.0
 SHOWN_SECONDS = 600.0
 FIRST_WORDS = 1.0
 """Seconds to wait for the first words where we don't know yet whether Slack shows that we are at work."""
-LARGEST_FILE = 20 * 1024 * 1024
-"""Bytes. More than any model takes as one image."""
 
 NO_MARKDOWN = {"invalid_blocks", "invalid_blocks_format"}
 TOO_LONG = "msg_blocks_too_long"
@@ -345,10 +343,10 @@ class Slack:
             method, place.account, Told, channel_id=place.channel, thread_ts=place.thread, status=status
         )
 
-    async def download(self, file: File) -> bytes:
+    async def download(self, file: File, limit: int) -> bytes:
         """The bytes of a file of Slack's. `ref` is its address, and before it, after a blank, the account."""
         account, _, url = file.ref.rpartition(" ")
-        return await self._api.content(url, account, file.media_type, LARGEST_FILE)
+        return await self._api.content(url, account, file.media_type, limit)
 
     async def oblige(self, aside: msgspec.Struct) -> None:
         """A dialog, a hint, or the end of an installation."""

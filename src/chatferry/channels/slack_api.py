@@ -13,7 +13,7 @@ import aiohttp
 import msgspec
 
 from chatferry.channels.download import capped
-from chatferry.errors import Ambiguous, Fault, Final, Gone, NoLeave, TryLater, Vanished
+from chatferry.errors import Ambiguous, Fault, Final, Gone, NoLeave, TooLarge, TryLater, Vanished
 
 TIMEOUT = aiohttp.ClientTimeout(total=10, connect=5)
 DOWNLOAD_TIMEOUT = aiohttp.ClientTimeout(total=60, connect=5)
@@ -163,7 +163,7 @@ class SlackApi:
         except (aiohttp.ClientError, TimeoutError) as error:
             raise TryLater(f"Slack file: {_named(error)}") from error
         if data is None:
-            raise Final(f"Slack file: more than {limit} bytes")
+            raise TooLarge(f"Slack file: more than {limit} bytes")
         return data
 
     def ours(self, url: str) -> bool:

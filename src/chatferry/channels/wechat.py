@@ -207,18 +207,18 @@ class WeChat:
         if told.errcode and told.errcode not in NOT_NOW:
             raise fault(TYPING, told)
 
-    async def download(self, file: File) -> bytes:
+    async def download(self, file: File, limit: int) -> bytes:
         """The bytes of a file: by its id, or for a picture by its address, where there is no leave for that."""
         media, _, picture = file.ref.partition(" ")
         if self._settings.app_secret is not None and re.fullmatch(r"[\w-]{1,256}", media, re.ASCII):
             try:
-                return await self._api.media(media)
+                return await self._api.media(media, limit)
             except NoLeave:  # not for this account
                 if not self._api.has(picture):
                     raise
         if not self._api.has(picture):
             raise Final("this file does not lie with WeChat, or needs app_id and app_secret")
-        return await self._api.picture(picture)
+        return await self._api.picture(picture, limit)
 
     def check(self, hook_url: str | None) -> AsyncIterator[Finding]:
         """Are id and secret good, from this address? Which way do answers go? What does WeChat call?"""

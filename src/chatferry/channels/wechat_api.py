@@ -11,15 +11,13 @@ import aiohttp
 import msgspec
 
 from chatferry.channels.download import capped
-from chatferry.errors import Ambiguous, Fault, Final, Gone, NoLeave, TryLater
+from chatferry.errors import Ambiguous, Fault, Final, Gone, NoLeave, TooLarge, TryLater
 
 TIMEOUT = aiohttp.ClientTimeout(total=10, connect=5)
 DOWNLOAD_TIMEOUT = aiohttp.ClientTimeout(total=60, connect=5)
 
 LARGEST_ANSWER = 64 * 1024
 """Bytes of an answer that is not a file."""
-LARGEST_FILE = 20 * 1024 * 1024
-"""Bytes. More than any model takes as one image."""
 
 SEND, TYPING = "/cgi-bin/message/custom/send", "/cgi-bin/message/custom/typing"
 MEDIA = "/cgi-bin/media/get"
@@ -98,19 +96,21 @@ class WeChatApi:
 
         return (await self._with_token(call))[1]
 
-    async def media(self, media_id: str) -> bytes:
+    async def media(self, media_id: str, limit: int) -> bytes:
         """The bytes of something that a person sent, in the three days for which WeChat keeps it. Raises Fault."""
 
         async def call(token: str) -> tuple[bytes, Told]:
             query = {"access_token": token, "media_id": media_id}
-            kind, data = await _load(self._http, self._base + MEDIA, MEDIA, query)
+            kind, data = await _load(self._http, self._base + MEDIA, MEDIA, query, limit)
             return data, _decoded(data, Told) or Told() if kind in _WORDS else Told()
 
         data, told = await self._with_token(call)
         if told.errcode:
             raise fault(MEDIA, told)
-        if told.video_url and urlsplit(told.video_url).scheme in ("http", "https"):
-            return (await _load(self._http, told.video_url, "video", {}))[1]
+        if told.video_url:
+            if not self.has(told.video_url):
+                raise Final(f"WeChat {MEDIA}: this video does not lie with WeChat")
+            return (await _load(self._http, told.video_url, "video", {}, limit))[1]
         return data
 
     async def _with_token(self, call: Callable[[str], Awaitable[tuple[_Result, Told]]]) -> tuple[_Result, Told]:
@@ -120,9 +120,9 @@ class WeChatApi:
             result, told = await call(await self._tokens.renewed(token))
         return result, told
 
-    async def picture(self, url: str) -> bytes:
+    async def picture(self, url: str, limit: int) -> bytes:
         """The bytes of a picture by its address, which need no token."""
-        return (await _load(self._http, url, "picture", {}))[1]
+        return (await _load(self._http, url, "picture", {}, limit))[1]
 
     def has(self, url: str) -> bool:
         """Is this an address of WeChat's? Others are not called, whatever a message says."""
@@ -180,17 +180,19 @@ def fault(path: str, told: Told) -> Fault:
     return Final(reason)
 
 
-async def _load(http: aiohttp.ClientSession, url: str, name: str, query: Mapping[str, str]) -> tuple[str, bytes]:
+async def _load(
+    http: aiohttp.ClientSession, url: str, name: str, query: Mapping[str, str], limit: int
+) -> tuple[str, bytes]:
     """Type and bytes of a file."""
     try:
         async with http.get(url, params=query, timeout=DOWNLOAD_TIMEOUT, allow_redirects=False) as answer:
             _check(name, answer.status)
-            data = await capped(answer, LARGEST_FILE)
+            data = await capped(answer, limit)
             kind = answer.content_type
     except (aiohttp.ClientError, TimeoutError) as error:
         raise TryLater(f"WeChat {name}: {_named(error)}") from error
     if data is None:
-        raise Final(f"WeChat {name}: more than {LARGEST_FILE} bytes")
+        raise TooLarge(f"WeChat {name}: more than {limit} bytes")
     return kind, data
 
 

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from chatferry.model import Finding, Message, Options, Usage
+from chatferry.model import File, Finding, Message, Options, Usage
 
 
 class Tool(msgspec.Struct, frozen=True):
@@ -65,6 +65,18 @@ class Prompt(msgspec.Struct, frozen=True):
     last: bool = False
     """Enough has been called: it has to answer now, and its `tools` only explain the rounds."""
 
+    def read(self, said: Message, *, sees: bool) -> list[str | Picture]:
+        """A message as a model gets it: runs of text, and between them the pictures, if it sees."""
+        read: list[str | Picture] = []
+        for part in said.parts:
+            if sees and isinstance(part, File) and part.kept in self.pictures:
+                read.append(self.pictures[part.kept])
+            elif part.text and read and isinstance(read[-1], str):
+                read[-1] = f"{read[-1]}\n\n{part.text}"
+            elif part.text:
+                read.append(part.text)
+        return read
+
 
 class Delta(msgspec.Struct, frozen=True):
     """More of the answer. One delta holds as many tokens as had come when we looked."""
@@ -90,6 +102,18 @@ class Done(msgspec.Struct, frozen=True):
 
 
 Event = Delta | Restart | Done
+
+
+class Listener(Protocol):
+    """One model that writes down what was spoken."""
+
+    async def listen(self, sound: bytes, media_type: str, language: str) -> str:
+        """The words. `language`: what they are probably in, as ISO 639-1; empty: nobody knows. Raises as `run` does."""
+        ...
+
+    def check(self) -> AsyncIterator[Finding]:
+        """Try the model with a moment of silence."""
+        ...
 
 
 class Engine(Protocol):

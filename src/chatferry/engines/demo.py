@@ -14,12 +14,14 @@ import msgspec
 from chatferry.clock import Clock, SystemClock
 from chatferry.config import ModelSettings
 from chatferry.engines.base import Delta, Done, Event, Prompt
-from chatferry.model import Finding, Message, Usage
+from chatferry.model import File, Finding, Message, Usage
 from chatferry.words import language_of
 
 if TYPE_CHECKING:
     import aiohttp
 
+_QUOTED = re.compile(r"^\[[^\n]*\n> (?P<line>[^\n]+)", re.MULTILINE)
+"""The first line of a file, as `prompt` quotes it."""
 _TOKEN = re.compile(r"\s*[\u2e80-\uffef]|\s*[^\s\u2e80-\uffef]+|\s+$")
 
 
@@ -70,6 +72,10 @@ class _Tongue(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     code: str
     long: str
     hello: str
+    picture: str
+    """Answers a message that has one."""
+    file: str
+    """Answers a message with a file that was read; takes `said`, its beginning."""
     thanks: str
     found: str
     otherwise: tuple[str, ...]
@@ -97,9 +103,15 @@ def answer(messages: Sequence[Message], found: Sequence[str] = ()) -> str:
 
     found: what it has looked up for this, if anything.
     """
-    said = [message.text for message in messages if message.role == "user"]
-    tongue = _script().tongues[language_of(said[-1] if said else "")]
-    reply = "\n\n".join((tongue.found, *found)) if found else _reply(tongue, said).strip()
+    asked = [message for message in messages if message.role == "user"]
+    said = [message.text for message in asked]
+    tongue = _script().tongues[language_of(next(filter(None, reversed(said)), ""))]
+    if found:
+        reply = "\n\n".join((tongue.found, *found))
+    elif asked and any(isinstance(part, File) for part in asked[-1].parts):
+        reply = tongue.picture
+    else:
+        reply = _reply(tongue, said).strip()
     return reply if any(message.role == "assistant" for message in messages) else f"{tongue.label}\n\n{reply}"
 
 
@@ -107,6 +119,8 @@ def _reply(tongue: _Tongue, said: list[str]) -> str:
     if not said:
         return tongue.hello
     *earlier, last = said
+    if read := _QUOTED.search(last):
+        return tongue.file.replace("{said}", read["line"])
     if name := _name([last]):
         return tongue.named.replace("{name}", name)
     topics = _script().topics.items()

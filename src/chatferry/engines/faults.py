@@ -90,16 +90,19 @@ def fault(name: str, status: int, error: Said, *, after: float | None = None, se
     return Refused(reason, status=status, word=error.word, param=error.param, message=error.message)
 
 
-_TOOLS = re.compile(r"\btools?\b|tool.?(call|choice)|function.?(call|declaration)", re.IGNORECASE)
-_NOT_THEM = re.compile(
-    r"not (support|enabled|allowed)|unsupported|requires? .*--|unrecogni[sz]ed|unknown", re.IGNORECASE
+_NO_TOOLS = re.compile(
+    # What is wrong with one of them (`tools[0]`) says nothing about all.
+    r"(?:not support|unsupported|unrecogni[sz]ed|unknown|unexpected|not permitted)\W(?:[^.]{0,60}\W)?tools?\b(?!\[)"
+    r"|\b(?:tools?|tool.?call(?:s|ing)|tool.?choice|function.?calling)\b(?!\[)[^.]{0,60}"
+    r"(?:not (?:support|enabled|allowed|permitted)|unsupported|requires? .{0,20}--)",
+    re.IGNORECASE,
 )
 
 
 def of_tools(fault: Fault) -> Fault:
     """The fault of a request that had tools: as `NoTools`, where it says that there may be none."""
     told = str(fault) + (f" {fault.message}" if isinstance(fault, Refused) else "")
-    if not _TOOLS.search(told) or not _NOT_THEM.search(told):
+    if not _NO_TOOLS.search(told):
         return fault
     status = fault.status if isinstance(fault, Refused) else 500
     return NoTools(f"{fault} (tools are not taken)", status=status, message=told)

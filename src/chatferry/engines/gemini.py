@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
@@ -14,12 +15,12 @@ import msgspec
 from chatferry.clock import Clock, SystemClock
 from chatferry.config import ModelSettings
 from chatferry.engines import faults
-from chatferry.engines.base import Call, Done, Event, Prompt, Round
+from chatferry.engines.base import Call, Done, Event, Picture, Prompt, Round
 from chatferry.engines.check import try_out
 from chatferry.engines.gemini_schema import narrowed
 from chatferry.engines.http import Wire
 from chatferry.errors import Fault, TryLater
-from chatferry.model import Finding, Message, Usage
+from chatferry.model import Finding, Usage
 
 _FINISH = {
     "MAX_TOKENS": "length",
@@ -78,7 +79,7 @@ class Gemini:
             "topP": options.top_p,
             "stopSequences": options.stop or None,
         }
-        talk = contents(prompt.messages)
+        talk = contents(prompt, sees=settings.sees)
         request: dict[str, Any] = {"contents": [*talk, *(said for its in prompt.rounds for said in self._called(its))]}
         if parts := [{"text": text} for text in system if text]:
             request["systemInstruction"] = {"parts": parts}
@@ -113,18 +114,23 @@ class Gemini:
         return [{"role": "model", "parts": said}, {"role": "user", "parts": back}]
 
 
-def contents(messages: tuple[Message, ...]) -> list[dict[str, Any]]:
+def contents(prompt: Prompt, *, sees: bool) -> list[dict[str, Any]]:
     """The talk as Gemini wants it: the user begins, and the two sides take turns."""
     talk: list[dict[str, Any]] = []
-    for said in messages:
+    for said in prompt.messages:
         role = "model" if said.role == "assistant" else "user"
-        if said.role == "system" or not said.text or (not talk and role == "model"):
+        parts = [{"text": part} if isinstance(part, str) else _inline(part) for part in prompt.read(said, sees=sees)]
+        if said.role == "system" or not parts or (not talk and role == "model"):
             continue
         if talk and talk[-1]["role"] == role:
-            talk[-1]["parts"].append({"text": said.text})
+            talk[-1]["parts"] += parts
         else:
-            talk.append({"role": role, "parts": [{"text": said.text}]})
+            talk.append({"role": role, "parts": parts})
     return talk
+
+
+def _inline(picture: Picture) -> dict[str, Any]:
+    return {"inlineData": {"mimeType": picture.media_type, "data": base64.b64encode(picture.data).decode()}}
 
 
 def _object(arguments: str) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 from collections.abc import AsyncGenerator, Mapping
 from typing import Protocol, Self
 
@@ -17,6 +18,8 @@ from chatferry.errors import Fault, Final
 
 _WHOLE = 4 << 20
 """Bytes of an answer that is not streamed."""
+_LARGE = 1 << 18
+"""Bytes of a body, with pictures, that is written piece by piece."""
 _NO_TIMEOUT = aiohttp.ClientTimeout(total=None)
 """aiohttp would set a timer anew for every token that comes, which costs more than to decode it."""
 _LINGER = 0.2
@@ -93,7 +96,8 @@ class Wire:
         try:
             async with asyncio.timeout(self._timeout):
                 # A redirect would turn the POST into a GET, or take the key to another host.
-                answer = await self._http.post(url, data=body, headers=sent, timeout=_NO_TIMEOUT, allow_redirects=False)
+                data = io.BytesIO(body) if len(body) > _LARGE else body
+                answer = await self._http.post(url, data=data, headers=sent, timeout=_NO_TIMEOUT, allow_redirects=False)
             async with answer:
                 if answer.status >= 300:
                     raise await self._refusal(answer)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import re
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,7 +15,7 @@ import msgspec
 from chatferry.clock import Clock, SystemClock
 from chatferry.config import ModelSettings
 from chatferry.engines import faults
-from chatferry.engines.base import Call, Done, Event, Prompt, Round, Tool
+from chatferry.engines.base import Call, Done, Event, Picture, Prompt, Round, Tool
 from chatferry.engines.check import try_out
 from chatferry.engines.http import Wire
 from chatferry.errors import Fault, TryLater
@@ -22,6 +23,9 @@ from chatferry.model import Finding, Usage
 
 _FINISH = {"length": "length", "max_tokens": "length", "content_filter": "filter"}
 _UNSUPPORTED = re.compile(r"unsupported|not support|unrecogni[sz]ed|unknown|unexpected|not permitted", re.IGNORECASE)
+_NOT_SHOWN = (400, 404, 415, 422)
+_PICTURES = re.compile(r"image|vision|multi-?modal|content.{0,20}must be a string", re.IGNORECASE)
+"""What servers say who are shown pictures that they do not take."""
 _LIMITS = ("max_tokens", "max_completion_tokens")
 _OPTIONAL = (*_LIMITS, "temperature", "top_p", "stop", "stream_options", "tool_choice")
 
@@ -30,6 +34,7 @@ class OpenAI:
     """One model behind one OpenAI-compatible API.
 
     Servers differ in the options they take: what one refuses is left out, or goes by its other name, from then on.
+    Where pictures are refused, the question is asked again in words.
     """
 
     def __init__(
@@ -44,8 +49,9 @@ class OpenAI:
 
     async def run(self, prompt: Prompt, *, pace: float = 0.0) -> AsyncGenerator[Event, None]:
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
+        sees = self._settings.sees
         while True:
-            request = self._request(prompt)
+            request = self._request(prompt, sees=sees)
             reader = OpenAIReader(self.name, self._key)
             try:
                 async with aclosing(
@@ -54,19 +60,24 @@ class OpenAI:
                     async for event in events:
                         yield event
             except Fault as fault:
-                option = _unsupported(request, fault) if isinstance(fault, faults.Refused) else None
-                if option is None:
+                refused = fault if isinstance(fault, faults.Refused) else None
+                if refused is not None and (option := _unsupported(request, refused)) is not None:
+                    self._refused.add(option)
+                elif refused is not None and sees and prompt.pictures and _unseen(refused):
+                    sees = False  # a model that is taken to see does not, or not this picture
+                else:
                     raise faults.of_tools(fault) if prompt.tools else fault from None
-                self._refused.add(option)
             else:
                 return
 
     async def check(self) -> AsyncIterator[Finding]:
         yield await try_out(self, self._settings.model, self._wire.clock)
 
-    def _request(self, prompt: Prompt) -> dict[str, Any]:
+    def _request(self, prompt: Prompt, *, sees: bool = False) -> dict[str, Any]:
         messages: list[dict[str, Any]] = [
-            {"role": said.role, "content": said.text} for said in prompt.messages if said.text
+            {"role": said.role, "content": _content(read)}
+            for said in prompt.messages
+            if (read := prompt.read(said, sees=sees))
         ]
         if prompt.system:
             messages.insert(0, {"role": "system", "content": prompt.system})
@@ -93,6 +104,23 @@ class OpenAI:
         ours = host.endswith((".openai.com", ".openai.azure.com"))
         first, second = reversed(_LIMITS) if ours else _LIMITS
         return second if first in self._refused else first
+
+
+def _content(read: Sequence[str | Picture]) -> str | list[dict[str, Any]]:
+    """What is said: in the simplest form, as not every server knows the other one."""
+    if len(read) == 1 and isinstance(read[0], str):
+        return read[0]
+    return [{"type": "text", "text": part} if isinstance(part, str) else _image(part) for part in read]
+
+
+def _image(picture: Picture) -> dict[str, Any]:
+    data = base64.b64encode(picture.data).decode()
+    return {"type": "image_url", "image_url": {"url": f"data:{picture.media_type};base64,{data}"}}
+
+
+def _unseen(fault: faults.Refused) -> bool:
+    """Is that what a server says that takes no pictures?"""
+    return fault.status in _NOT_SHOWN and _PICTURES.search(fault.message) is not None
 
 
 def _unsupported(request: dict[str, Any], fault: faults.Refused) -> str | None:

@@ -18,7 +18,7 @@ from chatferry.knowledge.quoting import cited, numbered
 from chatferry.knowledge.terms import Wanted, wanted
 from chatferry.metrics import Metrics
 from chatferry.model import Inbound, Message, Turn, Usage
-from chatferry.prompt import estimate
+from chatferry.tokens import estimate
 
 log = structlog.get_logger(__name__)
 
@@ -68,7 +68,7 @@ class Grounding:
         `history` comes newest first, and is read only where the question is short. Raises Unavailable.
         """
         settings, said = assistant.settings, turn.inbound.said
-        question = said.text if said is not None else ""
+        question = said.asks if said is not None else ""
         if not settings.knowledge:
             return Grounds(assistant, turn, question, (), self._metrics)
         short = sum(unit.share for unit in wanted(question).units) <= _SHORT
@@ -195,10 +195,10 @@ def _joined(question: Wanted, before: Wanted) -> Wanted:
 async def _asked_before(inbound: Inbound, history: AsyncIterator[Message]) -> str:
     """What the person said before this."""
     if inbound.context is not None:
-        return next((one.text for one in reversed(inbound.context) if one.role == "user"), "")
+        return next((one.asks for one in reversed(inbound.context) if one.role == "user"), "")
     async for message in history:
         if message.role == "user":
-            return message.text
+            return message.asks
     return ""
 
 

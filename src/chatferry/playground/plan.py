@@ -106,7 +106,7 @@ def _script(plan: Plan) -> dict[str, Any]:
     """No model, as an engine of the gateway; or beside it, where its calls can be looked at."""
     if not plan.base:
         return {"provider": "demo", "pace": plan.pace}
-    return {"provider": "openai", "model": SCRIPT, "base_url": f"{plan.base}/script/v1"}
+    return {"provider": "openai", "model": SCRIPT, "base_url": f"{plan.base}/script/v1", "sees": True}
 
 
 def _channels(given: Any, plan: Plan) -> dict[str, dict[str, Any]]:

@@ -54,7 +54,7 @@ class Simulators:
         if self.line is not None:
             self.line.webhook = bots["line"]
         if self.wechat is not None:
-            self.wechat.webhook = bots["wechat"]
+            self.wechat.url, self.wechat.webhook = f"{base}/wechat", bots["wechat"]
         if self.slack is not None:
             self.slack.url, self.slack.webhook = f"{base}/slack", bots["slack"]
 
@@ -129,13 +129,17 @@ def simulators(given: Mapping[str, Mapping[str, Any]], scene: Scene) -> Simulato
 def script(messages: Sequence[Mapping[str, Any]]) -> str:
     """What the demonstration says to a talk in OpenAI's form."""
     from chatferry.engines.demo import answer
-    from chatferry.model import Message, Role, Text
+    from chatferry.model import File, Message, Role, Text
 
     roles: dict[str, Role] = {"user": "user", "assistant": "assistant"}
-    said = [Message(roles[one["role"]], (Text(one["content"]),)) for one in messages if one["role"] in roles]
+    said = [
+        Message(roles[one["role"]], (Text(one["content"]), *[File("image", "")] * one.get("pictures", 0)))
+        for one in messages
+        if one["role"] in roles
+    ]
     # What was called since the last question stands behind it, with what the script had said then: nothing.
     found = [one["content"] for one in takewhile(lambda one: one["role"] != "user", reversed(messages))]
-    return answer([one for one in said if one.text], [text for text in reversed(found) if text])
+    return answer([one for one in said if one.text or one.parts[1:]], [text for text in reversed(found) if text])
 
 
 @contextlib.asynccontextmanager

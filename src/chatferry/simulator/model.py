@@ -32,6 +32,7 @@ from chatferry.simulator.model_calls import (
     openai_misuse,
     openai_whole,
 )
+from chatferry.simulator.model_ears import Ears
 
 Wire = Literal["openai", "gemini"]
 Talk = Sequence[Mapping[str, Any]]
@@ -133,7 +134,8 @@ class ModelSimulator:
     """The provider. `app` serves it; what it is to do, and what it saw, are plain attributes.
 
     reply       text asked -> text answered
-    converse    all messages, {"role", "content"} with the content as text -> text answered; instead of `reply`
+    converse    all messages, {"role", "content", "pictures"} with the content as text, and a number -> text answered;
+                instead of `reply`
     act         all messages, the functions that are offered -> what is called, None: nothing, and it answers
     tokens      answer with so many tokens instead
     first, rate seconds before the first token, tokens per second after it (0: at once)
@@ -175,11 +177,14 @@ class ModelSimulator:
         """Lets go of what hangs."""
         self.hanging = asyncio.Event()
         """Something hangs."""
+        self.ears = Ears()
+        """Who listens to what is spoken."""
         self._idle = asyncio.Event()
         self._wheel = Wheel()
         self.app = Starlette(
             routes=[
                 Route("/v1/chat/completions", _Endpoint(self._openai), methods=["POST"]),
+                Route("/v1/audio/transcriptions", self.ears.__call__, methods=["POST"]),
                 Route("/v1/models", self._models),
                 Route("/v1beta/models/{call:path}", _Endpoint(self._gemini), methods=["POST"]),
             ]
@@ -352,11 +357,11 @@ class _Endpoint:
         await self._app(scope, receive, send)
 
 
-def _talk(given: Any, content: Literal["content", "parts"]) -> list[dict[str, str]] | None:
-    """The messages of a request with their content as text; None: these are none."""
+def _talk(given: Any, content: Literal["content", "parts"]) -> list[dict[str, Any]] | None:
+    """The messages of a request with their content as text, and how many pictures are in it; None: these are none."""
     if not isinstance(given, list) or not all(isinstance(said, dict) for said in given):
         return None
-    talk = [{**said, "content": _text(said.get(content))} for said in given]
+    talk = [{**said, "content": _text(said.get(content)), "pictures": _pictures(said.get(content))} for said in given]
     for said in talk if content == "parts" else ():
         said["role"] = "assistant" if said.get("role") == "model" else "user"
         if results := gemini_results(said.get("parts")):
@@ -370,6 +375,11 @@ def _text(content: Any) -> str:
         texts = [part.get("text") for part in content if isinstance(part, dict)]
         return "\n".join(text for text in texts if isinstance(text, str))
     return content if isinstance(content, str) else ""
+
+
+def _pictures(content: Any) -> int:
+    parts = content if isinstance(content, list) else []
+    return sum(isinstance(part, dict) and ("image_url" in part or "inlineData" in part) for part in parts)
 
 
 def _misunderstood(asked: Asked) -> dict[str, Any]:

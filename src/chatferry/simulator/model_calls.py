@@ -145,7 +145,7 @@ def gemini_misuse(body: Mapping[str, Any]) -> str:
             if isinstance(its.get("parameters"), dict) and (wrong := _unknown(its["parameters"])):
                 return f"Invalid JSON payload received. Unknown name \"{wrong}\" at 'tools': Cannot find field."
     contents = _tables(body.get("contents"))
-    for said, after in zip(contents, [*contents[1:], {}], strict=True):
+    for said, after in zip(contents, [*contents, {}][1:], strict=True):
         calls = [part for part in _tables(said.get("parts")) if "functionCall" in part]
         if calls and not calls[0].get("thoughtSignature"):  # as Gemini 3 does
             return "Function call is missing a thought_signature in functionCall parts."

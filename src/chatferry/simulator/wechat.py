@@ -55,6 +55,9 @@ class RealClock:
         await asyncio.sleep(seconds)
 
 
+PICTURES = "http://mmbiz.qpic.cn"
+
+
 @dataclass
 class WeChatSimulator:
     """One Official Account and everybody who writes to it."""
@@ -68,6 +71,8 @@ class WeChatSimulator:
     """Who people write to: the account's own id."""
     mode: Literal["plain", "compatible", "encrypted"] = "plain"
     webhook: str = ""
+    url: str = ""
+    """Where it is reached itself: pictures lie there then, and else where WeChat's do."""
     replicas: list[str] = field(default_factory=list)
     """Other processes of the bot. The calls of one message go to `webhook` and to these in turn."""
     verified: bool = True
@@ -119,7 +124,7 @@ class WeChatSimulator:
         return await self._tell(who, people.text(words))
 
     async def image(self, who: str, data: bytes = b"\xff\xd8\xff") -> Delivery:
-        return await self._tell(who, people.image(self._keep(data)))
+        return await self._tell(who, people.image(self._keep(data), self.url or PICTURES))
 
     async def voice(self, who: str, data: bytes = b"#!AMR\n", *, recognition: str | None = None) -> Delivery:
         """`recognition` is what WeChat understood: often nothing (""), and without the right to it not even that."""

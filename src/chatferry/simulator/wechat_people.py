@@ -29,8 +29,9 @@ def text(words: str) -> Fields:
     return _message("text", Content=words)
 
 
-def image(media_id: str) -> Fields:
-    return _message("image", PicUrl=f"http://mmbiz.qpic.cn/mmbiz_jpg/{media_id}/0", MediaId=media_id)
+def image(media_id: str, pictures: str) -> Fields:
+    """`pictures`: the host where pictures lie."""
+    return _message("image", PicUrl=f"{pictures}/mmbiz_jpg/{media_id}/0", MediaId=media_id)
 
 
 def voice(media_id: str, recognition: str | None) -> Fields:

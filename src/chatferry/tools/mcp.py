@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -57,8 +57,12 @@ _SCHEMA = 20_000
 class Server:
     """One server, and the session with it while `keep` runs."""
 
-    def __init__(self, name: str, settings: McpSettings, source: str, clock: Clock) -> None:
+    def __init__(
+        self, name: str, settings: McpSettings, source: str, clock: Clock, wanted: Collection[str] = ()
+    ) -> None:
+        """wanted: its tools that assistants name, by its own names."""
         self.name = name
+        self._wanted = wanted
         self._settings = settings
         self._folder = Path(source).parent.absolute()
         self._clock = clock
@@ -120,8 +124,12 @@ class Server:
             mend = f"check url and headers in [mcp.{self.name}]: does an MCP server (streamable HTTP) answer there?"
         try:
             async with self._session():
-                names = ", ".join(tool.tool.name for tool in self._tools) or "no tools"
-                found = Finding(True, subject, f"offers {names}")
+                offered = [tool.own for tool in self._tools]
+                told = f"offers {', '.join(offered) or 'no tools'}"
+                found = Finding(True, subject, told)
+                if missing := [name for name in self._wanted if name not in offered]:
+                    mend = f"name one that it offers behind mcp:{self.name}/, or all of them by mcp:{self.name}"
+                    found = Finding(False, subject, f"{told}, and not {', '.join(missing)}", mend)
         except Exception as fault:  # noqa: BLE001 - a server may fail in any way
             found = Finding(False, subject, _reason(fault), mend)
         yield found
@@ -143,7 +151,10 @@ class Server:
                     self._lose(client)
                     return Result(f"No result: the server {self.name} went away. Perhaps it was done.", failed=True)
                 return Result(f"It failed: {fault.message}", failed=True)
-            except Exception as fault:  # noqa: BLE001 - a server may answer anything, or break off anywhere
+            except (RuntimeError, ValueError) as fault:  # it answered, and not as it had announced
+                log.warning("tool server answers amiss", server=self.name, tool=name, error=_reason(fault))
+                return Result(f"It failed: the server {self.name} answered amiss. Perhaps it was done.", failed=True)
+            except Exception as fault:  # noqa: BLE001 - it may break off anywhere
                 log.warning("tool server failed", server=self.name, tool=name, error=_reason(fault))
                 self._lose(client)
                 return Result(f"No result: the server {self.name} failed. Perhaps it was done.", failed=True)

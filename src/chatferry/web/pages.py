@@ -24,7 +24,7 @@ from chatferry.looking import Shown
 from chatferry.web.growing import Growing
 from chatferry.web.http import RETRY_AFTER
 from chatferry.web.past import Past, past
-from chatferry.web.showing import View, look, view
+from chatferry.web.showing import View, look, pictures, view
 
 if TYPE_CHECKING:
     from chatferry.web.sheets import File
@@ -59,7 +59,9 @@ def routes(gateway: Gateway) -> list[BaseRoute]:
         Route("/a/{token}", pages.opened("a", pages.answer)),
         Route("/a/{token}/events", pages.opened("a", pages.events)),
         Route("/a/{token}/stop", pages.opened("a", pages.stop), methods=["POST"]),
+        Route("/a/{token}/picture/{id:int}", pages.opened("a", pages.picture_of_answer)),
         Route("/h/{token}", pages.opened("h", pages.history)),
+        Route("/h/{token}/picture/{id:int}", pages.opened("h", pages.picture)),
         Route("/pages/{name}", pages.file),
     ]
 
@@ -137,8 +139,22 @@ class _Pages:
         query = request.query_params.get("q", "").strip()[:_QUERY]
         before = _turn(request.query_params.get("before", ""))
         found = await past(self._gateway.ledger, its.shown.conversation, before, query, its.assistant.words)
-        html = await asyncio.to_thread(_history, its, found, query, since=before)
+        html = await asyncio.to_thread(_history, request.path_params["token"], its, found, query, since=before)
         return HTMLResponse(html, headers=_HEADERS)
+
+    async def picture_of_answer(self, request: Request, its: _Opened) -> Response:
+        """One that came with the question; the link opens no other."""
+        if request.path_params["id"] not in pictures(its.shown.inbound.said):
+            return await self._sorry(404, "unknown")
+        return await self.picture(request, its)
+
+    async def picture(self, request: Request, its: _Opened) -> Response:
+        """One that was sent in the conversation, of the type that we made ourselves."""
+        picture = await self._gateway.ledger.picture(its.shown.conversation, request.path_params["id"])
+        if picture is None:
+            return await self._sorry(404, "unknown")
+        headers = {**_HEADERS, "Cache-Control": "private, max-age=3600"}
+        return Response(picture.data, media_type=picture.media_type, headers=headers)
 
     async def file(self, request: Request) -> Response:
         file = (await asyncio.to_thread(_files)).get(request.path_params["name"])
@@ -187,10 +203,10 @@ def _answer(token: str, its: _Opened, seen: View) -> str:
     return sheets.answer(token, its.assistant, seen, its.shown.accepted_at)
 
 
-def _history(its: _Opened, found: Past, query: str, *, since: int | None) -> str:
+def _history(token: str, its: _Opened, found: Past, query: str, *, since: int | None) -> str:
     from chatferry.web import sheets
 
-    return sheets.history(its.assistant, found, query, since=since)
+    return sheets.history(token, its.assistant, found, query, since=since)
 
 
 def _told(assistant: Assistant, why: str) -> str:

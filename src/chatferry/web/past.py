@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from chatferry.ledger import Ledger
 from chatferry.looking import Said, Section
-from chatferry.web.showing import told
+from chatferry.web.showing import pictures, told
 from chatferry.words import Words
 
 PAGE = 25
@@ -32,6 +32,8 @@ class Exchange(NamedTuple):
     question: str
     answer: str
     """Markdown."""
+    pictures: tuple[int, ...] = ()
+    """In the question."""
 
 
 class Chapter(NamedTuple):
@@ -96,7 +98,8 @@ def _exchange(turn: int, lines: list[Said], words: Words) -> Exchange:
     lines = lines[::-1]  # they came newest first
     question = "\n\n".join(told(line.message, words) for line in lines if line.role == "user")
     answer = "\n\n".join(told(line.message, words) for line in lines if line.role == "assistant")
-    return Exchange(turn, lines[0].at, question, answer)
+    shown = tuple(id for line in lines if line.role == "user" for id in pictures(line.message))
+    return Exchange(turn, lines[0].at, question, answer, shown)
 
 
 async def _chapters(ledger: Ledger, conversation: str, found: list[Exchange], before: int | None) -> Past:

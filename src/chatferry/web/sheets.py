@@ -49,6 +49,7 @@ class _Entry(NamedTuple):
     teaser: str
     """The beginning of an answer that is searchable; empty: it is not."""
     unfolded: bool
+    pictures: tuple[int, ...]
 
 
 def answer(token: str, assistant: Assistant, seen: View, at: float) -> str:
@@ -66,13 +67,13 @@ def answer(token: str, assistant: Assistant, seen: View, at: float) -> str:
     )
 
 
-def history(assistant: Assistant, found: Past, query: str, *, since: int | None) -> str:
+def history(token: str, assistant: Assistant, found: Past, query: str, *, since: int | None) -> str:
     """A page of what was said; `since` is where it begins, unless with the newest."""
     chapters = [
         (chapter.session, [_entry(exchange, assistant, query) for exchange in chapter.exchanges])
         for chapter in found.chapters
     ]
-    return _sheet("history", assistant, chapters=chapters, query=query, since=since, before=found.before)
+    return _sheet("history", assistant, token=token, chapters=chapters, query=query, since=since, before=found.before)
 
 
 def told(assistant: Assistant, why: str) -> str:
@@ -104,6 +105,7 @@ def _entry(exchange: Exchange, assistant: Assistant, query: str) -> _Entry:
         tongue(exchange.answer, assistant),
         _teaser(rendered) if len(exchange.answer) > _LONG else "",
         any(term in searchable(exchange.answer) for term in searchable(query).split()),
+        exchange.pictures,
     )
 
 

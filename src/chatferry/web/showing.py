@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
+import msgspec
+
 from chatferry.assistant import Assistant
 from chatferry.ledger import Ledger
 from chatferry.looking import Shown
-from chatferry.model import APOLOGY, Message
-from chatferry.prompt import spoken
+from chatferry.model import APOLOGY, File, Message, Part, Text
+from chatferry.prompt import placeholder
 from chatferry.words import Words, language_of
 
 State = Literal["waiting", "growing", "stopping", "done", "stopped", "failed", "nothing"]
@@ -26,6 +28,8 @@ class View(NamedTuple):
     """Markdown."""
     stoppable: bool = False
     """Somebody may have enough of it: a model is asked, or will be."""
+    pictures: tuple[int, ...] = ()
+    """In the question."""
 
     @property
     def final(self) -> bool:
@@ -49,6 +53,11 @@ async def look(ledger: Ledger, turn: int) -> Shown | None:
 def view(shown: Shown, growing: str, words: Words, doing: Sequence[str] = ()) -> View:
     """What there is to see now. `growing`: what has been said of an answer that is not kept yet; `doing`: what is
     called for it."""
+    seen = _view(shown, growing, words, doing)
+    return seen if seen.state == "nothing" else seen._replace(pictures=pictures(shown.inbound.said))
+
+
+def _view(shown: Shown, growing: str, words: Words, doing: Sequence[str]) -> View:
     asked = shown.inbound.said
     question = told(asked, words) if asked is not None and shown.kind in ("message", "command") else ""
     answer = shown.answer.text if shown.answer is not None else ""
@@ -72,8 +81,22 @@ def view(shown: Shown, growing: str, words: Words, doing: Sequence[str] = ()) ->
 
 
 def told(message: Message, words: Words) -> str:
-    """A message in words alone: a file's place is taken by what it is."""
-    return spoken(message, words).text
+    """A message in words alone: a file is named, unless it is one of its `pictures`."""
+
+    def text(part: Part) -> str:
+        if isinstance(part, Text):
+            return part.text
+        spoken = part.text if part.kind == "audio" else ""
+        return "" if part.kept else f"{placeholder(part, words)} {spoken}".rstrip()
+
+    parts = tuple(Text(said) for part in message.parts if (said := text(part)))
+    return msgspec.structs.replace(message, parts=msgspec.structs.replace(message, parts=parts).signed).text
+
+
+def pictures(message: Message | None) -> tuple[int, ...]:
+    """The pictures in a message that can be shown, by the numbers under which they are kept."""
+    parts = message.parts if message is not None else ()
+    return tuple(part.kept for part in parts if isinstance(part, File) and part.kept)
 
 
 def tongue(text: str, assistant: Assistant) -> str | None:

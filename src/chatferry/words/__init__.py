@@ -76,6 +76,27 @@ class Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Takes `text`: what the sticker says."""
     location: str
     """Takes `text`: the address."""
+    unseen: str
+    """This and the next ones follow `image`, `audio` or `file`, and tell the model why it knows no more of it."""
+    unread_unknown: str
+    unread_heic: str
+    unread_broken: str
+    unread_heavy: str
+    unread_locked: str
+    unread_macros: str
+    unread_silent: str
+    unread_missing: str
+    unread_large: str
+    """Takes `size`."""
+    unread_many: str
+    """Takes `number`: how many are looked at."""
+    unread_gone: str
+    unheard: str
+    unheard_format: str
+    read_cut: str
+    """Takes `number`."""
+    read: str
+    """Stands before what was read in a file or a picture, of which each line is quoted."""
     session_began: str
     session_ongoing: str
     """Somebody begins a session and is in one."""
@@ -97,6 +118,14 @@ class Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Takes `link`, at its end, as some apps take what follows for a part of it."""
     no_history: str
     """We do not know the address under which people reach our pages."""
+    memory_facts: str
+    """Stands above the facts that were noted of somebody."""
+    memory_summary: str
+    """Explains the summary that stands below."""
+    memory_nothing: str
+    memory_forget: str
+    """Takes `forget`: the command that ends it."""
+    forgotten: str
     help: str
     """Stands above the list of commands, of which the others say what they do."""
     help_start: str
@@ -105,6 +134,8 @@ class Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What stopping does where it ends a session too."""
     help_clear: str
     help_history: str
+    help_memory: str
+    help_forget: str
     help_help: str
     second: str
     seconds: str

@@ -27,30 +27,29 @@ def upgrade() -> None:
     )
     op.create_table(
         "files",
-        sa.Column("id", _ID, nullable=False),
+        sa.Column("id", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("turn", _ID, sa.ForeignKey("turns.id"), nullable=False),
-        sa.Column("ref", sa.Text(), nullable=False),
         sa.Column("media_type", sa.Text(), nullable=False),
         sa.Column("data", sa.LargeBinary(), nullable=False),
-        sa.Column("text", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("turn", "ref", name="files_ref"),
-        sqlite_autoincrement=True,
     )
+    op.create_index("files_turn", "files", ["turn"])
     op.create_table(
         "memories",
         sa.Column("conversation", sa.Text(), nullable=False),
         sa.Column("since", _ID, nullable=False),
+        sa.Column("first", _ID, nullable=False),
         sa.Column("upto", _ID, nullable=False),
         sa.Column("summary", sa.Text(), nullable=False),
-        sa.Column("changed_at", sa.Double(), nullable=False),
+        sa.Column("began_at", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("conversation"),
     )
     op.create_table(
         "profiles",
         sa.Column("person", sa.Text(), nullable=False),
+        sa.Column("since", _ID, nullable=False),
         sa.Column("facts", sa.Text(), nullable=False),
-        sa.Column("changed_at", sa.Double(), nullable=False),
+        sa.Column("oldest_at", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("person"),
     )
-    op.create_index("profiles_changed", "profiles", ["changed_at"])
+    op.create_index("profiles_oldest", "profiles", ["oldest_at"])

@@ -1,0 +1,95 @@
+"""The reading process: what it makes of files, and what the worst of them cost."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from chatferry.readers import Readers, text_of
+from chatferry.reading.jobs import Job
+from tests import media
+
+HOSTILE = """
+import asyncio, json, resource, sys, time
+from pathlib import Path
+from chatferry.readers import Readers
+from chatferry.reading.jobs import Job
+from chatferry.sniffing import PICTURES, sniff
+
+async def main():
+    readers = Readers()
+    for path in sorted(Path(sys.argv[1]).iterdir()):
+        data, began = path.read_bytes(), time.monotonic()
+        kind = sniff(data)
+        job = Job(kind, picture=kind in PICTURES, text=0 if kind in PICTURES else 1000)
+        found, _ = await readers.read(job, data)
+        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024
+        print(json.dumps([path.name, len(data), found.trouble, time.monotonic() - began, peak]))
+
+asyncio.run(main())
+"""
+"""In a small process of its own: what a child takes counts from what its parent has."""
+
+
+def test_hostile_files_end_soon_and_small(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    troubles = {
+        "bomb.docx": ("heavy", media.docx("A" * 80_000_000)),
+        "bomb.xlsx": ("heavy", media.xlsx(*[("A" * 10_000,)] * 7_000)),
+        "broken.jpg": ("broken", media.photo(800, 600)[:9000]),
+        "cut.pdf": ("broken", media.pdf("hello")[:50]),
+        "entities.docx": ("broken", media.entities()),
+        "far.xlsx": ("heavy", media.far()),
+        "huge.png": ("heavy", media.huge_png()),
+        "locked.pdf": ("locked", media.locked()),
+        "nested.zip": ("unknown", media.zipped(a_zip=media.zipped(b_bin=bytes(10_000_000)))),
+        "pages.pdf": ("silent", media.pdf(blank=10_000)),
+        "photo.jpg": (None, media.photo()),
+        "program.png": ("unknown", b"\x7fELF" + bytes(2000)),
+    }
+    for name, (_, data) in troubles.items():
+        (tmp_path / name).write_bytes(data)
+    said = subprocess.check_output([sys.executable, "-c", HOSTILE, str(tmp_path)], text=True)  # noqa: S603
+    found = [json.loads(line) for line in said.splitlines()]
+    with capsys.disabled():
+        for name, size, trouble, took, peak in found:
+            sys.stdout.write(f"\n{name}: {size} bytes: {trouble}, {took:.2f} s; children so far at most {peak} MB")
+    assert [(name, trouble) for name, _, trouble, *_ in found] == [(name, its[0]) for name, its in troubles.items()]
+    assert max(took for *_, took, _ in found) < 10
+    assert max(peak for *_, peak in found) < 400
+
+
+async def test_what_no_screen_shows_is_left_out() -> None:
+    found, _ = await Readers().read(Job("text/plain", text=100), "a\x00b\x1bc\n\td 茶".encode("utf-16"))
+    assert found.text == "abc\n\td 茶"
+
+
+async def test_a_reader_that_takes_too_long_is_ended() -> None:
+    began = time.monotonic()
+    found, _ = await Readers(seconds=1).read(Job("application/pdf", text=10), media.labyrinth())
+    assert found.trouble == "heavy"
+    assert time.monotonic() - began < 5
+
+
+async def test_the_reading_process_has_no_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sitecustomize of ours tells what the process could see."""
+    told = tmp_path / "told"
+    (tmp_path / "sitecustomize.py").write_text(f"import os; open({str(told)!r}, 'w').write(repr(dict(os.environ)))")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+    found, _ = await Readers().read(Job("text/plain", text=10), b"hello")
+    assert found.text == "hello"
+    assert "sk-secret" not in told.read_text()
+    assert os.environ["PATH"] in told.read_text()
+
+
+async def test_the_text_of_a_file_on_the_disk(tmp_path: Path) -> None:
+    path = tmp_path / "letter.docx"
+    path.write_bytes(media.docx("Dear 茶 shop,", "the cup is broken."))
+    found = await text_of(path, 12, readers=Readers())
+    assert (found.text, found.cut) == ("Dear 茶 shop,", True)
