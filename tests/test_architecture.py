@@ -31,6 +31,7 @@ ROOT = {
 """Values and pure functions: everybody may use them."""
 CORE = {
     "accepting",
+    "alarms",
     "asking",
     "assistant",
     "census",
@@ -46,6 +47,7 @@ CORE = {
     "growth",
     "held",
     "holding",
+    "incidents",
     "intake",
     "knowledge.checking",
     "knowledge.documents",
@@ -57,8 +59,10 @@ CORE = {
     "limits",
     "links",
     "looking",
+    "measures",
     "media",
     "memories",
+    "occasion",
     "operations",
     "outcomes",
     "pacing",
@@ -80,9 +84,10 @@ CORE = {
     "steps",
     "summaries",
     "tables",
-    "toolbox",
     "tokens",
+    "toolbox",
     "vault",
+    "watch",
     "worker",
     "writes",
 }
