@@ -21,9 +21,10 @@ from chatferry.clock import SharedClock
 from chatferry.database import migrate
 from chatferry.dispatch.inprocess import InProcess
 from chatferry.dispatch.pgqueuer import PgQueuer
-from chatferry.gateway import _AMONG_OTHERS, _HEARSAY
+from chatferry.gateway import _AMONG_OTHERS
 from chatferry.ledger import Ledger
 from chatferry.model import Attempt, Grant, Inbound, Receipt, says
+from chatferry.parts import HEARSAY
 from chatferry.postgres import Postgres
 from chatferry.serve import _settle
 
@@ -59,7 +60,7 @@ class Hands:
     def __init__(self, ledger: Ledger, clock: SharedClock, database: Postgres, *, works: bool) -> None:
         self._ledger = ledger
         self._clock = clock
-        due = partial(ledger.due, late=_HEARSAY)
+        due = partial(ledger.due, late=HEARSAY)
         local = InProcess(due, clock, concurrency=2000) if works else None
         self.dispatcher = PgQueuer(database.connect, local=local)
         self.spans: list[Span] = []

@@ -63,13 +63,17 @@ class Provider:
         """Answer one request."""
         if not self.rate:
             whole = _HEAD + TOKEN * self.tokens + END
-            asyncio.get_running_loop().call_later(self.first, transport.write, whole)
+            asyncio.get_running_loop().call_later(self.first, self._say, transport, whole)
             return
         transport.write(_HEAD)
         if self.first:
             asyncio.get_running_loop().call_later(self.first, self._stamp, transport)
         else:
             self._groups[0].add(_Answer(transport, self.tokens))
+
+    def _say(self, transport: asyncio.Transport, whole: bytes) -> None:
+        if not transport.is_closing():
+            transport.write(whole)
 
     def _stamp(self, transport: asyncio.Transport) -> None:
         """The first token is the time, by a clock that all processes share."""

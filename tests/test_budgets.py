@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from chatferry.accepting import Accepted
-from chatferry.budgets import Bill, Budget, Charge
+from chatferry.budgets import Budget, Charge
 from chatferry.database import Database
 from chatferry.ledger import Ledger
 from chatferry.model import Inbound, Turn, Usage, says
@@ -44,8 +44,8 @@ async def said(ledger: Ledger, *events: str, budget: Budget = TODAY) -> list[Acc
 
 async def answered(ledger: Ledger, turn: Turn, tokens: int, cost: int = 0) -> None:
     charges = (Charge(TODAY.day, TODAY.day_ends, tokens, cost), Charge(TODAY.month, TODAY.month_ends, tokens, cost))
-    usage, bill = Usage(tokens, 0, cost), Bill("shop", charges)
-    turn = await ledger.answered(turn, says("assistant", "yes"), [], model="m", usage=usage, bill=bill)
+    usage = Usage(tokens, 0, cost)
+    turn = await ledger.answered(turn, says("assistant", "yes"), [], model="m", usage=usage, charges=charges)
     await ledger.finish(turn, [says("assistant", "yes")])
 
 

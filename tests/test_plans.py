@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from chatferry.database import Database
 from chatferry.engines.base import Call, Picture, Result
+from chatferry.incidents import Verdict
 from chatferry.knowledge.cutting import Passage
 from chatferry.knowledge.library import Library
 from chatferry.knowledge.shelves import Add, Complete, Open, Remove, Retire, shelved
@@ -167,6 +168,21 @@ async def memory(ledger: Ledger) -> None:
     await ledger.accept("mind", [forget])
 
 
+async def watched(ledger: Ledger, clock: ManualClock) -> None:
+    """Alerts are looked at, an incident begins, and somebody is told, once."""
+    await ledger.outcomes(clock.now() - 15.0, clock.now())
+    for channel in (None, "board"):
+        await ledger.waited(channel)
+    for _ in range(2):
+        assert await ledger.watch_over(["success"], "me", 30.0)
+    await ledger.raise_alerts(["success"])
+    await ledger.judged([Verdict("success", clock.now(), 0.5, 20, 60.0, ("slack:C0123456789",))], "me")
+    (alarm,) = await ledger.alarms(["slack:C0123456789"], 60.0)
+    await ledger.alarmed(alarm, again=5.0)
+    await ledger.alarmed(alarm)
+    assert [one.open for one in await ledger.incidents()] == [True]
+
+
 async def past(ledger: Ledger, clock: ManualClock) -> None:
     """What is old is removed, and what there is is counted, once."""
     clock.advance(DAY)
@@ -279,6 +295,7 @@ async def test_every_statement_finds_its_rows_by_an_index(
     with executed() as statements:
         await everything(ledger)
         await talks(ledger, clock)
+        await watched(ledger, clock)
         await memory(ledger)
         await past(ledger, clock)
         await known(ledger, database)

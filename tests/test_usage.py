@@ -6,7 +6,6 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from chatferry.budgets import Bill
 from chatferry.ledger import Ledger
 from chatferry.model import Inbound, Usage, says
 from chatferry.retention import Place
@@ -24,8 +23,8 @@ async def answer(ledger: Ledger, event: str, *, sender: str = "ann", model: str 
     await ledger.accept("board", [inbound])
     turn = await ledger.claim(f"board:{event}")
     assert turn is not None
-    usage, bill = Usage(7, 3, cost), Bill("shop")
-    turn = await ledger.answered(turn, says("assistant", "a"), [], model=model, usage=usage, bill=bill)
+    usage = Usage(7, 3, cost)
+    turn = await ledger.answered(turn, says("assistant", "a"), [], assistant="shop", model=model, usage=usage)
     await ledger.finish(turn, [says("assistant", "a")])
 
 

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import structlog
 
 from chatferry.assistant import Assistant, Staff
-from chatferry.budgets import NEAR, Besides, Bill, Budget, Charge
+from chatferry.budgets import NEAR, Besides, Budget, Charge
 from chatferry.channels.base import Channel
 from chatferry.clock import Clock
 from chatferry.config import ModelSettings, MoneySettings, PriceSettings
@@ -80,14 +80,14 @@ class Accounts:
             told="person" if channel.caps.batch or held else "caller",
         )
 
-    def bill(self, turn: Turn, assistant: Assistant, usage: Usage) -> Bill:
-        """What was spent for a turn, and who pays: by the time at which it was asked."""
+    def bill(self, turn: Turn, assistant: Assistant, usage: Usage) -> tuple[Charge, ...]:
+        """Who pays for what was spent for a turn, by the time at which it was asked."""
         its, inbound, charges = assistant.settings.budget, turn.inbound, []
         if inbound.sender and (its.messages or its.tokens):
             day = self.day(turn.accepted_at)
             key = _day(day, assistant, turn.channel, inbound.sender)
             charges.append(Charge(key, day.ends_at, usage.prompt + usage.completion, usage.cost))
-        return Bill(assistant.name, (*charges, *self._monthly(assistant, usage, turn.accepted_at)))
+        return (*charges, *self._monthly(assistant, usage, turn.accepted_at))
 
     def besides(self, turn: int, assistant: Assistant, usage: Usage, at: float) -> Besides:
         """What was spent for a turn that is closed, such as for a summary: no person pays for it."""

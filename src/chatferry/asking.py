@@ -20,6 +20,7 @@ from chatferry.knowledge.grounding import Grounding, Grounds
 from chatferry.ledger import Ledger
 from chatferry.media import Media
 from chatferry.model import Message
+from chatferry.occasion import stage
 from chatferry.outcomes import Asked
 from chatferry.prompt import NOTHING, Material
 from chatferry.remember import Remember
@@ -51,18 +52,20 @@ class Asking:
 
     async def ask(self, held: Held, tail: Tail, asked: Asked) -> None:
         """Ask, and note in `asked` what came of it; may be cancelled, and what was said until then stands in `tail`."""
-        await self._brief(held)
-        await self._media.look(held)
-        material, said = await self._remember(held)
-        grounds = await self._grounding.look(held.assistant, held.turn, self._named(held, said()))
+        with stage("material"):
+            await self._brief(held)
+            await self._media.look(held)
+            material, said = await self._remember(held)
+            grounds = await self._grounding.look(held.assistant, held.turn, self._named(held, said()))
         pace = 0.0 if held.channel.caps.live else _PACE
         try:
             tools = await opened(self._sources(held), held.assistant.settings)
             offered = tools.offered if tools else ()
             material = msgspec.structs.replace(material, passages=grounds.passages, tools=offered)
-            history = self._history(held, said(), material)
-            question = await prompt.build(held.assistant, held.turn.inbound, history, material)
-            question = await self._media.shown(question)
+            with stage("prompt"):
+                history = self._history(held, said(), material)
+                question = await prompt.build(held.assistant, held.turn.inbound, history, material)
+                question = await self._media.shown(question)
             if tools is None:
                 tail.restart()  # an earlier try may have left its words with a watcher
                 asked.done = await self._hear(held, grounds.told, question, tail, asked, pace)

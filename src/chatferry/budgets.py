@@ -59,13 +59,6 @@ class Charge(msgspec.Struct, frozen=True):
     cost: int
 
 
-class Bill(msgspec.Struct, frozen=True):
-    """Whose answer it was, and who pays for it."""
-
-    assistant: str
-    charges: tuple[Charge, ...] = ()
-
-
 class Besides(msgspec.Struct, frozen=True):
     """What else a turn cost, after it was closed."""
 

@@ -23,10 +23,10 @@ from chatferry.configfile import read, variables
 from chatferry.configrules import CHANNELS
 from chatferry.database import open_database
 from chatferry.errors import ChatferryError
-from chatferry.gateway import look_for_tools, make_channels, make_engine, make_listener, make_servers
 from chatferry.ledger import Ledger
 from chatferry.model import Finding
 from chatferry.operate_knowledge import findings as knowledge
+from chatferry.parts import look_for_tools, make_channels, make_engine, make_listener, make_servers
 from chatferry.readers import findings as reading
 from chatferry.replies import findings as functions
 

@@ -27,6 +27,8 @@ turns_app = typer.Typer(
     help="The latest turns; `turns show ID` tells what one called, `turns retry ID` does one again.",
 )
 app.add_typer(turns_app, name="turns")
+alerts_app = typer.Typer(no_args_is_help=True, help="What is watched, and who is told: `alerts list`, `alerts test`.")
+app.add_typer(alerts_app, name="alerts")
 slack_app = typer.Typer(no_args_is_help=True, help="Slack: `slack manifest` makes the app.")
 app.add_typer(slack_app, name="slack")
 keys_app = typer.Typer(no_args_is_help=True, help="What opens the API: make, list, rotate and revoke keys.")
@@ -279,6 +281,30 @@ def turns_show(
 
     above = context.parent.params["config"] if context.parent else None
     raise SystemExit(show_turn(load_server(config or above), turn))
+
+
+@alerts_app.command("list")
+def alerts_list(config: ConfigOption = None) -> None:
+    """Every alert, how it stands, and whom it tells."""
+    from chatferry.config import load
+    from chatferry.operate import show_alerts
+
+    show_alerts(load(config))
+
+
+@alerts_app.command("test")
+def alerts_test(
+    name: Annotated[str, typer.Argument(help="The alert's name, as `alerts list` shows it.")],
+    config: ConfigOption = None,
+) -> None:
+    """Tell everybody whom an alert tells that this is only a try."""
+    from chatferry import logs
+    from chatferry.config import load
+    from chatferry.operate import try_alert
+
+    settings = load(config)
+    logs.configure(level=logging.CRITICAL)  # what became of it is told by the command
+    raise SystemExit(try_alert(settings, name))
 
 
 @slack_app.command("manifest")

@@ -32,12 +32,14 @@ from chatferry.configtables import (
     SlackSettings,
     WeChatSettings,
 )
+from chatferry.configwatch import AlertSettings, TargetSettings, TelemetrySettings
 
 __all__ = [
-    "ApiSettings", "AssistantSettings", "BudgetSettings", "CacheSettings", "ChannelSettings", "CommandSettings",
-    "JwtSettings", "LimitSettings", "LineSettings", "McpSettings", "ModelSettings", "MoneySettings", "PagesSettings",
-    "PriceSettings", "ReplySettings", "RoomSettings", "ServerSettings", "SessionSettings", "Settings",
-    "SlackSettings", "WeChatSettings", "assistants", "found", "load", "load_money", "load_server",
+    "AlertSettings", "ApiSettings", "AssistantSettings", "BudgetSettings", "CacheSettings", "ChannelSettings",
+    "CommandSettings", "JwtSettings", "LimitSettings", "LineSettings", "McpSettings", "ModelSettings", "MoneySettings",
+    "PagesSettings", "PriceSettings", "ReplySettings", "RoomSettings", "ServerSettings", "SessionSettings", "Settings",
+    "SlackSettings", "TargetSettings", "TelemetrySettings", "WeChatSettings", "assistants", "found", "load",
+    "load_money", "load_server",
 ]  # fmt: skip
 
 T = TypeVar("T", bound=BaseModel)

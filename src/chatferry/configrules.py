@@ -9,7 +9,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from graphlib import CycleError, TopologicalSorter
 
-from chatferry import configapi, configtalk, configtools
+from chatferry import configapi, configtalk, configtools, configwatch
 from chatferry.configfile import Draft, Key, set_it, suggest
 
 _SERVER = {
@@ -120,6 +120,7 @@ def check(draft: Draft) -> None:
     configtalk.check(draft)
     configapi.check(draft)
     configtools.check(draft)
+    configwatch.check(draft)
 
 
 def _check_slack(draft: Draft, key: Key, table: Mapping[str, object], assistants: Collection[str]) -> None:

@@ -33,6 +33,7 @@ from chatferry.configtypes import (
     long_enough,
     wrong,
 )
+from chatferry.configwatch import AlertSettings, TelemetrySettings
 
 _BASES = {"openai": "https://api.openai.com/v1", "gemini": "https://generativelanguage.googleapis.com/v1beta"}
 
@@ -270,6 +271,8 @@ class Settings(Table):
     """Asked in this order, before the assistant; the first that fits answers."""
     pages: PagesSettings = PagesSettings()
     mcp: dict[str, McpSettings] = Field(default_factory=dict)
+    alerts: tuple[AlertSettings, ...] = ()
+    telemetry: TelemetrySettings = TelemetrySettings()
     source: str
     """Where they come from, for messages: the file's path, or `environment`."""
 

@@ -1,4 +1,4 @@
-"""The composition root: the one file that names concrete classes. It imports what the configuration asks for.
+"""The composition root: all that makes one process, wired (`parts` names what is concrete).
 
 A process has a role: `web` takes in what comes and serves pages, `worker` answers, `all` does both.
 """
@@ -7,35 +7,29 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib
-import random
-from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Coroutine
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 import aiohttp
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from chatferry import news, readers
-from chatferry.access import Keys
-from chatferry.accounts import Accounts, price
+from chatferry.accounts import Accounts
+from chatferry.alarms import Bell
 from chatferry.asking import Asking
-from chatferry.assistant import Assistant, Staff
-from chatferry.channels.base import Channel, Surroundings, keeping, listening
+from chatferry.assistant import Staff
+from chatferry.channels.base import keeping, listening
 from chatferry.clock import Clock, SharedClock
 from chatferry.commands import Commands
-from chatferry.config import AssistantSettings, ChannelSettings, JwtSettings, ModelSettings, Settings
+from chatferry.config import Settings
 from chatferry.database import Database, migrate, open_database
 from chatferry.delivery import Delivery
 from chatferry.desk import Desk
-from chatferry.dispatch.base import Dispatcher
-from chatferry.dispatch.inprocess import InProcess
-from chatferry.engines.base import Engine, Listener
-from chatferry.engines.route import Route
 from chatferry.errors import ConfigError, Unavailable
 from chatferry.feed import Feed
-from chatferry.functions import reach, sound
+from chatferry.functions import sound
 from chatferry.growth import Growth
 from chatferry.holding import Holding
 from chatferry.intake import Intake
@@ -48,21 +42,29 @@ from chatferry.limits import Limits
 from chatferry.links import Links, signing_key, tell_address, told_address
 from chatferry.media import Media
 from chatferry.metrics import Metrics
-from chatferry.model import Finding, Usage
+from chatferry.model import Inbound, conversation_key
+from chatferry.occasion import Traced, Tracer
+from chatferry.parts import (
+    look_for_tools,
+    make_assistants,
+    make_channels,
+    make_dispatcher,
+    make_engine,
+    make_listeners,
+    make_servers,
+)
 from chatferry.readers import Readers
 from chatferry.relay import Relay
 from chatferry.replies import Replies, findings
 from chatferry.retention import retain
 from chatferry.retry import Circuit
 from chatferry.summaries import Summaries
-from chatferry.tokens import Gauge, Gauged
-from chatferry.tools.base import Fixed, Source
-from chatferry.vault import Vault
+from chatferry.telemetry import tracer_of
+from chatferry.watch import Watch, left_alone
 from chatferry.worker import Worker
 
 if TYPE_CHECKING:
-    from chatferry.postgres import Postgres
-    from chatferry.tools.mcp import Server
+    pass
 
 log = structlog.get_logger(__name__)
 
@@ -71,23 +73,8 @@ Role = Literal["all", "web", "worker"]
 _ALONE = 60.0
 _AMONG_OTHERS = 7.0
 """Seconds of a lease: a process that dies is noticed, at the latest, that much and one sweep later."""
-_HEARSAY = 1.0
-"""Seconds for which new work is left to the job that tells of it."""
 _LOOK = 0.1
 """Seconds between two looks whether readers have left, at the end."""
-
-CHANNELS = {
-    "line": "chatferry.channels.line:Line",
-    "slack": "chatferry.channels.slack:Slack",
-    "wechat": "chatferry.channels.wechat:WeChat",
-}
-ENGINES = {
-    "openai": "chatferry.engines.openai:OpenAI",
-    "gemini": "chatferry.engines.gemini:Gemini",
-    "demo": "chatferry.engines.demo:Demo",
-}
-
-LISTENERS = {"openai": "chatferry.engines.openai_voice:Transcription"}
 
 
 class Gateway:
@@ -103,6 +90,7 @@ class Gateway:
         *,
         alone: bool,
         role: Role = "all",
+        tracer: Tracer | None = None,
     ) -> None:
         self.settings = settings
         self.role = role
@@ -117,8 +105,11 @@ class Gateway:
         self.ledger = Ledger(database, clock, lease=_ALONE if alone else _AMONG_OTHERS)
         self.engines = {name: make_engine(name, model, http, clock) for name, model in settings.models.items()}
         assigned = {name: channel.assistant for name, channel in settings.channels.items()} | {"api": "default"}
+        self.circuits = {name: Circuit(clock) for name in self.engines}
+        self.tracer = tracer
+        tally = Traced(self.metrics) if tracer else self.metrics
         self.servers = make_servers(settings, clock)
-        self.staff = Staff(_assistants(settings, self.engines, self.servers, clock, self.metrics), assigned)
+        self.staff = Staff(make_assistants(settings, self.engines, self.servers, self.circuits, clock, tally), assigned)
         self.accounts = Accounts(settings.models, settings.money, self.staff)
         self.links = links
         replies = Replies(settings.replies)
@@ -126,7 +117,7 @@ class Gateway:
         self.summaries = Summaries(self.ledger, self.accounts, clock)
         self.keyring = Keyring(database, self.ledger, clock)
         self.channels = make_channels(settings, http, clock, database, self.keyring)
-        self.dispatcher = self._make_dispatcher()
+        self.dispatcher = make_dispatcher(settings, self.ledger, database, clock, alone=alone, here=role != "web")
         self.worker = Worker(
             self.ledger,
             Delivery(self.ledger, links, clock),
@@ -136,7 +127,7 @@ class Gateway:
             self.metrics,
             Asking(
                 self.ledger,
-                Media(self.ledger, Readers(), _listeners(settings, http, clock), clock),
+                Media(self.ledger, Readers(), make_listeners(settings, http), clock),
                 Grounding(Library(database), self.metrics),
                 self.summaries,
                 clock,
@@ -146,6 +137,7 @@ class Gateway:
             staff=self.staff,
             desk=self.desk,
             alone=alone,
+            tracer=tracer,
         )
         self.knowledge = Sync(self.ledger, database, clock, wanted_of(settings), folder_of(settings))
         self.intake = Intake(
@@ -157,24 +149,24 @@ class Gateway:
             self.accounts,
             clock=clock,
             end=self.worker.stop,
+            tracer=tracer,
         )
         self.holding = Holding(self.ledger, self.feed, links, clock)
         self.relay = Relay(self.ledger, self.feed, clock, ours=lambda turn: alone or self.worker.holds(turn))
         self.metrics.running.set_function(lambda: self.worker.running)
+        self.watch = Watch(
+            self.ledger,
+            clock,
+            settings.alerts,
+            Bell.of(settings, http, self._say),
+            signs={"circuit": left_alone(self.circuits)},
+            models={name: assistant.model for name, assistant in settings.assistants.items()},
+        )
 
-    def _make_dispatcher(self) -> Dispatcher:
-        server, channels = self.settings.server, self.settings.channels.items()
-        most = {name: its.concurrency for name, its in channels if its.concurrency}
-        if self.settings.api is not None and self.settings.api.concurrency:
-            most["api"] = self.settings.api.concurrency
-        due = partial(self.ledger.due, late=0.0 if self._alone else _HEARSAY)
-        local = InProcess(due, self.clock, concurrency=server.concurrency, channels=most)
-        if self._alone:
-            return local
-        from chatferry.dispatch.pgqueuer import PgQueuer
-
-        connect = cast("Postgres", self._database).connect
-        return PgQueuer(connect, local=local if self.role != "web" else None)
+    async def _say(self, channel: str, inbound: Inbound) -> None:
+        """Keep a push. The same event is one push, however often it is kept."""
+        await self.ledger.accept(channel, [inbound])
+        await self.dispatcher.wake(conversation_key(channel, inbound.conversation))
 
     async def work(self, stop: asyncio.Event) -> None:
         """Do what the role asks until `stop`; then what runs has `server.drain` seconds to end.
@@ -223,6 +215,8 @@ class Gateway:
         if self.role != "web" and self.settings.server.keep is not None:
             prune = partial(self.ledger.prune, zone=self.settings.money.timezone)
             kept["retention"] = retain(self.settings.server.keep, prune, self.metrics.pruned, self.clock)
+        if self.settings.alerts:
+            kept["alerts"] = self.watch.run()
         if not self._alone:
             kept |= {"news": self._database.listen(self._hear), "relay": self.relay.run(), "address": self._learn()}
         if self.role != "web":
@@ -285,12 +279,16 @@ async def open_gateway(
         )
     database = open_database(settings.server.database)
     try:
-        async with database.exclusive(patience) as alone:
+        async with database.exclusive(patience) as alone, contextlib.AsyncExitStack() as ends:
             await migrate(database)
             async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
-                links = Links(await signing_key(database), settings.pages.ttl, settings.server.public_url)
+                key = await signing_key(database)
+                links = Links(key, settings.pages.ttl, settings.server.public_url)
                 clock = clock or await database.clock()
-                gateway = Gateway(settings, clock, database, http, links, alone=alone, role=role)
+                tracer = tracer_of(settings.telemetry, key, role, clock)
+                gateway = Gateway(settings, clock, database, http, links, alone=alone, role=role, tracer=tracer)
+                if tracer is not None:
+                    ends.push_async_callback(tracer.aclose)
                 if settings.api is not None:
                     await gateway.keyring.look()
                 async with gateway.ledger.open():
@@ -301,151 +299,6 @@ async def open_gateway(
                     yield gateway
     finally:
         await database.aclose()
-
-
-def make_engine(name: str, settings: ModelSettings, http: aiohttp.ClientSession, clock: Clock) -> Engine:
-    """The client for one configured model."""
-    engine: Engine = _load(ENGINES[settings.provider])(name, settings, http)
-    return engine
-
-
-def make_listener(name: str, settings: ModelSettings, http: aiohttp.ClientSession) -> Listener:
-    """The client for one configured model that listens."""
-    listener: Listener = _load(LISTENERS[settings.provider])(name, settings, http)
-    return listener
-
-
-def make_channels(
-    settings: Settings,
-    http: aiohttp.ClientSession,
-    clock: Clock,
-    database: Database | None = None,
-    keys: Keys | None = None,
-) -> Mapping[str, Channel]:
-    """All configured channels by name, the API among them. Without a database none can look at what it was given."""
-
-    def channel(name: str, its: ChannelSettings) -> Channel:
-        # What a channel keeps only for itself can be encrypted with a secret of its own.
-        kept = settings.server.secret or getattr(its, "app_secret", None)
-        vault = Vault(database, name, kept.get_secret_value(), clock) if kept and database else None
-        around = Surroundings(http, clock, settings.assistants[its.assistant].words, vault, settings.server.public_url)
-        made: Channel = _load(CHANNELS[its.type])(name, its, around)
-        return made
-
-    channels = {name: channel(name, its) for name, its in settings.channels.items()}
-    if settings.api is not None:
-        from chatferry.channels.api import Api
-
-        tokens = _make_tokens(settings.api.jwt, http, clock) if settings.api.jwt is not None else None
-        channels["api"] = Api(settings.api, frozenset(settings.assistants), keys, tokens)
-    return channels
-
-
-def _make_tokens(settings: JwtSettings, http: aiohttp.ClientSession, clock: Clock) -> Any:
-    try:
-        return _load("chatferry.channels.api_tokens:Tokens")(settings, http, clock)
-    except ImportError:
-        raise ConfigError("api.jwt: what tokens need is not installed\n  mend: pip install 'chatferry[jwt]'") from None
-
-
-def make_servers(settings: Settings, clock: Clock) -> Mapping[str, Server]:
-    """The tool servers that assistants ask for, by name. Raises ConfigError where what they need is not installed."""
-    asked: dict[str, set[str]] = {}
-    for tool in _tools(settings):
-        server, _, only = tool.removeprefix("mcp:").partition("/")
-        if tool.startswith("mcp:"):
-            asked.setdefault(server, set()).update({only} - {""})
-    if not asked:
-        return {}
-    try:
-        from chatferry.tools.mcp import Server
-    except ModuleNotFoundError as missing:
-        raise ConfigError(
-            f"{settings.source}  mcp: servers need {missing.name}, which is not there\n"
-            "  mend: pip install 'chatferry[mcp]'"
-        ) from None
-    return {name: Server(name, settings.mcp[name], settings.source, clock, its) for name, its in asked.items()}
-
-
-def look_for_tools(settings: Settings) -> Iterator[Finding]:
-    """Imports the modules of all functions that assistants may call, and looks whether they can be."""
-    places = [tool for tool in _tools(settings) if not tool.startswith("mcp:")]
-    if places:
-        from chatferry.tools.python import look
-
-        reach(settings.source)
-        for place in places:
-            found = look(place, settings.source)
-            yield (
-                found if isinstance(found, Finding) else Finding(True, f"python {place}", f"the tool {found.tool.name}")
-            )
-
-
-def _tools(settings: Settings) -> Iterable[str]:
-    return dict.fromkeys(tool for assistant in settings.assistants.values() for tool in assistant.tools)
-
-
-def _assistants(
-    settings: Settings, engines: Mapping[str, Engine], servers: Mapping[str, Server], clock: Clock, metrics: Metrics
-) -> dict[str, Assistant]:
-    circuits, gauges = {name: Circuit(clock) for name in engines}, {name: Gauge() for name in engines}
-
-    def cost(model: str, usage: Usage) -> int:
-        return price(settings.models[model].price, usage)
-
-    def route(model: str, asker: AssistantSettings) -> Engine:
-        order = (model, *settings.models[model].fallback)
-        made: Engine = Route([(engines[name], circuits[name]) for name in order], clock, random.random, metrics, cost)
-        if asker.redact:
-            from chatferry.engines.masked import masked
-
-            made = masked(made, asker)
-        return Gauged(made, gauges[model])
-
-    def sight(model: str) -> list[bool]:
-        return [settings.models[name].sees for name in (model, *settings.models[model].fallback)]
-
-    return {
-        name: Assistant(
-            name,
-            its,
-            route(its.model, its),
-            its.words,
-            checker=route(its.checker, its) if its.checker else None,
-            sources=tuple(_sources(settings, its, servers)),
-            sees=any(sight(its.model)),
-            blind=not all(sight(its.model)),
-            gauge=gauges[its.model],
-            summarizer=route(its.summary_model, its) if its.summary_model else None,
-        )
-        for name, its in settings.assistants.items()
-    }
-
-
-def _sources(settings: Settings, assistant: AssistantSettings, servers: Mapping[str, Server]) -> Iterator[Source]:
-    """What an assistant may call, in the order in which it is listed."""
-    for place in assistant.tools:
-        server, _, only = place.removeprefix("mcp:").partition("/")
-        if place.startswith("mcp:"):
-            yield servers[server].offering(only)
-        else:
-            from chatferry.tools.python import look
-
-            found = look(place, settings.source)
-            if isinstance(found, Finding):  # `prepare` has complained of it
-                raise ConfigError(found.detail)
-            yield Fixed(place, found)
-
-
-def _listeners(settings: Settings, http: aiohttp.ClientSession, clock: Clock) -> dict[str, Listener]:
-    """Who writes down what is spoken, by the model's name."""
-    named = {assistant.voice for assistant in settings.assistants.values() if assistant.voice is not None}
-    return {name: make_listener(name, settings.models[name], http) for name in named}
-
-
-def _load(place: str) -> Any:
-    module, name = place.split(":")
-    return getattr(importlib.import_module(module), name)
 
 
 async def _either(stop: asyncio.Event, task: asyncio.Task[None]) -> None:

@@ -19,6 +19,7 @@ from chatferry.ledger import Ledger
 from chatferry.limits import Limits
 from chatferry.metrics import Metrics
 from chatferry.model import conversation_key
+from chatferry.occasion import Tracer, caller
 
 log = structlog.get_logger(__name__)
 
@@ -37,6 +38,7 @@ class Intake:
         *,
         clock: Clock | None = None,
         end: Callable[[int], None],
+        tracer: Tracer | None = None,
     ) -> None:
         self._ledger = ledger
         self._dispatcher = dispatcher
@@ -46,6 +48,7 @@ class Intake:
         self._accounts = accounts
         self._clock = clock or SystemClock()
         self._end = end
+        self._tracer = tracer
         self._asides: set[asyncio.Task[None]] = set()
         self._closed = False
 
@@ -78,7 +81,10 @@ class Intake:
             now = self._clock.now()
             charged = self._accounts
             budgets = [charged.budget(channel, event, now, held=held) for event in events] if charged else ()
+            began = self._tracer.now() if self._tracer else 0.0
             accepted = await self._ledger.accept(channel.name, events, gates, paces, budgets)
+            if self._tracer:
+                self._trace(self._tracer, channel, accepted, began)
             taken = msgspec.structs.replace(taken, events=events)
         for event, owed in zip(taken.events, accepted, strict=True):
             if owed.ends:
@@ -99,6 +105,11 @@ class Intake:
             self._asides.add(task)
             task.add_done_callback(self._asides.discard)
         return accepted
+
+    def _trace(self, tracer: Tracer, channel: Channel, accepted: list[Accepted], began: float) -> None:
+        for owed in accepted:
+            if owed.new and owed.turn:
+                tracer.accepted(owed.turn, began, tracer.now(), caller.get(), {"channel": channel.name})
 
     async def _oblige(self, channel: Channel, aside: msgspec.Struct) -> None:
         try:

@@ -12,19 +12,17 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 import msgspec
 from sqlalchemy.exc import SQLAlchemyError
 
-from chatferry import answers, apikeys, fetching, memories, operations, profiles, retention, rows, writes
+from chatferry import fetching, operations, retention, rows, writes
 from chatferry.accepting import Accept, Accepted
-from chatferry.budgets import Besides, Bill, Budget, Charge, Warned
+from chatferry.budgets import Budget, Charge
 from chatferry.clock import Clock
 from chatferry.commit import GroupCommit, unavailable
 from chatferry.database import Database
 from chatferry.errors import Closed, LeaseLost, Unavailable, Unsure
-from chatferry.knowledge.shelves import Shelving
+from chatferry.keeping import Keeping
 from chatferry.model import APOLOGY, Attempt, Grant, Inbound, Message, Piece, Receipt, Turn, Usage, says
 from chatferry.operations import Change, Kept, Renewed
 from chatferry.pacing import Pace
-from chatferry.profiles import Fact
-from chatferry.recalling import Line, Memory, Recalling
 from chatferry.sessions import Gate
 from chatferry.steps import Returned, Step
 from chatferry.text import clean
@@ -35,15 +33,14 @@ _PATIENCE = 120.0
 """Seconds for which such a write is tried, while the database is away."""
 
 
-class Ledger(Recalling):
+class Ledger(Keeping):
     """The store of turns, pieces and messages.
 
     lease: seconds for which a claimed turn is ours without a word from us.
     """
 
     def __init__(self, database: Database, clock: Clock, *, lease: float = 60.0) -> None:
-        super().__init__(database, clock, lease)
-        self._commit = GroupCommit(database, writes.apply)
+        super().__init__(database, clock, GroupCommit(database, writes.apply), lease)
 
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncIterator[Ledger]:
@@ -72,40 +69,6 @@ class Ledger(Recalling):
         operation = Accept(channel, tuple(events), self._clock.now(), *rules)
         accepted: list[Accepted] = await self._commit.submit(operation)
         return accepted
-
-    async def warned(self, key: str, told: int) -> bool:
-        """Somebody is told how much of a budget is used up, in hundredths. False: somebody else has told it."""
-        first: bool = await self._commit.submit(Warned(key, told))
-        return first
-
-    async def besides(self, besides: Besides) -> None:
-        """Something else was spent for a turn that is closed."""
-        await self._commit.submit(besides)
-
-    # ── answers that are given again ─────────────────────────────────────────────────────────────────────────────
-
-    async def keep_answer(self, keep: answers.Keep) -> None:
-        """Keep an answer to be given again."""
-        await self._commit.submit(keep)
-
-    async def touch_answer(self, key: str) -> None:
-        """An answer was given again: it stays longer than those that were not."""
-        await self._commit.submit(answers.Touch(key, self._clock.now()))
-
-    # ── what assistants remember ─────────────────────────────────────────────────────────────────────────────
-
-    async def folded(self, conversation: str, was: Memory | None, now: Memory, lines: Sequence[Line]) -> bool:
-        """Put a summary in the place of another. False, and nothing is written, where either is not made of what
-        there is any more.
-        """
-        done: bool = await self._commit.submit(memories.Fold(conversation, was, now, tuple(lines)))
-        return done
-
-    async def noted(self, person: str, turn: int, fact: str, replaces: str = "") -> tuple[Fact, ...] | profiles.Refused:
-        """Note a fact about somebody, or with no `fact` forget the one that it `replaces`; returns what is known."""
-        note = profiles.Note(person, turn, self._clock.now(), clean(fact), clean(replaces))
-        noted: tuple[Fact, ...] | profiles.Refused = await self._commit.submit(note)
-        return noted
 
     # ── answers that are fetched ─────────────────────────────────────────────────────────────────────────────
 
@@ -170,13 +133,14 @@ class Ledger(Recalling):
         finish: str = "",
         model: str = "",
         usage: Usage | None = None,
-        bill: Bill | None = None,
+        charges: Sequence[Charge] = (),
         first_token_at: float | None = None,
         error: str = "",
+        assistant: str = "",
     ) -> Turn:
         """Store the answer and the pieces it goes out in: from here on the model is not asked again.
 
-        bill: what it cost, and who is to be charged.
+        charges: who pays for it.
         The first pieces take the places of the `drafts` that have begun to grow; drafts left over are to be removed.
         """
         usage = usage or Usage()
@@ -191,11 +155,11 @@ class Ledger(Recalling):
                 "model": model,
                 "prompt_tokens": usage.prompt,
                 "completion_tokens": usage.completion,
-                "assistant": bill.assistant if bill else "",
                 "cost": usage.cost,
                 "error": clean(error),
+                "assistant": assistant,
             },
-            charge=bill.charges if bill else (),
+            charge=tuple(charges),
             say=tuple(pieces[len(drafts) :]),
             rewrite=tuple(
                 (draft.id, pieces[i] if i < len(pieces) else Message("assistant", ())) for i, draft in enumerate(drafts)
@@ -377,12 +341,6 @@ class Ledger(Recalling):
             raise unsure.result
         return done
 
-    # ── callers of the API ───────────────────────────────────────────────────────────────────────────────────────
-
-    async def used(self, uses: Mapping[str, float]) -> None:
-        """These keys, by their ids, were last used at these times."""
-        await self._commit.submit(apikeys.Used(uses))
-
     # ── by hand ──────────────────────────────────────────────────────────────────────────────────────────────
 
     async def adopt(self) -> int:
@@ -408,13 +366,6 @@ class Ledger(Recalling):
         prune = retention.Prune(before, place, limit, self._clock.now(), zone)
         pruned: retention.Pruned = await self._commit.submit(prune)
         return pruned
-
-    # ── knowledge ────────────────────────────────────────────────────────────────────────────────────────────
-
-    async def shelve(self, step: Shelving) -> int:
-        """Do a step of what keeps the index of knowledge up to date, beside the turns; see `knowledge.shelves`."""
-        came_of_it: int = await self._commit.submit(step)
-        return came_of_it
 
 
 def _merge(turn: Turn, other: Turn) -> Turn:

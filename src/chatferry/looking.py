@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 import sqlalchemy as sa
 
-from chatferry import answers, rows, statements
+from chatferry import answers, incidents, measures, rows, statements
 from chatferry.answers import Kept
 from chatferry.census import Census, take
 from chatferry.clock import Clock
@@ -410,6 +410,19 @@ class Looking:
         """What of these budgets is spent, in millionths."""
         query = sa.select(budgets.c.key, budgets.c.cost).where(budgets.c.key.in_(keys))
         return {row.key: row.cost for row in await self._rows(query)}
+
+    async def outcomes(self, since: float, until: float) -> list[measures.Count]:
+        """What became of the messages that were closed between these times, in all processes."""
+        return await self._look(lambda connection: measures.count(connection, since, until))
+
+    async def waited(self, channel: str | None = None) -> float:
+        """Seconds for which a message has been waiting for somebody to begin with it, at most."""
+        now = self._clock.now()
+        return await self._look(lambda connection: measures.oldest(connection, channel, now))
+
+    async def incidents(self) -> list[incidents.Incident]:
+        """How every alert stands that was ever looked at."""
+        return await self._look(incidents.all_of)
 
     async def _rows(self, query: sa.Select[Any], given: Mapping[str, Any] | None = None) -> Sequence[sa.Row[Any]]:
         return await self._look(lambda connection: connection.execute(query, given).all())

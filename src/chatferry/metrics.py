@@ -10,8 +10,11 @@ from prometheus_client.registry import Collector
 
 from chatferry.census import Census
 from chatferry.model import Turn, Usage
+from chatferry.occasion import current
 
 _SECONDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 45, 60, 120, 300)
+_WHO = ["channel", "assistant", "model"]
+"""Of a turn the model is the one that its assistant asks; tokens are of the one that was asked, a fallback perhaps."""
 _SOON = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 
 
@@ -33,14 +36,22 @@ class Metrics:
             "chatferry_budget_used", "Share of an assistant's money of this month that is spent.", ["assistant"],
             registry=registry,
         )  # fmt: skip
-        self.turns = Counter("chatferry_turns", "Turns closed.", ["channel", "state"], registry=registry)
+        self.turns = Counter("chatferry_turns", "Turns closed.", ["state", *_WHO], registry=registry)
         self.starts = Histogram(
             "chatferry_start_seconds", "From accepted to taken up for the first time.", ["channel"],
             buckets=_SOON, registry=registry,
         )  # fmt: skip
         self.seconds = Histogram(
-            "chatferry_turn_seconds", "From accepted to closed.", ["channel"], buckets=_SECONDS, registry=registry
+            "chatferry_turn_seconds", "From accepted to closed.", _WHO, buckets=_SECONDS, registry=registry
         )
+        self.answers = Histogram(
+            "chatferry_answer_seconds", "From accepted to answered: the answer is kept.", _WHO,
+            buckets=_SECONDS, registry=registry,
+        )  # fmt: skip
+        self.first_words = Histogram(
+            "chatferry_first_words_seconds", "From accepted to the first words of an answer.", _WHO,
+            buckets=_SECONDS, registry=registry,
+        )  # fmt: skip
         self.retries = Counter("chatferry_retries", "Turns given back for another try.", registry=registry)
         self.leases_lost = Counter(
             "chatferry_leases_lost", "Turns in the making here that were taken over by another process, or that "
@@ -63,7 +74,7 @@ class Metrics:
             buckets=_SECONDS, registry=registry,
         )  # fmt: skip
         self.tokens = Counter(
-            "chatferry_tokens", "Tokens as providers counted them: prompt, completion.", ["model", "kind"],
+            "chatferry_tokens", "Tokens as providers counted them: prompt, completion.", ["kind", *_WHO],
             registry=registry,
         )  # fmt: skip
         self.grounding = Counter(
@@ -84,8 +95,16 @@ class Metrics:
 
     def closed(self, turn: Turn, state: str, now: float) -> None:
         """A turn ended."""
-        self.turns.labels(turn.channel, state).inc()
-        self.seconds.labels(turn.channel).observe(max(0.0, now - turn.accepted_at))
+        who = turn.channel, current().assistant, current().model
+        self.turns.labels(state, *who).inc()
+        self.seconds.labels(*who).observe(max(0.0, now - turn.accepted_at))
+
+    def answered(self, turn: Turn, first_token_at: float | None, now: float) -> None:
+        """A message got its answer."""
+        who = turn.channel, current().assistant, current().model
+        self.answers.labels(*who).observe(max(0.0, now - turn.accepted_at))
+        if first_token_at is not None:
+            self.first_words.labels(*who).observe(max(0.0, first_token_at - turn.accepted_at))
 
     def spoke(self, model: str, seconds: float) -> None:
         """A model began to answer."""
@@ -97,8 +116,9 @@ class Metrics:
         if outcome in ("ok", "filter"):
             self.model_seconds.labels(model).observe(seconds)
         if usage is not None:
-            self.tokens.labels(model, "prompt").inc(usage.prompt)
-            self.tokens.labels(model, "completion").inc(usage.completion)
+            who = current().channel, current().assistant, model
+            self.tokens.labels("prompt", *who).inc(usage.prompt)
+            self.tokens.labels("completion", *who).inc(usage.completion)
 
     def pruned(self, removed: Mapping[str, int]) -> None:
         """Old rows were removed."""

@@ -1,4 +1,4 @@
-"""What an operator does by hand: look at turns, do one again, say something unasked.
+"""What an operator does by hand: look at turns and alerts, do a turn again, say something unasked.
 
 These commands work beside a running gateway: they write to the ledger, and its sweep finds the work. Where none runs,
 a push is delivered by the command itself.
@@ -14,14 +14,18 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
+import aiohttp
 from rich.console import Console
 from rich.text import Text
 
+from chatferry.alarms import Bell, key_of, text_of
 from chatferry.clock import SystemClock
-from chatferry.config import ServerSettings, Settings
+from chatferry.config import AlertSettings, ServerSettings, Settings, TargetSettings
+from chatferry.configfile import suggest
 from chatferry.database import migrate, open_database
-from chatferry.errors import ConfigError, InUse
+from chatferry.errors import ConfigError, Fault, InUse
 from chatferry.gateway import open_gateway
+from chatferry.incidents import Incident, Told
 from chatferry.ledger import Ledger
 from chatferry.looking import Entry
 from chatferry.migrations import HEAD
@@ -267,3 +271,75 @@ async def _push(settings: Settings, channel: str, inbound: Inbound) -> Entry:
             if entry.state not in ("due", "doing") or time.monotonic() > end:
                 return entry
             await asyncio.sleep(0.1)
+
+
+# ── alerts ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def show_alerts(settings: Settings) -> None:
+    """Print every alert, how it stands, and whom it tells."""
+
+    async def look() -> list[Incident]:
+        async with _ledger(settings.server) as ledger:
+            return await ledger.incidents()
+
+    stands = {} if _fresh(settings.server) else {one.alert: one for one in asyncio.run(look())}
+    console = Console(highlight=False)
+    for alert in settings.alerts:
+        console.print(Text(f"{alert.name}: {_stands(stands.get(alert.name))}"), soft_wrap=True)
+        console.print(Text(f"  tells {', '.join(map(key_of, alert.to))}", style="dim"), soft_wrap=True)
+    if not settings.alerts:
+        console.print("no alerts: write [[alerts]] into chatferry.toml", soft_wrap=True, markup=False)
+
+
+def _stands(incident: Incident | None) -> str:
+    if incident is None or not incident.looked_at:
+        return "not looked at yet"
+    measured = "" if incident.value is None else f" ({incident.value:.3g}, of {incident.turns} messages)"
+    if incident.value is not None and not incident.turns:
+        measured = f" ({incident.value:.3g})"
+    if not incident.open:
+        return f"all is well{measured}"
+    since = datetime.fromtimestamp(incident.began_at).strftime("%m-%d %H:%M:%S")  # noqa: DTZ006 - the operator's own time
+    return f"bad since {since}{measured}"
+
+
+def try_alert(settings: Settings, name: str) -> int:
+    """Tell everybody whom an alert tells that this is a try. Returns the exit status: 0 when all of them heard it."""
+    alert = next((one for one in settings.alerts if one.name == name), None)
+    if alert is None:
+        known = [one.name for one in settings.alerts]
+        mend = suggest(name, known) if known else "write [[alerts]] into chatferry.toml"
+        raise ConfigError(f"there is no alert {name!r}\n  mend: {mend}")
+    heard = [_try(settings, alert, target) for target in alert.to]
+    return 0 if all(heard) else 1
+
+
+def _try(settings: Settings, alert: AlertSettings, target: TargetSettings) -> bool:
+    now = time.time()
+    told = Told(alert.name, 0, "try", now, now, None, 0)
+    if target.push is not None:
+        channel, _, address = target.push.partition(":")
+        words = settings.assistants[settings.channels[channel].assistant].words
+        said = says("assistant", text_of(told, alert, words))
+        entry = asyncio.run(
+            _push(settings, channel, Inbound(f"alarm/try/{uuid.uuid4()}", address, "push", said, at=now))
+        )
+        heard, became = entry.state == "done", _became(entry)
+    else:
+        fault = asyncio.run(_post(settings, alert, target, told))
+        heard, became = fault is None, "heard" if fault is None else str(fault)
+    Console(stderr=not heard, highlight=False).print(f"{key_of(target)}: {became}", soft_wrap=True, markup=False)
+    return heard
+
+
+async def _post(settings: Settings, alert: AlertSettings, target: TargetSettings, told: Told) -> Fault | None:
+    async def say(channel: str, inbound: Inbound) -> None:
+        raise AssertionError("a webhook is no channel")
+
+    async with aiohttp.ClientSession() as http:
+        try:
+            await Bell.of(settings, http, say).ring(target, alert, told, 0)
+        except Fault as fault:
+            return fault
+    return None

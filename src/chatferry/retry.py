@@ -58,6 +58,11 @@ class Circuit:
         """Seconds until the next request may be made; 0: now."""
         return max(0.0, self._until - self._clock.now()) if self._count >= self._failures else 0.0
 
+    @property
+    def open(self) -> bool:
+        """Has it failed too often just now?"""
+        return self.closed_for() > 0
+
     def answered(self) -> None:
         """The provider is there, whatever it said."""
         self._count = 0

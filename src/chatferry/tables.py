@@ -63,8 +63,8 @@ turns = sa.Table(
     sa.Column("reply", sa.Text),
     # What has been said of an answer that is not kept yet, for those who read along in other processes.
     sa.Column("partial", sa.Text),
-    # Who answered: it may be another than the event asked for.
-    sa.Column("assistant", sa.Text, nullable=False, server_default=""),
+    # Who answered, by the configuration; empty where nobody has yet.
+    sa.Column("assistant", sa.Text, nullable=False, server_default=sa.text("''")),
     # What its answer cost, in millionths of the currency.
     sa.Column("cost", sa.BigInteger, nullable=False, server_default=sa.text("0")),
     # The same event twice is the same row, however often and wherever it is delivered.
@@ -100,6 +100,9 @@ _partial("turns_due", turns.c.due_at, where=state_is("due"))
 _partial("turns_retracted", turns.c.accepted_at, where=turns.c.kind == sa.literal_column("'retract'"))
 _partial("turns_asking", turns.c.channel, turns.c.sender, where=OPEN)
 _partial("turns_leased", turns.c.leased_until, where=state_is("doing"))
+ASKED = sa.and_(turns.c.kind == sa.literal_column("'message'"), turns.c.finished_at.is_not(None))
+"""A message to an assistant that was closed. Written out, for the planner to see that the index of these fits."""
+_partial("turns_finished", turns.c.finished_at, where=ASKED)
 
 outbox = sa.Table(
     "outbox",
@@ -341,3 +344,35 @@ answers = sa.Table(
 )
 sa.Index("answers_asked", answers.c.assistant, answers.c.asked_at)
 sa.Index("answers_turn", answers.c.turn)
+incidents = sa.Table(
+    "incidents",
+    metadata,
+    # An alert of the configuration, by its name.
+    sa.Column("alert", sa.Text, primary_key=True),
+    # Which process watches it, and until when it does.
+    sa.Column("holder", sa.Text, nullable=False),
+    sa.Column("held_until", sa.Double, nullable=False),
+    sa.Column("open", sa.Boolean, nullable=False),
+    # How many incidents there were, this one included.
+    sa.Column("number", sa.Integer, nullable=False),
+    sa.Column("began_at", sa.Double, nullable=False),
+    # When it was last so bad that an incident would begin; and by how much, where that was measured.
+    sa.Column("bad_at", sa.Double, nullable=False),
+    sa.Column("value", sa.Double),
+    sa.Column("turns", sa.Integer, nullable=False),
+    sa.Column("looked_at", sa.Double, nullable=False),
+)
+
+alarms = sa.Table(
+    "alarms",
+    metadata,
+    # What somebody is still to be told of an incident; gone as soon as he is.
+    sa.Column("id", _Id, primary_key=True),
+    sa.Column("target", sa.Text, nullable=False),
+    sa.Column("told", sa.Text, nullable=False),
+    sa.Column("made_at", sa.Double, nullable=False),
+    sa.Column("due_at", sa.Double, nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sqlite_autoincrement=True,
+)
+sa.Index("alarms_target", alarms.c.target, alarms.c.id)

@@ -12,6 +12,7 @@ import structlog
 
 from chatferry.config import AssistantSettings
 from chatferry.engines.base import Call, Result, Tool
+from chatferry.occasion import stage
 from chatferry.text import clean
 from chatferry.tools.base import Callable, Caller, Source
 
@@ -76,7 +77,9 @@ class Toolbox:
         except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
             return Result(f"Not called: the arguments are no JSON object: {error}", failed=True)
         began = asyncio.get_running_loop().time()
-        result = await self._done(tool, arguments, caller)
+        with stage("tool", tool=call.name) as told:
+            result = await self._done(tool, arguments, caller)
+            told["failed"] = result.failed
         seconds = round(asyncio.get_running_loop().time() - began, 2)
         log.info("tool called", turn=caller.turn, tool=call.name, failed=result.failed, seconds=seconds)
         return Result(_within(clean(result.text), self._settings.tool_limit), result.failed)

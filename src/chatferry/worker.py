@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 import structlog
 
+from chatferry import occasion
 from chatferry.accounts import Accounts
 from chatferry.asking import Asking
 from chatferry.assistant import Staff
@@ -22,6 +23,7 @@ from chatferry.held import Held
 from chatferry.ledger import Ledger
 from chatferry.metrics import Metrics
 from chatferry.model import APOLOGY, Message, Receipt, Turn, Usage, says
+from chatferry.occasion import Tracer, stage
 from chatferry.outcomes import Asked, outcome_of, pieces_of, said_of
 from chatferry.relay import LOOK
 from chatferry.retry import next_try
@@ -53,6 +55,7 @@ class Worker:
         staff: Staff,
         desk: Desk,
         alone: bool = True,
+        tracer: Tracer | None = None,
     ) -> None:
         """alone: nobody reads along in another process."""
         self._ledger = ledger
@@ -67,6 +70,7 @@ class Worker:
         self._staff = staff
         self._desk = desk
         self._alone = alone
+        self._tracer = tracer
         self._held: dict[int, Held] = {}
         self._readers: dict[int, float] = {}
         """Until when answers count as being read that are not made here, or not yet."""
@@ -155,11 +159,13 @@ class Worker:
 
     async def _guard(self, turn: Turn, nudged: asyncio.Event, until: float) -> None:
         """The top of a turn: whatever goes wrong ends here, logged with the turn, and leaves the turn to be done."""
+        occasion.begin(turn, self._tracer)
         channel, assistant = self._channels.get(turn.channel), self._staff.of(turn.channel, turn.inbound)
         if channel is None or assistant is None:
             # They are gone from the configuration; if they come back, `chatferry turns retry` sends it.
             await self._give_up(turn, f"channel {turn.channel!r} or its assistant is not configured any more")
             return
+        occasion.by(assistant.name, assistant.settings.model if turn.inbound.kind == "message" else "")
         held = Held(turn, channel, assistant, nudged, until)
         self._held[turn.id] = held
         held.watch(self._readers.pop(turn.id, 0.0))
@@ -198,11 +204,12 @@ class Worker:
             outcome = Outcome(turn.answer, turn.finish, error=turn.error)
         said = said_of(held.turn, outcome)
         if held.channel.caps.batch:
-            state = await self._delivery.settle(held, said)
+            with stage("delivery"):
+                state = await self._delivery.settle(held, said)
         else:
             state = await self._ledger.finish(held.turn, said)
         tail.end(outcome)
-        self._metrics.closed(held.turn, state, self._clock.now())
+        self._closed(held.turn, state)
         self._asking.closed(held)
         why = {"error": outcome.error} if outcome.error else {}
         log.info("turn closed", turn=turn.id, channel=turn.channel, state=state, **why)
@@ -241,10 +248,13 @@ class Worker:
             finish=outcome.finish,
             model=outcome.model,
             usage=outcome.usage,
-            bill=self._accounts.bill(held.turn, assistant, outcome.usage or Usage()),
+            charges=self._accounts.bill(held.turn, assistant, outcome.usage or Usage()),
             first_token_at=asked.first_token_at,
             error=outcome.error,
+            assistant=assistant.name,
         )
+        if outcome.answer is not None and inbound.kind == "message":
+            self._metrics.answered(held.turn, asked.first_token_at, self._clock.now())
         return outcome
 
     async def _command(self, held: Held) -> Outcome:
@@ -323,6 +333,10 @@ class Worker:
 
     # ── endings ──────────────────────────────────────────────────────────────────────────────────────────────
 
+    def _closed(self, turn: Turn, state: str) -> None:
+        self._metrics.closed(turn, state, self._clock.now())
+        occasion.closed(turn, state)
+
     async def _close(self, held: Held, state: str, error: str) -> None:
         turn = held.turn
         # Where the answer is an apology, the model's fault is as much of the story as the platform's.
@@ -333,13 +347,13 @@ class Worker:
         except (LeaseLost, Unavailable) as fault:
             log.error("turn not closed", turn=turn.id, error=str(fault))
         self._feed.tail(turn.id).end(outcome)
-        self._metrics.closed(turn, state, self._clock.now())
+        self._closed(turn, state)
 
     async def _give_up(self, turn: Turn, error: str) -> None:
         log.error("turn failed", turn=turn.id, error=error)
         try:
             await self._ledger.finish(turn, state="failed", error=error)
-            self._metrics.closed(turn, "failed", self._clock.now())
+            self._closed(turn, "failed")
         except (LeaseLost, Unavailable) as fault:
             log.error("turn not closed", turn=turn.id, error=str(fault))
         self._feed.tail(turn.id).end(Outcome(None, APOLOGY, error=error))
@@ -352,7 +366,7 @@ class Worker:
                 # The answer is kept: it comes with the person's next message.
                 said = said_of(turn, Outcome(turn.answer, turn.finish))
                 await self._ledger.finish(turn, said, state="parked", error=str(fault))
-                self._metrics.closed(turn, "parked", self._clock.now())
+                self._closed(turn, "parked")
                 self._feed.tail(turn.id).end(Outcome(turn.answer, turn.finish))
             elif wait is None:
                 await self._give_up(turn, str(fault))

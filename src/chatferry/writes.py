@@ -10,7 +10,19 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from chatferry import answers, apikeys, budgets, fetching, memories, peers, profiles, retention, statements, steps
+from chatferry import (
+    answers,
+    apikeys,
+    budgets,
+    fetching,
+    incidents,
+    memories,
+    peers,
+    profiles,
+    retention,
+    statements,
+    steps,
+)
 from chatferry.accepting import Accept, accept
 from chatferry.errors import LeaseLost
 from chatferry.fetching import complete
@@ -288,5 +300,6 @@ _WRITES: dict[type, Any] = {
     **budgets.WRITES,
     **retention.WRITES,
     **shelves.WRITES,
+    **incidents.WRITES,
 }
 """In this order: what ends a turn comes before what looks for the next one; behind what removes turns nobody waits."""

@@ -70,8 +70,8 @@ async def test_the_metrics_count_what_was_taken_answered_and_refused_and_name_no
     }
     assert counted["chatferry_accepted_total", "api"] == 1
     assert counted["chatferry_repeated_total", "api"] == 1
-    assert counted["chatferry_turns_total", "api", "done"] == 1
-    assert counted["chatferry_turn_seconds_count", "api"] == 1
+    assert counted["chatferry_turns_total", "default", "api", "default", "done"] == 1
+    assert counted["chatferry_turn_seconds_count", "default", "api", "default"] == 1
     assert counted["chatferry_rejected_total", "api", "400"] == 1
     assert counted["chatferry_accepted_total", "line"] == 1
     assert ("chatferry_running",) in counted

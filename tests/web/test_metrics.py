@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -25,6 +27,8 @@ from tests.scenarios.support import ended, until, world
 from tests.stack import Stack, running
 
 Counted = dict[tuple[str, ...], float]
+WHO = ("default", "api", "default")
+"""Assistant, channel and model of what the tests ask."""
 DOCS = Path(__file__).parents[2] / "docs" / "metrics.md"
 
 
@@ -71,10 +75,12 @@ async def test_each_call_to_a_model_is_counted_with_what_came_of_it(stack: Stack
     assert calls == {"busy": 1, "unreached": 1, "filter": 1, "ok": 1, "refused": 1}
     assert found["chatferry_model_seconds_count", "default"] == 2, "of whole answers only"
     assert found["chatferry_first_token_seconds_count", "default"] == 3
+    assert found["chatferry_turn_seconds_count", *WHO] == found["chatferry_answer_seconds_count", *WHO] == 3
+    assert found["chatferry_first_words_seconds_count", *WHO] == 2, "where there were any"
     assert answer.usage is not None
-    assert found["chatferry_tokens_total", "prompt", "default"] == answer.usage.prompt_tokens
-    assert found["chatferry_tokens_total", "completion", "default"] == answer.usage.completion_tokens
-    assert found["chatferry_turns_total", "api", "failed"] == 1
+    assert found["chatferry_tokens_total", *WHO[:2], "prompt", "default"] == answer.usage.prompt_tokens
+    assert found["chatferry_tokens_total", *WHO[:2], "completion", "default"] == answer.usage.completion_tokens
+    assert found["chatferry_turns_total", *WHO, "failed"] == 1
 
 
 async def test_a_model_that_is_stopped_is_no_fault(stack: Stack) -> None:
@@ -154,8 +160,8 @@ async def test_a_turn_that_was_cut_off_is_counted_as_taken_over(tmp_path: Path) 
         await ledger.accept("former", [Inbound("e", "room", message=says("user", "hi"))])
     await database.aclose()
     async with running(tmp_path) as stack:
-        wanted = (("chatferry_turns_total", "api", "done"), 3.0), (("chatferry_turns_total", "former", "failed"), 1.0)
-        found = await becoming(stack.url, *wanted)
+        turns = "chatferry_turns_total"
+        found = await becoming(stack.url, ((turns, *WHO, "done"), 3.0), ((turns, "", "former", "", "failed"), 1.0))
     assert found["chatferry_takeovers_total",] == 1
     assert found["chatferry_start_seconds_count", "api"] == 1, "the others had started before"
     assert found["chatferry_leases_lost_total",] == 0
@@ -185,7 +191,7 @@ async def test_while_the_database_is_away_a_process_tells_what_it_knows_itself(t
         async with _shut(postgres):
             found = await counted(stack.url)
             assert found["chatferry_database_up",] == 0
-            assert found["chatferry_turns_total", "api", "done"] == 1
+            assert found["chatferry_turns_total", *WHO, "done"] == 1
             assert found["chatferry_running",] == 0
             assert ("chatferry_queue_depth", "waiting") not in found, "rather nothing than what was so a while ago"
         found = await counted(stack.url)
@@ -248,3 +254,37 @@ async def test_the_page_about_metrics_tells_of_all_of_them_and_of_no_other(tmp_p
 
 def _is_row(line: str) -> bool:
     return line.startswith("| `chatferry_")
+
+
+async def test_the_dashboard_asks_for_nothing_that_is_not_there(tmp_path: Path) -> None:
+    async with running(tmp_path) as stack:
+        shown = stack.gateway.metrics.shown(await stack.gateway.ledger.census()).decode()
+    there = {family.name for family in text_string_to_metric_families(shown)}
+    labels = {name: set(told.split(",")) for name, told in _TABLE.findall(DOCS.read_text("utf-8"))}
+    panels = json.loads((DOCS.parent / "grafana.json").read_text("utf-8"))["panels"]
+    asked = [target["expr"] for panel in panels for target in panel["targets"]]
+    assert len(asked) > 10
+    for expr in asked:
+        for name, given in re.findall(r"(chatferry_\w+)(?:{([^}]*)})?", expr):
+            assert re.sub("_(total|bucket)$", "", name) in there, expr
+            known = labels.get(name, labels.get(name.removesuffix("_bucket"), set())) | {"le"}
+            grouped = {one.strip() for by in re.findall(r"by \(([^)]*)\)", expr) for one in by.split(",")}
+            used = grouped | {one.partition("!")[0].partition("=")[0] for one in given.split(",") if one}
+            assert used <= known, expr
+
+
+_TABLE = re.compile(r"^\| `(chatferry_\w+){([^}]*)}`", re.MULTILINE)
+"""Each metric on the page, with its labels."""
+
+
+async def test_the_page_tells_the_labels_that_are_there(tmp_path: Path) -> None:
+    async with running(tmp_path) as stack, client(stack) as api:
+        await ask(api, "hello")
+        async with aiohttp.ClientSession() as http, http.get(f"{stack.url}/metrics") as answer:
+            shown = await answer.text()
+    told = {name: set(labels.split(",")) for name, labels in _TABLE.findall(DOCS.read_text("utf-8"))}
+    for family in text_string_to_metric_families(shown):
+        for one in family.samples:
+            name = re.sub("_(bucket|count|sum)$", "", one.name)
+            if not name.endswith("_created"):
+                assert set(one.labels) - {"le"} == told.get(name, set()), one

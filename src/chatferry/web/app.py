@@ -7,16 +7,22 @@ from collections.abc import Awaitable, Callable
 
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
+from starlette.datastructures import Headers
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from chatferry.channels.base import Visit, Visited, visited
 from chatferry.errors import Unavailable
 from chatferry.gateway import Gateway
+from chatferry.occasion import caller
 from chatferry.web import hooks, pages
 from chatferry.web.http import RETRY_AFTER
 
+_TRACEPARENT = 200
+"""Characters of a `traceparent` that are read; today's have 55."""
 _PATIENCE = 3.0
 """Seconds that the database has to tell what it knows: whoever asks for metrics hangs up after ten."""
 
@@ -32,6 +38,7 @@ def build(gateway: Gateway) -> Starlette:
         Route("/readyz", _readyz(gateway)),
         Route("/metrics", _metrics(gateway)),
     ]
+    heard = [Middleware(_Traced)] if gateway.tracer else []
     if gateway.role == "worker":
         return Starlette(routes=routes)
     for name, settings in gateway.settings.channels.items():
@@ -45,7 +52,19 @@ def build(gateway: Gateway) -> Starlette:
 
         routes += api.routes(gateway)
     routes += pages.routes(gateway)
-    return Starlette(routes=routes)
+    return Starlette(routes=routes, middleware=heard)
+
+
+class _Traced:
+    """Remembers which trace a request belongs to, for the turns that it brings."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        told = Headers(scope=scope).get("traceparent", "") if scope["type"] != "lifespan" else ""
+        caller.set(told[:_TRACEPARENT])
+        await self._app(scope, receive, send)
 
 
 Endpoint = Callable[[Request], Awaitable[Response]]

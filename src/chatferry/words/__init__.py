@@ -199,6 +199,24 @@ class Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     page_unavailable: str
     page_unavailable_why: str
     page_again: str
+    alert_raised: str
+    """Heads an alarm; takes `alert`, its name."""
+    alert_over: str
+    """Takes `time`, for which the incident lasted."""
+    alert_try: str
+    alert_success: str
+    """Takes `turns`, `value` and `limit`, both with a percent sign."""
+    alert_latency: str
+    """Takes `turns`, and the times `value` and `limit`."""
+    alert_queue: str
+    alert_circuit: str
+    alert_where: str
+    """Takes `where`: names of a channel, an assistant and a model."""
+    look_success: str
+    """This and the other looks say what to look at."""
+    look_latency: str
+    look_queue: str
+    look_circuit: str
 
 
 @cache

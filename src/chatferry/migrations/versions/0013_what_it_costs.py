@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0013"
-down_revision = "0010"
+down_revision = "0011"
 branch_labels = None
 depends_on = None
 
@@ -13,7 +13,6 @@ _OPEN = sa.text("state IN ('due', 'doing')")
 
 
 def upgrade() -> None:
-    op.add_column("turns", sa.Column("assistant", sa.Text(), nullable=False, server_default=""))
     op.add_column("turns", sa.Column("sender", sa.Text(), nullable=False, server_default=sa.text("''")))
     op.add_column("turns", sa.Column("cost", sa.BigInteger(), nullable=False, server_default=sa.text("0")))
     op.create_index("turns_asking", "turns", ["channel", "sender"], sqlite_where=_OPEN, postgresql_where=_OPEN)
