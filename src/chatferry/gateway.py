@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from chatferry import news, readers
 from chatferry.accounts import Accounts
 from chatferry.alarms import Bell
+from chatferry.again import Again
 from chatferry.asking import Asking
 from chatferry.assistant import Staff
 from chatferry.channels.base import keeping, listening
@@ -130,6 +131,7 @@ class Gateway:
                 Media(self.ledger, Readers(), make_listeners(settings, http), clock),
                 Grounding(Library(database), self.metrics),
                 self.summaries,
+                Again(self.ledger, self.metrics, clock),
                 clock,
             ),
             self.accounts,
