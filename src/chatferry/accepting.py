@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from chatferry import statements
+from chatferry import statements, tombstones
 from chatferry.model import Inbound, conversation_key, express_key, lane_key
 from chatferry.pacing import Pace, Paces
 from chatferry.rows import INBOUND, dump, recorded
@@ -43,12 +43,12 @@ class Accept(msgspec.Struct, frozen=True):
     """The session that each event has to be in, if any."""
     paces: tuple[Pace | None, ...] = ()
     """What each event is counted by, if by anything."""
+    marks: tuple[bytes, ...] = ()
+    """What is kept of each event where it was forgotten (`tombstones`)."""
 
 
 Key = tuple[str, str]
 
-REDELIVERED = 86_400.0
-"""Seconds for which a platform may deliver what we did not take (Slack, "Delayed Events": a day)."""
 _STONES = sa.select(turns.c.conversation, turns.c.ref).where(
     turns.c.kind == sa.literal_column("'retract'"), turns.c.accepted_at > sa.bindparam("since")
 )
@@ -57,7 +57,7 @@ _STONES = sa.select(turns.c.conversation, turns.c.ref).where(
 def accept(connection: sa.Connection, operations: Sequence[Accept]) -> list[list[Accepted]]:
     """A result for each event of each operation, in their order."""
     doors, given = Doors(connection, operations[-1].now), operations
-    operations, admitted = _admit(connection, doors, operations)
+    operations, admitted = _admit(connection, doors, _remembered(connection, operations))
     rows = _owed(connection, operations)
     made: dict[Key, int] = {}
     if rows:
@@ -88,7 +88,8 @@ def accept(connection: sa.Connection, operations: Sequence[Accept]) -> list[list
         return Accepted(turn, new, delivery=deliveries.get(key, 1))
 
     def passed(op: Accept, event: Inbound) -> Accepted:
-        return Accepted(0, False, wait=admitted[op.channel, event.event].wait)
+        its = admitted.get((op.channel, event.event))
+        return Accepted(0, False, wait=its.wait if its is not None else 0.0)
 
     results = [
         [
@@ -103,6 +104,27 @@ def accept(connection: sa.Connection, operations: Sequence[Accept]) -> list[list
 
 _NOTHING = Inbound("", "")
 """In the place of an event that is not for us."""
+
+
+def _remembered(connection: sa.Connection, operations: Sequence[Accept]) -> Sequence[Accept]:
+    """The operations without the events that were forgotten since a platform first delivered them."""
+    gone = tombstones.standing(connection, [mark for op in operations for mark in op.marks], operations[-1].now)
+    if not gone:
+        return operations
+
+    def rest(op: Accept, values: tuple[Any, ...], instead: Any) -> tuple[Any, ...]:
+        paired = zip(values, op.marks, strict=False)
+        return tuple(instead if mark in gone else value for value, mark in paired) if op.marks else values
+
+    return [
+        msgspec.structs.replace(
+            op,
+            events=rest(op, op.events, _NOTHING),
+            gates=rest(op, op.gates, None),
+            paces=rest(op, op.paces, None),
+        )
+        for op in operations
+    ]
 
 
 def _admit(
@@ -186,7 +208,7 @@ def _known(connection: sa.Connection, conversations: Collection[str]) -> set[str
 
 def _taken_back(connection: sa.Connection, now: float) -> set[Key]:
     """Conversation and `ref` of the messages that were taken back before they came, as long as they may come yet."""
-    return {(row.conversation, row.ref) for row in connection.execute(_STONES, {"since": now - REDELIVERED})}
+    return {(row.conversation, row.ref) for row in connection.execute(_STONES, {"since": now - tombstones.REDELIVERED})}
 
 
 def _row(channel: str, event: Inbound, now: float) -> dict[str, Any]:
@@ -195,6 +217,7 @@ def _row(channel: str, event: Inbound, now: float) -> dict[str, Any]:
         "channel": channel,
         "event": event.event,
         "conversation": lane_key(channel, event),
+        "sender": event.sender,
         "kind": event.kind,
         "state": "done" if heard else "due",
         "due_at": now,

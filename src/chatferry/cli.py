@@ -35,6 +35,9 @@ ConfigOption = Annotated[
     typer.Option("--config", "-c", help="chatferry.toml; else CHATFERRY_CONFIG, ./chatferry.toml, the environment."),
 ]
 
+UserArgument = Annotated[str, typer.Argument(help="The platform's id of the person, as `chatferry turns` shows it.")]
+ChannelOption = Annotated[str, typer.Option(help="On this channel only; else on all.")]
+
 
 def main() -> None:
     """Entry point: our own errors are told in their own words, without a traceback."""
@@ -212,6 +215,26 @@ def push(
     logs.configure(level=logging.CRITICAL)  # what became of it is told by the command
     said = sys.stdin.read() if text == "-" else text
     raise SystemExit(push(settings, channel, conversation, said, key))
+
+
+@app.command()
+def forget(
+    user: UserArgument,
+    config: ConfigOption = None,
+    channel: ChannelOption = "",
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what there is.")] = False,
+    vacuum: Annotated[
+        bool, typer.Option("--vacuum", help="Write the database anew; nobody else can meanwhile.")
+    ] = False,
+    report: Annotated[Path | None, typer.Option(help="Where the proof goes; else forgotten-....json here.")] = None,
+) -> None:
+    """Remove all that is kept of a person, also while the gateway serves, and leave a proof of it."""
+    from chatferry.config import load_server
+    from chatferry.forget import forget
+
+    server = load_server(config)
+    raise SystemExit(forget(server, user, channel, yes=yes, dry_run=dry_run, anew=vacuum, report=report))
 
 
 @turns_app.callback()

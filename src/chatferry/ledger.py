@@ -12,16 +12,19 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 import msgspec
 from sqlalchemy.exc import SQLAlchemyError
 
-from chatferry import fetching, operations, retention, rows, writes
+from chatferry import fetching, forgetting, operations, retention, rows, tombstones, writes
 from chatferry.accepting import Accept, Accepted
 from chatferry.clock import Clock
 from chatferry.commit import GroupCommit, unavailable
 from chatferry.database import Database
 from chatferry.errors import Closed, LeaseLost, Unavailable, Unsure
+from chatferry.forgetting import Forgot
+from chatferry.links import signing_key
 from chatferry.looking import Looking
 from chatferry.model import APOLOGY, Attempt, Grant, Inbound, Message, Piece, Receipt, Turn, Usage, says
 from chatferry.operations import Change, Renewed
 from chatferry.pacing import Pace
+from chatferry.people import Person, Talk
 from chatferry.sessions import Gate
 from chatferry.text import clean
 
@@ -40,10 +43,12 @@ class Ledger(Looking):
     def __init__(self, database: Database, clock: Clock, *, lease: float = 60.0) -> None:
         super().__init__(database, clock, lease)
         self._commit = GroupCommit(database, writes.apply)
+        self._key = b""
 
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncIterator[Ledger]:
         """Write while the context is open. The schema must be there (`database.migrate`)."""
+        self._key = await signing_key(self._database)
         async with self._commit.running():
             yield self
 
@@ -63,7 +68,9 @@ class Ledger(Looking):
         Raises Unavailable, and then nothing was kept.
         """
         none = (None,) * len(events)
-        operation = Accept(channel, tuple(events), self._clock.now(), tuple(gates) or none, tuple(paces) or none)
+        marks = tuple(tombstones.mark(self._key, channel, event.event) for event in events)
+        now, gates, paces = self._clock.now(), tuple(gates) or none, tuple(paces) or none
+        operation = Accept(channel, tuple(events), now, gates, paces, marks)
         accepted: list[Accepted] = await self._commit.submit(operation)
         return accepted
 
@@ -336,6 +343,25 @@ class Ledger(Looking):
         """Remove what was closed before this time, among the next turns of a pass that has come to `place`."""
         pruned: retention.Pruned = await self._commit.submit(retention.Prune(before, place, limit))
         return pruned
+
+    async def withdraw(self, person: Person, upto: int) -> Forgot:
+        """Let nobody work any more on what this person has asked up to a turn."""
+        forgot: Forgot = await self._commit.submit(forgetting.Withdraw(person, upto, self._clock.now()))
+        return forgot
+
+    async def forget(self, talk: Talk, upto: int, *, limit: int = forgetting.BATCH) -> Forgot:
+        """Remove the next turns of a person in a talk, up to a turn; with the last, what else is kept of the talk."""
+        forgot: Forgot = await self._commit.submit(forgetting.Forget(talk, upto, self._clock.now(), self._key, limit))
+        return forgot
+
+    async def forget_rest(self, person: Person, addresses: Sequence[str]) -> Forgot:
+        """Remove what is kept about a person by their id, or by the addresses of their own talks."""
+        forgot: Forgot = await self._commit.submit(forgetting.ForgetRest(person, tuple(addresses)))
+        return forgot
+
+    async def lapse(self) -> None:
+        """Take away what was kept of forgotten events for as long as platforms may deliver them again."""
+        await self._commit.submit(forgetting.Lapse(self._clock.now()))
 
 
 def _merge(turn: Turn, other: Turn) -> Turn:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 import sqlalchemy as sa
@@ -18,6 +18,8 @@ from chatferry.errors import Unavailable
 from chatferry.grouplook import GroupLook
 from chatferry.model import Inbound, Message, Piece, Turn, Usage, conversation_key, express_key
 from chatferry.tables import OPEN, OPEN_STATES, OUT, messages, outbox, sessions, state_is, turns
+
+T = TypeVar("T")
 
 _AHEAD = 100
 """Waiting turns that one look takes in."""
@@ -367,6 +369,10 @@ class Looking:
         """What there is to do in all processes, and how much there is of the past."""
         now = self._clock.now()
         return await self._look(lambda connection: take(connection, now))
+
+    async def look(self, work: Callable[[sa.Connection], T]) -> T:
+        """What `work` finds in what is committed. Raises Unavailable."""
+        return await self._look(work)
 
     async def _rows(self, query: sa.Select[Any], given: Mapping[str, Any] | None = None) -> Sequence[sa.Row[Any]]:
         return await self._look(lambda connection: connection.execute(query, given).all())

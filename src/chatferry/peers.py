@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from chatferry import fetching, news, pacing, statements
+from chatferry import fetching, forgetting, news, pacing, statements
 from chatferry.accepting import Accept
 from chatferry.model import lane_key
 from chatferry.operations import Change, Renew, Reopen, Watch
@@ -76,6 +76,10 @@ def tell(connection: sa.Connection, operations: Sequence[Any], results: Sequence
                 stop.add(op.turn)
             case Watch():
                 watch.update(op.turns)
+            case forgetting.Withdraw() | forgetting.Forget():
+                # Whoever works on one looks whether it still has it; whoever waits for one, what came of it.
+                stop.update(result.ended)
+                changed.update(result.ended)
     nudge: set[int] = set()
     if lanes:
         nudge.update(connection.execute(statements.RUNNING, {"lanes": padded(lanes)}).scalars())

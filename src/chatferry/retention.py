@@ -31,7 +31,7 @@ _LOCK = 0x6B656570
 """PostgreSQL's number for the lock of the one process that removes something just now."""
 
 
-_OF_A_TURN = (*((table, table.c.turn) for table in (outbox, messages, steps, files)), (turns, turns.c.id))
+OF_A_TURN = (*((table, table.c.turn) for table in (outbox, messages, steps, files)), (turns, turns.c.id))
 """What goes with a turn, and the turn last."""
 
 
@@ -113,7 +113,7 @@ def _batch(connection: sa.Connection, op: Prune) -> Pruned:
     left = op.place.left or next((row.id for row in looked if row.id not in lanes), 0)
     removed = {}
     if lanes:
-        for table, column in _OF_A_TURN:
+        for table, column in OF_A_TURN:
             removed[table.name] = connection.execute(sa.delete(table).where(column.in_(lanes))).rowcount
         _close(connection, {talk_key(lane) for lane in lanes.values()}, left or past + 1, past)
     return Pruned(Place(past, left), len(looked) == op.limit, removed)

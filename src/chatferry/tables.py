@@ -32,6 +32,8 @@ turns = sa.Table(
     sa.Column("channel", sa.Text, nullable=False),
     sa.Column("event", sa.Text, nullable=False),
     sa.Column("conversation", sa.Text, nullable=False),
+    # Whose it is: the platform's id, empty where it tells none, or nobody did it.
+    sa.Column("sender", sa.Text, nullable=False, server_default=sa.text("''")),
     sa.Column("kind", sa.Text, nullable=False),
     sa.Column("state", sa.Text, nullable=False),
     sa.Column("due_at", sa.Double, nullable=False),
@@ -89,6 +91,8 @@ def _partial(name: str, *columns: sa.Column[Any], where: sa.ColumnElement[bool],
 _partial("turns_one_doing", turns.c.conversation, where=state_is("doing"), unique=True)
 _partial("turns_open", turns.c.conversation, turns.c.id, where=OPEN)
 sa.Index("turns_ref", turns.c.conversation, turns.c.ref)
+# All that is somebody's, conversation by conversation.
+sa.Index("turns_sender", turns.c.channel, turns.c.sender, turns.c.conversation, turns.c.id)
 _partial("turns_due", turns.c.due_at, where=state_is("due"))
 # Messages that were taken back before they came: there are few.
 _partial("turns_retracted", turns.c.accepted_at, where=turns.c.kind == sa.literal_column("'retract'"))
@@ -226,3 +230,27 @@ profiles = sa.Table(
     sa.Column("changed_at", sa.Double, nullable=False),
 )
 sa.Index("profiles_changed", profiles.c.changed_at)
+# By its beginning: somebody on a channel, whatever the assistant.
+sa.Index("profiles_owner", profiles.c.person, postgresql_ops={"person": "text_pattern_ops"})
+
+guests = sa.Table(
+    "guests",
+    metadata,
+    # Who, or which group, knocked at a channel that does not let everybody in: as `model.conversation_key` writes it.
+    sa.Column("guest", sa.Text, primary_key=True),
+    # `in`, `out`, `asked` for the code, `told` that they are not answered.
+    sa.Column("standing", sa.Text, nullable=False),
+    # When all their wrong guesses do not count any more.
+    sa.Column("free_at", sa.Double, nullable=False),
+    sa.Column("changed_at", sa.Double, nullable=False),
+)
+
+tombstones = sa.Table(
+    "tombstones",
+    metadata,
+    # An event that was forgotten, by a keyed hash: it is not let in when the platform delivers it again.
+    sa.Column("event", sa.LargeBinary, primary_key=True),
+    # The platform does not do so after that.
+    sa.Column("until", sa.Double, nullable=False),
+)
+sa.Index("tombstones_until", tombstones.c.until)

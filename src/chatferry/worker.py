@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Mapping
 
@@ -168,6 +169,7 @@ class Worker:
         except LeaseLost:
             log.warning("turn taken over or withdrawn", turn=turn.id)
             self._metrics.leases_lost.inc()
+            await self._forgotten(turn)
         except Unavailable as fault:
             # Its lease runs out, and the sweep finds it again.
             log.error("ledger unavailable", turn=turn.id, error=str(fault))
@@ -328,6 +330,12 @@ class Worker:
             log.error("turn not closed", turn=turn.id, error=str(fault))
         self._feed.tail(turn.id).end(outcome)
         self._metrics.closed(turn, state, self._clock.now())
+
+    async def _forgotten(self, turn: Turn) -> None:
+        """Where there is no such turn any more, whoever waits for its answer here waits no longer."""
+        with contextlib.suppress(Unavailable):
+            if await self._ledger.shown(turn.id) is None:
+                self._feed.tail(turn.id).end(Outcome(None, APOLOGY, error="forgotten"))
 
     async def _give_up(self, turn: Turn, error: str) -> None:
         log.error("turn failed", turn=turn.id, error=error)

@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from chatferry import fetching, peers, retention, statements
+from chatferry import fetching, forgetting, peers, retention, statements
 from chatferry.accepting import Accept, accept
 from chatferry.errors import LeaseLost
 from chatferry.fetching import complete
@@ -263,5 +263,6 @@ _WRITES: dict[type, Any] = {
     **fetching.WRITES,
     Claim: _claim,
     **retention.WRITES,
+    **forgetting.WRITES,
 }
 """In this order: what ends a turn comes before what looks for the next one; behind what removes turns nobody waits."""
