@@ -68,6 +68,7 @@ TOP = {
     "__main__",
     "check",
     "operate",
+    "export",
     "forget",
     "health",
     "demo",

@@ -7,7 +7,7 @@ import pytest
 
 from chatferry.words import LANGUAGES, SIMPLIFIED, TRADITIONAL, Language, language_of, words
 
-LINKED = ("history_here", "ready_later", "rest_here")
+LINKED = ("history_here", "ready_later", "rest_here", "privacy_here")
 
 
 def sentences(language: str) -> dict[str, str]:
@@ -47,6 +47,13 @@ def test_sentences_take_exactly_what_is_put_into_them(language: Language) -> Non
         "session_expired": ["time", "start"],
         "session_renewed": ["time"],
         "slow": ["time"],
+        "too_long": ["number"],
+        "code_pause": ["time"],
+        "privacy_tools": ["names"],
+        "privacy_masked": ["kinds"],
+        "privacy_kept_time": ["time"],
+        "privacy_links": ["time"],
+        "privacy_rights_ask": ["contact"],
         "greeting_session": ["start"],
         **{key: ["number"] for key in ("seconds", "minutes", "hours", "days")},
         **{key: ["link"] for key in LINKED},

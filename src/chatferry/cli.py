@@ -218,6 +218,21 @@ def push(
 
 
 @app.command()
+def export(
+    user: UserArgument,
+    config: ConfigOption = None,
+    channel: ChannelOption = "",
+    output: Annotated[Path | None, typer.Option(help="The folder it goes into; else export-... here.")] = None,
+    language: Annotated[str, typer.Option(help="Of the readable file; else that in which the person writes.")] = "auto",
+) -> None:
+    """Write down all that is kept of a person: as JSON for programs, and as a page to read or print."""
+    from chatferry.config import load_server
+    from chatferry.export import export
+
+    raise SystemExit(export(load_server(config), user, channel, output=output, language=language))
+
+
+@app.command()
 def forget(
     user: UserArgument,
     config: ConfigOption = None,

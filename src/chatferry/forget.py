@@ -47,7 +47,7 @@ def forget(
 ) -> int:
     """Returns the exit status: 0 when nothing is left, 1 when nothing was known, or it was not to be done."""
     if is_fresh(server):
-        return _unknown(user, channel)
+        return unknown(user, channel)
     return asyncio.run(remove(server, user, channel, yes=yes, dry_run=dry_run, anew=anew, report=report))
 
 
@@ -65,10 +65,10 @@ async def remove(
     """The same, in a loop that runs."""
     console = Console(highlight=False, soft_wrap=True)
     async with opened(server, clock) as (ledger, database):
-        upto = await ledger.look(_newest)
+        upto = await ledger.look(newest)
         found = await known(ledger, user, channel)
         if not found:
-            return _unknown(user, channel)
+            return unknown(user, channel)
         for person in found:
             console.print(f"{person.key}: {told(await survey(ledger, person, upto))}", markup=False)
         if dry_run:
@@ -89,7 +89,7 @@ async def remove(
     return 0
 
 
-def _unknown(user: str, channel: str) -> int:
+def unknown(user: str, channel: str) -> int:
     where = f" on {channel}" if channel else ""
     Console(stderr=True, highlight=False).print(f"nobody is known by {user}{where}", soft_wrap=True, markup=False)
     return 1
@@ -103,7 +103,7 @@ def _sure() -> bool:
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
-def _newest(connection: sa.Connection) -> int:
+def newest(connection: sa.Connection) -> int:
     newest: int = connection.execute(sa.select(sa.func.coalesce(sa.func.max(turns.c.id), 0))).scalar_one()
     return newest
 

@@ -21,7 +21,7 @@ REDELIVERED = 86_400.0
 
 def mark(key: bytes, channel: str, event: str) -> bytes:
     """What is kept of an event. `key` is the installation's own."""
-    return hmac.digest(key, f"forgotten {channel}:{event}".encode(), hashlib.sha256)
+    return hmac.digest(key, f"forgotten {channel}:{event}".encode("utf-8", "surrogatepass"), hashlib.sha256)
 
 
 def lay(connection: sa.Connection, marks: Collection[bytes], now: float) -> None:

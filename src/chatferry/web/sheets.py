@@ -6,6 +6,7 @@ Imported with the first page that is asked for: its libraries would make every s
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from datetime import UTC, datetime
 from functools import cache
@@ -124,11 +125,11 @@ def _inked(rendered: tuple[str, ...]) -> Markup:
 
 def _sheet(name: str, assistant: Assistant, **given: object) -> str:
     settings = assistant.settings
-    return _environment().get_template(f"{name}.html").render(words=assistant.words, lang=settings.tongue, **given)
+    return environment().get_template(f"{name}.html").render(words=assistant.words, lang=settings.tongue, **given)
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("chatferry.web"),
         autoescape=True,
@@ -138,6 +139,7 @@ def _environment() -> Environment:
     )
     environment.globals["file"] = lambda name: f"../pages/{name}?v={files()[name].mark}"
     environment.filters["iso"] = lambda at: f"{_moment(at):%Y-%m-%dT%H:%M:%SZ}"
+    environment.filters["json"] = lambda value: json.dumps(value, indent=2, ensure_ascii=False)
     environment.filters["clock"] = lambda at: f"{_moment(at):%Y-%m-%d %H:%M} UTC"
     return environment
 
