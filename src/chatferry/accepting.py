@@ -12,6 +12,7 @@ import msgspec
 import sqlalchemy as sa
 
 from chatferry import statements, tombstones
+from chatferry.guests import Guests, Knock
 from chatferry.model import Inbound, conversation_key, express_key, lane_key
 from chatferry.pacing import Pace, Paces
 from chatferry.rows import INBOUND, dump, recorded
@@ -43,6 +44,8 @@ class Accept(msgspec.Struct, frozen=True):
     """The session that each event has to be in, if any."""
     paces: tuple[Pace | None, ...] = ()
     """What each event is counted by, if by anything."""
+    knocks: tuple[Knock | None, ...] = ()
+    """What each event shows at the door, if there is one."""
     marks: tuple[bytes, ...] = ()
     """What is kept of each event where it was forgotten (`tombstones`)."""
 
@@ -57,7 +60,7 @@ _STONES = sa.select(turns.c.conversation, turns.c.ref).where(
 def accept(connection: sa.Connection, operations: Sequence[Accept]) -> list[list[Accepted]]:
     """A result for each event of each operation, in their order."""
     doors, given = Doors(connection, operations[-1].now), operations
-    operations, admitted = _admit(connection, doors, _remembered(connection, operations))
+    operations, admitted = _admit(connection, doors, _let_in(connection, _remembered(connection, operations)))
     rows = _owed(connection, operations)
     made: dict[Key, int] = {}
     if rows:
@@ -122,9 +125,36 @@ def _remembered(connection: sa.Connection, operations: Sequence[Accept]) -> Sequ
             events=rest(op, op.events, _NOTHING),
             gates=rest(op, op.gates, None),
             paces=rest(op, op.paces, None),
+            knocks=rest(op, op.knocks, None),
         )
         for op in operations
     ]
+
+
+def _let_in(connection: sa.Connection, operations: Sequence[Accept]) -> Sequence[Accept]:
+    """The operations with each event as it counts at the door. One that is known already stays as it is."""
+    knocks = [knock for op in operations for knock in op.knocks if knock is not None]
+    if not knocks:
+        return operations
+    keys = [(op.channel, event.event) for op in operations for event in op.events if event is not _NOTHING]
+    there, seen = recorded(connection, keys) if keys else {}, set[Key]()
+    guests = Guests(connection, knocks, operations[-1].now)
+
+    def admit(op: Accept) -> Accept:
+        changed = []
+        for event, knock in zip(op.events, op.knocks, strict=True):
+            key = op.channel, event.event
+            counts = event if knock is None or key in there or key in seen else guests.admit(event, knock) or _NOTHING
+            seen.add(key)
+            changed.append(counts)
+        same = [new is old for new, old in zip(changed, op.events, strict=True)]
+        gates = tuple(gate if its else None for gate, its in zip(op.gates, same, strict=True))
+        paces = tuple(pace if its else None for pace, its in zip(op.paces, same, strict=True))
+        return msgspec.structs.replace(op, events=tuple(changed), gates=gates, paces=paces)
+
+    operations = [admit(op) if op.knocks else op for op in operations]
+    guests.write()
+    return operations
 
 
 def _admit(

@@ -24,6 +24,8 @@ app = typer.Typer(
 )
 turns_app = typer.Typer(invoke_without_command=True, help="The latest turns; `turns retry ID` does one again.")
 app.add_typer(turns_app, name="turns")
+people_app = typer.Typer(no_args_is_help=True, help="Who was let in: `people list`, `people admit`, `people expel`.")
+app.add_typer(people_app, name="people")
 slack_app = typer.Typer(no_args_is_help=True, help="Slack: `slack manifest` makes the app.")
 app.add_typer(slack_app, name="slack")
 
@@ -36,6 +38,8 @@ ConfigOption = Annotated[
 ]
 
 UserArgument = Annotated[str, typer.Argument(help="The platform's id of the person, as `chatferry turns` shows it.")]
+ChannelArgument = Annotated[str, typer.Argument(help="The channel's name in the configuration, such as `line`.")]
+GuestArgument = Annotated[str, typer.Argument(help="The platform's id of the person or group.")]
 ChannelOption = Annotated[str, typer.Option(help="On this channel only; else on all.")]
 
 
@@ -278,6 +282,33 @@ def turns_retry(
 
     above = context.parent.params["config"] if context.parent else None  # `turns --config FILE retry ID`
     raise SystemExit(retry(load_server(config or above), turn))
+
+
+@people_app.command("list")
+def people_list(config: ConfigOption = None) -> None:
+    """Who has been at the door of a channel that does not let everybody in."""
+    from chatferry.config import load_server
+    from chatferry.people_admin import show
+
+    raise SystemExit(show(load_server(config)))
+
+
+@people_app.command("admit")
+def people_admit(channel: ChannelArgument, who: GuestArgument, config: ConfigOption = None) -> None:
+    """Let a person or a group in, without a code."""
+    from chatferry.config import load_server
+    from chatferry.people_admin import stand
+
+    raise SystemExit(stand(load_server(config), channel, who, let_in=True))
+
+
+@people_app.command("expel")
+def people_expel(channel: ChannelArgument, who: GuestArgument, config: ConfigOption = None) -> None:
+    """Keep a person or a group out, also if they know the code."""
+    from chatferry.config import load_server
+    from chatferry.people_admin import stand
+
+    raise SystemExit(stand(load_server(config), channel, who, let_in=False))
 
 
 @slack_app.command("manifest")

@@ -16,6 +16,7 @@ from pydantic_core import ErrorDetails
 from chatferry.configassistants import AssistantSettings, SessionSettings
 from chatferry.configfile import Draft, Key, read, set_it, suggest, variables
 from chatferry.configlimits import LimitSettings
+from chatferry.configpeople import EntranceSettings, PrivacySettings
 from chatferry.configrules import check, fill
 from chatferry.configtables import (
     ApiSettings,
@@ -34,9 +35,9 @@ from chatferry.configtables import (
 )
 
 __all__ = [
-    "ApiSettings", "AssistantSettings", "ChannelSettings", "CommandSettings", "LimitSettings", "LineSettings",
-    "McpSettings", "ModelSettings", "PagesSettings", "ReplySettings", "RoomSettings", "ServerSettings",
-    "SessionSettings", "Settings", "SlackSettings", "WeChatSettings", "found", "load", "load_server",
+    "ApiSettings", "AssistantSettings", "ChannelSettings", "CommandSettings", "EntranceSettings", "LimitSettings",
+    "LineSettings", "McpSettings", "ModelSettings", "PagesSettings", "PrivacySettings", "ReplySettings", "RoomSettings",
+    "ServerSettings", "SessionSettings", "Settings", "SlackSettings", "WeChatSettings", "found", "load", "load_server",
 ]  # fmt: skip
 
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from graphlib import CycleError, TopologicalSorter
 
-from chatferry import configtalk
+from chatferry import configpeople, configtalk
 from chatferry.configfile import Draft, Key, set_it, suggest
 
 _SERVER = {
@@ -73,6 +73,7 @@ def fill(draft: Draft, environ: Mapping[str, str]) -> None:
         if _good_name(name):
             table.setdefault("path", f"/hooks/{name}")
     configtalk.locate(draft)
+    configpeople.locate(draft)
 
 
 def _fill_models(draft: Draft, environ: Mapping[str, str]) -> None:
@@ -115,6 +116,7 @@ def check(draft: Draft) -> None:
     _check_paths(draft, channels)
     _check_fallbacks(draft, models)
     configtalk.check(draft)
+    configpeople.check(draft)
 
 
 def _check_slack(draft: Draft, key: Key, table: Mapping[str, object], assistants: Collection[str]) -> None:

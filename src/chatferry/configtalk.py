@@ -13,7 +13,13 @@ from pathlib import Path
 from chatferry.configfile import Draft, Key, suggest
 from chatferry.likeness import folded
 
-_USUAL = {"stop": ["/stop"], "clear": ["/clear", "/new"], "history": ["/history"], "help": ["/help"]}
+_USUAL = {
+    "stop": ["/stop"],
+    "clear": ["/clear", "/new"],
+    "history": ["/history"],
+    "privacy": ["/privacy"],
+    "help": ["/help"],
+}
 
 
 def locate(draft: Draft) -> None:

@@ -7,26 +7,41 @@ from msgspec.structs import replace
 from chatferry.assistant import Assistant, Staff
 from chatferry.channels.base import Channel
 from chatferry.clock import Clock
-from chatferry.commands import Commands, notice, slow
+from chatferry.commands import Commands, notice, pause, slow
 from chatferry.config import SessionSettings
 from chatferry.links import Links
 from chatferry.model import Inbound, Text, Turn, says
+from chatferry.privacy import Notice
 from chatferry.replies import Replies, call
 from chatferry.sessions import Gate
+
+_DOOR = ("code_ask", "code_right", "code_wrong", "code_group")
+"""Words to strangers (`guests`)."""
 
 
 class Desk:
     """Looks at every message when it is accepted, and later answers those that are for us."""
 
-    def __init__(self, commands: Commands, replies: Replies, staff: Staff, links: Links, clock: Clock) -> None:
+    def __init__(
+        self,
+        commands: Commands,
+        replies: Replies,
+        staff: Staff,
+        links: Links,
+        clock: Clock,
+        notice: Notice | None = None,
+    ) -> None:
         self._commands = commands
         self._replies = replies
         self._staff = staff
         self._links = links
         self._clock = clock
+        self._notice = notice
 
-    def receive(self, channel: Channel, event: Inbound) -> tuple[Inbound, Gate | None]:
+    def receive(self, channel: Channel, event: Inbound, *, longest: int | None = None) -> tuple[Inbound, Gate | None]:
         """The event as a command, if it is one; and the session that it has to be in, if any.
+
+        longest: characters that a message may have where there is somebody to be told so.
 
         Whoever brings the whole talk along has no session with us, and no commands.
         """
@@ -34,6 +49,10 @@ class Desk:
         if event.kind != "message" or event.message is None or event.context is not None or assistant is None:
             return event, None
         said, session = event.message.text, assistant.settings.session
+        if longest is not None and len(said) > longest and channel.caps.batch:
+            # Nothing of it is kept.
+            told = assistant.words.too_long.replace("{number}", str(longest))
+            return replace(event, kind="command", command="reply", reply=told, message=None), None
         gate = self._gate(channel, event, assistant, session) if session else None
         command = self._commands.read(said, session)
         if command is not None and command.name == "start":
@@ -56,9 +75,18 @@ class Desk:
             return inbound.reply
         if inbound.command == "slow":
             return slow(inbound.again_at - self._clock.now(), assistant.words)
+        if inbound.command == "code_pause":
+            return pause(inbound.again_at - self._clock.now(), assistant.words)
+        if inbound.command in _DOOR:
+            return str(getattr(assistant.words, inbound.command))
         if inbound.command == "python":
             message = inbound.message or says("user", "")
             return await call(inbound.reply, message, inbound.conversation)
+        if inbound.command == "privacy" and self._notice is not None and self._notice.there:
+            base = self._links.base
+            if not base:
+                return self._notice.text(assistant.words)
+            return assistant.words.privacy_here.replace("{link}", f"{base}/privacy?lang={settings.tongue}")
         link = self._links.history(turn.id, self._clock.now())
         return self._commands.answer(inbound.command, turn.finish, assistant.words, settings.session, link)
 

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from chatferry import people, statements, tombstones
+from chatferry import guests, people, statements, tombstones
 from chatferry.model import File, Inbound, express_key
 from chatferry.people import Person, Talk
 from chatferry.retention import OF_A_TURN
@@ -260,12 +260,13 @@ def _rest(connection: sa.Connection, operations: Sequence[ForgetRest]) -> list[F
 
 
 class Lapse(msgspec.Struct, frozen=True):
-    """Take away the tombstones that keep nothing out any more."""
+    """Take away the tombstones that keep nothing out any more, and what strangers were told long ago."""
 
     now: float
 
 
 def _lapse(connection: sa.Connection, operations: Collection[Lapse]) -> list[int]:
+    guests.lapse(connection, max(op.now for op in operations))
     return [tombstones.lapse(connection, op.now) for op in operations]
 
 

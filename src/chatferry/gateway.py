@@ -31,6 +31,7 @@ from chatferry.dispatch.base import Dispatcher
 from chatferry.dispatch.inprocess import InProcess
 from chatferry.engines.base import Engine
 from chatferry.engines.route import Route
+from chatferry.entrance import Entrance
 from chatferry.errors import ConfigError, Unavailable
 from chatferry.feed import Feed
 from chatferry.growth import Growth
@@ -40,6 +41,7 @@ from chatferry.ledger import Ledger
 from chatferry.limits import Limits
 from chatferry.links import Links, signing_key, tell_address, told_address
 from chatferry.metrics import Metrics
+from chatferry.privacy import Notice
 from chatferry.relay import Relay
 from chatferry.replies import Replies, prepare
 from chatferry.retention import retain
@@ -59,6 +61,8 @@ _AMONG_OTHERS = 7.0
 """Seconds of a lease: a process that dies is noticed, at the latest, that much and one sweep later."""
 _HEARSAY = 1.0
 """Seconds for which new work is left to the job that tells of it."""
+_LAPSE = 3600.0
+"""Seconds between two times that we look for what has come to its end."""
 _LOOK = 0.1
 """Seconds between two looks whether readers have left, at the end."""
 
@@ -103,7 +107,9 @@ class Gateway:
         assigned = {name: channel.assistant for name, channel in settings.channels.items()} | {"api": "default"}
         self.staff = Staff(_assistants(settings, self.engines, clock, self.metrics), assigned)
         self.links = links
-        self.desk = Desk(Commands(settings.commands), Replies(settings.replies), self.staff, links, clock)
+        self.notice = Notice(settings)
+        commands = Commands(settings.commands, notice=self.notice.there)
+        self.desk = Desk(commands, Replies(settings.replies), self.staff, links, clock, self.notice)
         self.channels = make_channels(settings, http, clock, database)
         self.dispatcher = self._make_dispatcher()
         self.worker = Worker(
@@ -120,7 +126,9 @@ class Gateway:
             alone=alone,
         )
         limits = Limits(settings)
-        self.intake = Intake(self.ledger, self.dispatcher, self.metrics, self.desk, limits, end=self.worker.stop)
+        self.intake = Intake(
+            self.ledger, self.dispatcher, self.metrics, self.desk, limits, Entrance(settings), end=self.worker.stop
+        )
         self.holding = Holding(self.ledger, self.feed, links, clock)
         self.relay = Relay(self.ledger, self.feed, clock, ours=lambda turn: alone or self.worker.holds(turn))
         self.metrics.running.set_function(lambda: self.worker.running)
@@ -175,7 +183,7 @@ class Gateway:
         """What goes on for as long as we work."""
         kept: dict[str, Coroutine[Any, Any, None]] = {}
         if self.role != "web":
-            kept["leases"] = self.worker.keep_leases()
+            kept |= {"leases": self.worker.keep_leases(), "lapse": self._lapse()}
         if self.role != "web" and self.settings.server.keep is not None:
             kept["retention"] = retain(self.settings.server.keep, self.ledger.prune, self.metrics.pruned, self.clock)
         if not self._alone:
@@ -183,6 +191,13 @@ class Gateway:
         if isinstance(self.clock, SharedClock):
             kept["clock"] = self.clock.keep()
         return kept
+
+    async def _lapse(self) -> None:
+        """Let what was kept of strangers, and of what was forgotten, come to its end, until cancelled."""
+        while True:
+            await self.clock.sleep(_LAPSE)
+            with contextlib.suppress(Unavailable):
+                await self.ledger.lapse()
 
     async def reached(self, base: str) -> None:
         """People reach us by this address: all processes know it from here on."""

@@ -12,11 +12,13 @@ from chatferry.accepting import EFFECTS, Accepted
 from chatferry.channels.base import Channel, Hook, Taken, obliging
 from chatferry.desk import Desk
 from chatferry.dispatch.base import Dispatcher
+from chatferry.entrance import Entrance
 from chatferry.errors import Fault, Rejected, Unavailable
 from chatferry.ledger import Ledger
 from chatferry.limits import Limits
 from chatferry.metrics import Metrics
-from chatferry.model import conversation_key
+from chatferry.model import Inbound, conversation_key
+from chatferry.sessions import Gate
 
 log = structlog.get_logger(__name__)
 
@@ -31,6 +33,7 @@ class Intake:
         metrics: Metrics,
         desk: Desk,
         limits: Limits | None = None,
+        entrance: Entrance | None = None,
         *,
         end: Callable[[int], None],
     ) -> None:
@@ -39,6 +42,7 @@ class Intake:
         self._metrics = metrics
         self._desk = desk
         self._limits = limits
+        self._entrance = entrance
         self._end = end
         self._asides: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -65,11 +69,14 @@ class Intake:
         if taken.events:
             if self._closed:
                 raise Unavailable("shutting down")
-            received = [self._desk.receive(channel, event) for event in taken.events]
+            entrance = self._entrance
+            knocks = [entrance.knock(channel, event) for event in taken.events] if entrance else []
+            received = [self._receive(channel, event) for event in taken.events]
             events, gates = zip(*received, strict=True)
             held = taken.hold is not None
             paces = [self._limits.pace(channel, event, held=held) for event in events] if self._limits else ()
-            accepted = await self._ledger.accept(channel.name, events, gates, paces)
+            knocks = knocks if any(knocks) else []
+            accepted = await self._ledger.accept(channel.name, events, gates, paces, knocks)
             taken = msgspec.structs.replace(taken, events=events)
         for event, owed in zip(taken.events, accepted, strict=True):
             if owed.ends:
@@ -88,6 +95,10 @@ class Intake:
             self._asides.add(task)
             task.add_done_callback(self._asides.discard)
         return accepted
+
+    def _receive(self, channel: Channel, event: Inbound) -> tuple[Inbound, Gate | None]:
+        longest = self._limits.longest(channel) if self._limits else None
+        return self._desk.receive(channel, event, longest=longest)
 
     async def _oblige(self, channel: Channel, aside: msgspec.Struct) -> None:
         try:

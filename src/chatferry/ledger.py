@@ -12,13 +12,14 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 import msgspec
 from sqlalchemy.exc import SQLAlchemyError
 
-from chatferry import fetching, forgetting, operations, retention, rows, tombstones, writes
+from chatferry import fetching, forgetting, guests, operations, retention, rows, tombstones, writes
 from chatferry.accepting import Accept, Accepted
 from chatferry.clock import Clock
 from chatferry.commit import GroupCommit, unavailable
 from chatferry.database import Database
 from chatferry.errors import Closed, LeaseLost, Unavailable, Unsure
 from chatferry.forgetting import Forgot
+from chatferry.guests import Knock
 from chatferry.links import signing_key
 from chatferry.looking import Looking
 from chatferry.model import APOLOGY, Attempt, Grant, Inbound, Message, Piece, Receipt, Turn, Usage, says
@@ -60,17 +61,18 @@ class Ledger(Looking):
         events: Sequence[Inbound],
         gates: Sequence[Gate | None] = (),
         paces: Sequence[Pace | None] = (),
+        knocks: Sequence[Knock | None] = (),
     ) -> list[Accepted]:
         """Keep events; when this returns they are on the disk. One result for each: the turn, and whether it is new.
 
         An event that is there already gives its turn again. `retract` gives the turn that it withdrew, or turn 0,
-        and so does a message that its gate does not let in, or that is one too many.
+        and so does a message that nobody lets in, or that is one too many.
         Raises Unavailable, and then nothing was kept.
         """
         none = (None,) * len(events)
         marks = tuple(tombstones.mark(self._key, channel, event.event) for event in events)
         now, gates, paces = self._clock.now(), tuple(gates) or none, tuple(paces) or none
-        operation = Accept(channel, tuple(events), now, gates, paces, marks)
+        operation = Accept(channel, tuple(events), now, gates, paces, tuple(knocks), marks)
         accepted: list[Accepted] = await self._commit.submit(operation)
         return accepted
 
@@ -358,6 +360,10 @@ class Ledger(Looking):
         """Remove what is kept about a person by their id, or by the addresses of their own talks."""
         forgot: Forgot = await self._commit.submit(forgetting.ForgetRest(person, tuple(addresses)))
         return forgot
+
+    async def stand(self, guest: str, standing: str) -> None:
+        """Let somebody in, or keep them out."""
+        await self._commit.submit(guests.Stand(guest, standing, self._clock.now()))
 
     async def lapse(self) -> None:
         """Take away what was kept of forgotten events for as long as platforms may deliver them again."""

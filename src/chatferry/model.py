@@ -146,6 +146,8 @@ class Inbound(msgspec.Struct, frozen=True, omit_defaults=True):
     options: Options = Options()
     joined: bool = False
     """It counts only where we take part in the conversation already; else it is passed over."""
+    shared: bool = False
+    """Several people are in the conversation."""
     earlier: bool = False
     """Something was said in the conversation before this, which we may not have heard."""
     briefed: bool = False

@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from chatferry import fetching, forgetting, news, pacing, statements
+from chatferry import fetching, forgetting, guests, news, pacing, statements
 from chatferry.accepting import Accept
 from chatferry.model import lane_key
 from chatferry.operations import Change, Renew, Reopen, Watch
@@ -21,6 +21,7 @@ def lock(connection: sa.Connection, operations: Sequence[Any]) -> None:
     Else two processes that write about the same people wait for each other until the database ends one of the two,
     after a second in which neither writes anything.
     """
+    guests.lock(connection, [knock for op in operations if isinstance(op, Accept) for knock in op.knocks])
     pacing.lock(connection, [pace for op in operations if isinstance(op, Accept) for pace in op.paces])
     ids: set[int] = set()
     alone = {op.turn.id for op in operations if isinstance(op, Change)}

@@ -238,12 +238,20 @@ guests = sa.Table(
     metadata,
     # Who, or which group, knocked at a channel that does not let everybody in: as `model.conversation_key` writes it.
     sa.Column("guest", sa.Text, primary_key=True),
-    # `in`, `out`, `asked` for the code, `told` that they are not answered.
+    # `in`; `out`, by hand; or what a stranger was told (`guests`).
     sa.Column("standing", sa.Text, nullable=False),
     # When all their wrong guesses do not count any more.
     sa.Column("free_at", sa.Double, nullable=False),
     sa.Column("changed_at", sa.Double, nullable=False),
 )
+
+
+def strange() -> sa.ColumnElement[bool]:
+    """Somebody who is not in was told so."""
+    return guests.c.standing.in_(_literals("asked", "told", "paused"))
+
+
+_partial("guests_strange", guests.c.changed_at, where=strange())
 
 tombstones = sa.Table(
     "tombstones",

@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from chatferry import fetching, forgetting, peers, retention, statements
+from chatferry import fetching, forgetting, guests, peers, retention, statements
 from chatferry.accepting import Accept, accept
 from chatferry.errors import LeaseLost
 from chatferry.fetching import complete
@@ -264,5 +264,6 @@ _WRITES: dict[type, Any] = {
     Claim: _claim,
     **retention.WRITES,
     **forgetting.WRITES,
+    **guests.WRITES,
 }
 """In this order: what ends a turn comes before what looks for the next one; behind what removes turns nobody waits."""

@@ -18,9 +18,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from chatferry.assistant import Assistant
+from chatferry.privacy import Notice
 from chatferry.web.past import Exchange, Past, searchable
 from chatferry.web.rendering import blocks
 from chatferry.web.showing import View, tongue
+from chatferry.words import LANGUAGES, words
 
 REFRESH = 3
 """Seconds after which the page of an answer that grows is loaded again where there is no JavaScript."""
@@ -29,6 +31,9 @@ _LONG = 500
 _TEASER = 140
 """Characters that are seen of it then."""
 _MEDIA = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
+
+
+_LANGUAGES = (("en", "English"), ("zh-TW", "繁體中文"), ("zh-CN", "简体中文"), ("ja", "日本語"))
 
 
 class File(NamedTuple):
@@ -81,6 +86,24 @@ def told(assistant: Assistant, why: str) -> str:
     words = assistant.words
     title, text = getattr(words, f"page_{why}"), getattr(words, f"page_{why}_why")
     return _sheet("told", assistant, title=title, text=text, again=why == "unavailable")
+
+
+def privacy(notice: Notice, assistant: Assistant, language: str) -> str:
+    """What becomes of people's words, in a language of ours, or else in the assistant's."""
+    chosen = next((ours for ours in LANGUAGES if ours == language), None)
+    spoken = words(chosen) if chosen else assistant.words
+    return (
+        environment()
+        .get_template("privacy.html")
+        .render(
+            words=spoken,
+            lang=chosen or assistant.settings.tongue,
+            root=".",
+            own=_inked(blocks(notice.own)) if notice.own else "",
+            sections=notice.sections(spoken),
+            languages=_LANGUAGES,
+        )
+    )
 
 
 @cache
@@ -137,7 +160,8 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals["file"] = lambda name: f"../pages/{name}?v={files()[name].mark}"
+    environment.globals["file"] = lambda name, root="..": f"{root}/pages/{name}?v={files()[name].mark}"
+    environment.globals["root"] = ".."
     environment.filters["iso"] = lambda at: f"{_moment(at):%Y-%m-%dT%H:%M:%SZ}"
     environment.filters["json"] = lambda value: json.dumps(value, indent=2, ensure_ascii=False)
     environment.filters["clock"] = lambda at: f"{_moment(at):%Y-%m-%d %H:%M} UTC"

@@ -24,6 +24,8 @@ def upgrade() -> None:
         sa.Column("changed_at", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("guest"),
     )
+    strange = sa.text("standing IN ('asked', 'told', 'paused')")
+    op.create_index("guests_strange", "guests", ["changed_at"], sqlite_where=strange, postgresql_where=strange)
     op.create_table(
         "tombstones",
         sa.Column("event", sa.LargeBinary(), nullable=False),
