@@ -37,9 +37,9 @@ class Limits:
             rates.append((f"talk {conversation_key(channel.name, event.conversation)}", its.conversation))
         whole = None
         if its.channel:
-            whole = (f"channel {channel.name}", its.channel)
+            own = conversation_key(channel.name, event.sender or event.conversation)
+            whole = (f"channel {channel.name}", its.channel, f"wait {own}")
         if not rates and whole is None:
             return None
-        mine = f"wait {conversation_key(channel.name, event.sender or event.conversation)}"
         # Where nothing is sent, there is somebody who waits for the response, a program mostly.
-        return Pace(tuple(rates), "each" if held else "first" if channel.caps.batch else "caller", whole, mine)
+        return Pace(tuple(rates), "each" if held else "first" if channel.caps.batch else "caller", whole)

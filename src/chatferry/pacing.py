@@ -30,14 +30,12 @@ class Pace(msgspec.Struct, frozen=True):
     rates: tuple[tuple[str, Rate], ...]
     told: Literal["first", "each", "caller"]
     """To the person, for the first in a pause or for each; or by `Admitted.wait` alone, and then there is no pause."""
-    whole: tuple[str, Rate] | None = None
-    """What everybody on the channel is counted by together."""
-    mine: str = ""
-    """Under which key it is noted that this person pauses because of all."""
+    whole: tuple[str, Rate, str] | None = None
+    """What everybody on the channel is counted by together; and under which key it is noted that this one pauses."""
 
     @property
     def keys(self) -> list[str]:
-        return [*(key for key, _ in self.rates), *((self.whole[0], self.mine) if self.whole else ())]
+        return [*(key for key, _ in self.rates), *(self.whole[::2] if self.whole else ())]
 
 
 class _Row(msgspec.Struct):
@@ -63,10 +61,10 @@ class Paces:
         now, mine = self._now, [(self._rows[key], rate) for key, rate in pace.rates]
         pausing = list(mine)
         if pace.whole is not None:
-            key, rate = pace.whole
+            key, rate, own = pace.whole
             mine.append((self._rows[key], rate))
             # Each of them is told, and waits for himself.
-            pausing.append((self._rows[pace.mine], rate))
+            pausing.append((self._rows[own], rate))
         if admitted.event is None or admitted.event.kind != "message":
             return admitted
         # Longer ones are of other settings, or of a clock that was wrong.

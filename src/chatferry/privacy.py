@@ -130,4 +130,4 @@ def _told(model: ModelSettings, purpose: str, words: Words) -> str:
         return words.privacy_nobody
     host = urlsplit(model.base_url).hostname or model.provider
     name = f"{_PROVIDERS[host]} ({host})" if host in _PROVIDERS else host
-    return f"{name}: {purpose}"
+    return f"{name} – {purpose}"
