@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from chatferry.accepting import Accepted
 from chatferry.asking import Asking
@@ -28,7 +28,10 @@ from chatferry.looking import Entry
 from chatferry.metrics import Metrics
 from chatferry.model import Inbound, says
 from chatferry.replies import Replies
+from chatferry.summaries import Summaries
 from chatferry.testing import Board, Call, LiveEngine, ManualClock, Talk
+from chatferry.tools.base import Callable as Tool
+from chatferry.tools.base import Fixed
 from chatferry.words import words
 from chatferry.worker import Worker
 from tests.scenarios.support import until
@@ -72,6 +75,9 @@ class World:
     board: Board
     engine: LiveEngine = field(default_factory=LiveEngine)
     busy: Literal["queue", "merge", "interrupt"] = "queue"
+    settings: dict[str, Any] = field(default_factory=dict)
+    """More of the assistant's."""
+    tools: Sequence[Tool] = ()
 
     @contextlib.asynccontextmanager
     async def process(self, clock: ManualClock | None = None) -> AsyncIterator[Process]:
@@ -85,13 +91,15 @@ class World:
             ledger = await opened.enter_async_context(Ledger(self.database, clock, lease=LEASE).open())
             if alone:
                 await ledger.adopt()
-            settings = AssistantSettings(language="en", busy=self.busy)
-            staff = Staff({"default": Assistant("default", settings, self.engine, WORDS)}, {"board": "default"})
+            settings = AssistantSettings(language="en", busy=self.busy, **self.settings)
+            sources = (Fixed("tools", *self.tools),) if self.tools else ()
+            assistant = Assistant("default", settings, self.engine, WORDS, sources)
+            staff = Staff({"default": assistant}, {"board": "default"})
             links = Links(b"key", 3600.0, "https://bot.example")
-            desk = Desk(Commands(CommandSettings()), Replies(()), staff, links, clock)
+            desk = Desk(Commands(CommandSettings()), Replies(()), staff, links, clock, ledger)
             worker = Worker(
                 ledger, Delivery(ledger, links, clock), Growth(ledger, clock), Feed(), clock, Metrics(),
-                Asking(ledger, clock),
+                Asking(ledger, clock, Summaries(ledger)),
                 channels={"board": self.board},
                 staff=staff,
                 desk=desk,

@@ -42,6 +42,7 @@ CORE = {
     "limits",
     "links",
     "looking",
+    "memories",
     "operations",
     "outcomes",
     "pacing",
@@ -49,16 +50,24 @@ CORE = {
     "people",
     "postgres",
     "privacy",
+    "profiles",
     "prompt",
+    "recalling",
     "relay",
+    "remember",
     "replies",
     "retention",
+    "rounds",
     "rows",
     "sessions",
     "signals",
     "statements",
+    "steps",
+    "summaries",
     "tables",
     "tombstones",
+    "toolbox",
+    "tokens",
     "vault",
     "worker",
     "writes",
@@ -83,6 +92,8 @@ TOP = {
 FAMILIES = {place.split(":")[0].removeprefix("chatferry.") for place in (*CHANNELS.values(), *ENGINES.values())} | {
     "channels.api",
     "dispatch.inprocess",
+    "tools.python",
+    "tools.mcp",
     "dispatch.pgqueuer",
 }
 """What has siblings: a channel, an engine, a dispatcher. `channels.line_api` is of the family `channels.line`."""
@@ -145,7 +156,7 @@ def test_the_core_imports_nothing_concrete_and_nothing_above_it() -> None:
 
 
 def test_what_is_concrete_never_imports_the_core() -> None:
-    concrete = {a for a in FILES if a.startswith(("channels.", "engines.", "dispatch."))}
+    concrete = {a for a in FILES if a.startswith(("channels.", "engines.", "dispatch.", "tools."))}
     assert {(a, b) for a, b in IMPORTS if a in concrete and b in CORE | TOP} == set()
 
 

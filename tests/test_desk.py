@@ -12,10 +12,12 @@ from chatferry.assistant import Assistant, Staff
 from chatferry.channels.base import Capabilities
 from chatferry.commands import Commands
 from chatferry.config import AssistantSettings, CommandSettings, ReplySettings, SessionSettings
+from chatferry.database import open_database
 from chatferry.desk import Desk
 from chatferry.errors import Final
 from chatferry.links import Links
 from chatferry.model import File, Inbound, Kind, Message, Text, Turn, says
+from chatferry.recalling import Recalling
 from chatferry.replies import Replies
 from chatferry.sessions import Gate
 from chatferry.testing import Board, LiveEngine, ManualClock
@@ -35,6 +37,11 @@ def assistant(name: str, session: SessionSettings | None = None) -> Assistant:
     return Assistant(name, settings, LiveEngine(), settings.words)
 
 
+def unread(clock: ManualClock) -> Recalling:
+    """A ledger that nobody looks into here."""
+    return Recalling(open_database("sqlite://"), clock)
+
+
 class Scene:
     """A desk for one channel, whose assistant has these sessions."""
 
@@ -51,7 +58,7 @@ class Scene:
         self.home = assistant("home", session)
         self.staff = Staff({"home": self.home, "other": assistant("other")}, {"board": "home"})
         self.links = Links(b"key", 3600.0, base)
-        self.desk = Desk(Commands(CommandSettings()), Replies(replies), self.staff, self.links, clock)
+        self.desk = Desk(Commands(CommandSettings()), Replies(replies), self.staff, self.links, clock, unread(clock))
 
     def receive(self, event: Inbound) -> tuple[Inbound, Gate | None]:
         return self.desk.receive(self.board, event)
@@ -118,7 +125,8 @@ def test_a_message_without_words_is_a_question() -> None:
 
 
 def test_where_no_assistant_is_known_nothing_is_done() -> None:
-    desk = Desk(Commands(CommandSettings()), Replies(()), Staff({}, {}), Links(b"k", 1.0, None), ManualClock())
+    clock = ManualClock()
+    desk = Desk(Commands(CommandSettings()), Replies(()), Staff({}, {}), Links(b"k", 1.0, None), clock, unread(clock))
     assert desk.receive(Board(ManualClock()), asks("/stop")) == (asks("/stop"), None)
 
 

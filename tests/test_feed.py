@@ -6,13 +6,13 @@ import asyncio
 import gc
 
 from chatferry.engines.base import Delta, Restart
-from chatferry.feed import CUT, Feed, Outcome, Tail
+from chatferry.feed import CUT, Doing, Feed, Outcome, Tail
 from chatferry.model import says
 
 END = Outcome(says("assistant", "one two"), "stop")
 
 
-async def watched(tail: Tail) -> list[Delta | Restart | Outcome]:
+async def watched(tail: Tail) -> list[Delta | Restart | Doing | Outcome]:
     return [event async for event in tail.follow()]
 
 

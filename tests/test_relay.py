@@ -11,7 +11,7 @@ import pytest
 from chatferry import news
 from chatferry.database import Database
 from chatferry.engines.base import Delta, Restart
-from chatferry.feed import Feed, Outcome, Tail
+from chatferry.feed import Doing, Feed, Outcome, Tail
 from chatferry.ledger import Ledger
 from chatferry.model import APOLOGY, Inbound, Turn, Usage, says
 from chatferry.relay import LOOK, Relay
@@ -48,7 +48,7 @@ async def here(ledger: Ledger, clock: ManualClock) -> AsyncIterator[Here]:
     await asyncio.wait([running])
 
 
-async def read(tail: Tail) -> list[Delta | Restart | Outcome]:
+async def read(tail: Tail) -> list[Delta | Restart | Doing | Outcome]:
     return [event async for event in tail.follow()]
 
 

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from chatferry import check
 from chatferry.config import ModelSettings, ReplySettings, ServerSettings, Settings
 from chatferry.errors import ConfigError, Final, TryLater
+from chatferry.functions import sound
 from chatferry.gateway import open_gateway
 from chatferry.model import File, Message, Text, says
-from chatferry.replies import Replies, call, findings, prepare
+from chatferry.replies import Replies, call, findings
 
 HOURS = ReplySettings(match="營業時間", reply="每天 9 點到 18 點")
 HI = says("user", "hi")
@@ -149,7 +150,7 @@ def configured(folder: Path, *places: str) -> Settings:
         ("both", "later hi"),
         ("who", "hi in U1"),
         ("desk", "the desk"),
-        ("thread", "reply my_shop:thread"),
+        ("thread", "function my_shop:thread"),
         ("nothing", ""),
         ("blank", ""),
     ],
@@ -210,7 +211,7 @@ async def test_whoever_waits_for_a_function_can_be_stopped(name: str) -> None:
 @pytest.mark.usefixtures("shop")
 async def test_functions_that_never_end_do_not_pile_up() -> None:
     # Counted anew each time: a thread of an earlier test may just be ending.
-    while sum(thread.name.startswith("reply ") for thread in threading.enumerate()) < 64:
+    while sum(thread.name.startswith("function ") for thread in threading.enumerate()) < 64:
         with pytest.raises(Final):
             await call("my_shop:blocks", HI, "U1", limit=0.001)
     with pytest.raises(TryLater):
@@ -226,7 +227,7 @@ def test_functions_that_are_not_there_are_faults_with_their_mends(shop: Path) ->
     modules = ("my_none", "my_none.inner", "my_torn", "my_needs", "my_quits")
     settings = configured(shop, *(f"my_shop:{name}" for name in names), *(f"{name}:f" for name in modules))
     with pytest.raises(ConfigError) as caught:
-        prepare(settings)
+        sound(settings.source, "replies", findings(settings))
     source = settings.source
     told = str(caught.value).replace(f"{source}  replies, python ", "").replace(source, "SOURCE").split("\n")
     assert told == [
@@ -268,5 +269,5 @@ def test_a_file_beside_the_configuration_stands_in_for_nobody_elses_module(shop:
 
 def test_without_functions_nothing_is_imported_and_no_folder_added(tmp_path: Path) -> None:
     before = list(sys.path)
-    prepare(configured(tmp_path))
+    sound("x.toml", "replies", findings(configured(tmp_path)))
     assert sys.path == before

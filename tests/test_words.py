@@ -40,6 +40,7 @@ def test_sentences_take_exactly_what_is_put_into_them(language: Language) -> Non
     takes = {key: re.findall(r"{(\w*)}", text) for key, text in sentences(language).items()}
     assert {key: names for key, names in takes.items() if names} == {
         "usage": ["command"],
+        "calling": ["tools"],
         "file": ["name"],
         "sticker": ["text"],
         "location": ["text"],
@@ -55,6 +56,7 @@ def test_sentences_take_exactly_what_is_put_into_them(language: Language) -> Non
         "privacy_links": ["time"],
         "privacy_rights_ask": ["contact"],
         "greeting_session": ["start"],
+        "memory_forget": ["forget"],
         **{key: ["number"] for key in ("seconds", "minutes", "hours", "days")},
         **{key: ["link"] for key in LINKED},
     }

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from chatferry import statements, tombstones
+from chatferry import memories, statements, steps, tombstones
 from chatferry.guests import Guests, Knock
 from chatferry.model import Inbound, conversation_key, express_key, lane_key
 from chatferry.pacing import Pace, Paces
@@ -86,7 +86,7 @@ def accept(connection: sa.Connection, operations: Sequence[Accept]) -> list[list
         if new and event.kind == "erase":
             return Accepted(turn, True, _stop(connection, op, event).ends)
         if new and key in admitted:
-            ends = doors.record(conversation_key(op.channel, event.conversation), turn, admitted[key])
+            ends = doors.record(op.channel, event.conversation, turn, admitted[key])
             return Accepted(turn, True, ends, lane=lane_key(op.channel, event), wait=admitted[key].wait)
         return Accepted(turn, new, delivery=deliveries.get(key, 1))
 
@@ -306,12 +306,12 @@ def _retract(connection: sa.Connection, op: Accept, event: Inbound) -> Accepted:
         stone = _row(op.channel, event, op.now) | {"state": "withdrawn", "finished_at": op.now}
         connection.execute(statements.accepting(connection.dialect.name), [stone])
     for turn in concerned:
-        _forget(connection, turn, event.ref)
+        _forget(connection, conversation, turn, event.ref)
     last = concerned[-1].id if concerned else 0
     return Accepted(last, False, last)
 
 
-def _forget(connection: sa.Connection, turn: Any, ref: str) -> None:
+def _forget(connection: sa.Connection, conversation: str, turn: Any, ref: str) -> None:
     inbound = INBOUND.decode(turn.inbound).without(ref)
     columns: dict[str, object] = {"inbound": dump(inbound)}
     if turn.state in ("due", "doing"):
@@ -324,7 +324,8 @@ def _forget(connection: sa.Connection, turn: Any, ref: str) -> None:
         else:
             columns["state"] = "withdrawn"
     connection.execute(sa.update(turns).where(turns.c.id == turn.id).values(columns))
-    _tell_history(connection, turn.id, inbound)
+    steps.forget(connection, turn.id)
+    _tell_history(connection, conversation, turn.id, inbound)
 
 
 def _grows(connection: sa.Connection, turn: Any) -> bool:
@@ -336,12 +337,13 @@ def _grows(connection: sa.Connection, turn: Any) -> bool:
     return connection.execute(open_.where(begun)).first() is not None
 
 
-def _tell_history(connection: sa.Connection, turn: int, inbound: Inbound) -> None:
+def _tell_history(connection: sa.Connection, conversation: str, turn: int, inbound: Inbound) -> None:
     said = sa.and_(messages.c.turn == turn, messages.c.role == "user")
     if inbound.said is None:
         connection.execute(sa.delete(messages).where(said))
     else:
         connection.execute(sa.update(messages).where(said).values(body=dump(inbound.said)))
+    memories.drop(connection, conversation, turn)
 
 
 def _counts(turn: Any) -> bool:
@@ -351,7 +353,8 @@ def _counts(turn: Any) -> bool:
 
 def _change(connection: sa.Connection, op: Accept, event: Inbound) -> Accepted:
     """Put new words in the place of a message that is not answered yet; who asks with the old ones loses the turn."""
-    concerned, ends = _said(connection, conversation_key(op.channel, event.conversation), event.ref), 0
+    conversation, ends = conversation_key(op.channel, event.conversation), 0
+    concerned = _said(connection, conversation, event.ref)
     if event.message is None or not concerned or not _counts(concerned[-1]):
         return Accepted(0, False)
     for turn in concerned:
@@ -363,7 +366,8 @@ def _change(connection: sa.Connection, op: Accept, event: Inbound) -> Accepted:
         if turn.state == "doing":
             columns["state"], ends = "due", turn.id
         connection.execute(sa.update(turns).where(turns.c.id == turn.id).values(columns))
-        _tell_history(connection, turn.id, changed)
+        steps.forget(connection, turn.id)
+        _tell_history(connection, conversation, turn.id, changed)
     return Accepted(ends, False, ends)
 
 

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import msgspec
 import structlog
 
-from chatferry import prompt
+from chatferry import profiles, prompt, summaries
 from chatferry.channels.base import briefing
 from chatferry.clock import Clock
-from chatferry.engines.base import Delta, Restart
+from chatferry.engines.base import Delta, Done, Prompt, Restart
 from chatferry.errors import Fault
 from chatferry.feed import Tail
 from chatferry.held import Held
 from chatferry.ledger import Ledger
 from chatferry.model import Message
 from chatferry.outcomes import Asked
+from chatferry.prompt import NOTHING, Material
+from chatferry.remember import Remember
+from chatferry.rounds import Rounds
+from chatferry.summaries import Summaries, Wanted, named
+from chatferry.toolbox import opened
+from chatferry.tools.base import Fixed, Source
 
 log = structlog.get_logger(__name__)
 
@@ -28,30 +34,63 @@ _PACE = 0.25
 class Asking:
     """Asks for all turns of a process."""
 
-    def __init__(self, ledger: Ledger, clock: Clock) -> None:
+    def __init__(self, ledger: Ledger, clock: Clock, summaries: Summaries) -> None:
         self._ledger = ledger
         self._clock = clock
+        self._summaries = summaries
+        self._noting = Fixed("remember", Remember(ledger))
 
     async def ask(self, held: Held, tail: Tail, asked: Asked) -> None:
         """Ask, and note in `asked` what came of it; may be cancelled, and what was said until then stands in `tail`."""
         await self._brief(held)
-        question = await prompt.build(held.assistant, held.turn.inbound, self._history(held))
         pace = 0.0 if held.channel.caps.live else _PACE
-        tail.restart()  # an earlier try may have left its words with a watcher
         try:
-            async with contextlib.aclosing(held.assistant.engine.run(question, pace=pace)) as events:
-                async for event in events:
-                    if isinstance(event, Delta):
-                        if asked.first_token_at is None:
-                            asked.first_token_at = self._clock.now()
-                        tail.add(event.text)
-                    elif isinstance(event, Restart):
-                        tail.restart()
-                    else:
-                        asked.done = event
+            tools = await opened(self._sources(held), held.assistant.settings)
+            material, said = await self._remember(held)
+            material = msgspec.structs.replace(material, tools=tools.offered if tools else ())
+            said = self._history(held, said, material)
+            question = await prompt.build(held.assistant, held.turn.inbound, said, material)
+            if tools is None:
+                tail.restart()  # an earlier try may have left its words with a watcher
+                asked.done = await self._hear(held, question, tail, asked, pace)
+            else:
+                await self._rounds(held, Rounds(self._ledger, self._clock, held, tools), question, tail, asked, pace)
         except Fault as fault:
             asked.fault = fault
             log.warning("model failed", turn=held.turn.id, assistant=held.assistant.name, error=str(fault))
+
+    async def _rounds(
+        self, held: Held, rounds: Rounds, question: Prompt, tail: Tail, asked: Asked, pace: float
+    ) -> None:
+        """Ask until there is an answer, calling between what the model wants to be called."""
+        await rounds.recall(tail)
+        while True:
+            before = rounds.said
+            tail.restart(before)
+            wanted = rounds.prompt(question)
+            done = await self._hear(held, wanted, tail, asked, pace)
+            if done is None:
+                return
+            rounds.add(done.usage)
+            if not done.calls or wanted.last:
+                asked.done = msgspec.structs.replace(done, usage=rounds.usage, calls=())
+                return
+            await rounds.make(tail.text[len(before) :], done.calls, tail)
+
+    async def _hear(self, held: Held, question: Prompt, tail: Tail, asked: Asked, pace: float) -> Done | None:
+        """Pass on what the model says; returns how it ended."""
+        before, done = tail.text, None
+        async with contextlib.aclosing(held.assistant.engine.run(question, pace=pace)) as events:
+            async for event in events:
+                if isinstance(event, Delta):
+                    if asked.first_token_at is None:
+                        asked.first_token_at = self._clock.now()
+                    tail.add(event.text)
+                elif isinstance(event, Restart):
+                    tail.restart(before)
+                else:
+                    done = event
+        return done
 
     async def _brief(self, held: Held) -> None:
         """What the channel can tell beside the event, where it can, kept with the turn."""
@@ -64,9 +103,37 @@ class Asking:
             await self._ledger.briefed(held.turn, told, before)
             held.turn = msgspec.structs.replace(held.turn, inbound=told)
 
-    async def _history(self, held: Held) -> AsyncIterator[Message]:
-        """What was said, newest first, by people with names."""
-        async for message in self._ledger.history(held.turn.conversation, held.turn.id):
-            if briefing(held.channel) and message.author and not message.name:
-                message = await held.channel.named(held.turn.inbound.conversation, message)
-            yield message
+    def closed(self, held: Held) -> None:
+        """The turn is closed, and its conversation has a moment for itself."""
+        if held.room is not None and held.assistant.summarizer is not None:
+            inbound, turn = held.turn.inbound, held.turn
+            wanted = Wanted(held.channel, held.assistant, inbound.conversation, turn.conversation, turn.id, held.room)
+            self._summaries.want(wanted)
+
+    def _sources(self, held: Held) -> Sequence[Source]:
+        """What the model may call for this answer: it notes facts only where nobody else reads along."""
+        inbound, assistant = held.turn.inbound, held.assistant
+        private = assistant.settings.profile and inbound.context is None and inbound.confidant
+        return (*assistant.sources, self._noting) if private else assistant.sources
+
+    async def _remember(self, held: Held) -> tuple[Material, AsyncIterator[Message]]:
+        """What the model shall know of the talk and of whom it talks to; and what was said since, newest first."""
+        turn, settings = held.turn, held.assistant.settings
+        across = settings.memory == "conversation"
+        if turn.inbound.context is not None or not (across or settings.profile or settings.summary_model):
+            return NOTHING, self._ledger.history(turn.conversation, turn.id)
+        person = turn.inbound.confidant if settings.profile else ""
+        key = profiles.key(held.channel.name, person, held.assistant.name)
+        found = await self._ledger.recalled(turn.conversation, turn.id, across=across, person=key)
+        facts = tuple(f"- {fact.text}" for fact in found.facts)
+        return Material(facts=facts, summary=found.summary), self._ledger.said_since(found)
+
+    async def _history(self, held: Held, said: AsyncIterator[Message], material: Material) -> AsyncIterator[Message]:
+        """What was said, newest first, by people with names. Notes where there is hardly room for all of it."""
+        held.room = room = prompt.room(held.assistant, held.turn.inbound, material)
+        spent = 0
+        async for message in said:
+            yield (message := await named(held.channel, held.turn.inbound.conversation, message))
+            spent += held.assistant.gauge.message(message)
+        if not summaries.full(spent, room):
+            held.room = None

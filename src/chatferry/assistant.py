@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from chatferry.config import AssistantSettings
 from chatferry.engines.base import Engine
 from chatferry.model import Inbound
+from chatferry.tokens import Gauge
+from chatferry.tools.base import Source
 from chatferry.words import Words
 
 
@@ -19,6 +21,12 @@ class Assistant:
     settings: AssistantSettings
     engine: Engine
     words: Words
+    sources: tuple[Source, ...] = ()
+    """What the model may call while it makes an answer."""
+    gauge: Gauge = field(default_factory=Gauge)
+    """What prompts cost its model."""
+    summarizer: Engine | None = None
+    """The model that keeps a summary of what does not fit into a prompt any more."""
 
     @property
     def greeting(self) -> str:

@@ -20,7 +20,7 @@ from chatferry.configfile import read, variables
 from chatferry.configrules import CHANNELS
 from chatferry.database import open_database
 from chatferry.errors import ChatferryError
-from chatferry.gateway import make_channels, make_engine
+from chatferry.gateway import look_for_tools, make_channels, make_engine, make_servers
 from chatferry.ledger import Ledger
 from chatferry.model import Finding
 from chatferry.replies import findings as functions
@@ -55,9 +55,9 @@ async def _run(settings: Settings, console: Console) -> int:
 
 
 async def findings(settings: Settings) -> AsyncIterator[Finding]:
-    """The database, the functions that reply, every model, every channel. Nothing is changed or left behind."""
+    """The database, the functions, every model, tool server and channel. Nothing is changed or left behind."""
     yield await _database(settings.server)
-    for finding in (*_unread(settings, os.environ), *functions(settings)):
+    for finding in (*_unread(settings, os.environ), *functions(settings), *look_for_tools(settings)):
         yield finding
     public = settings.server.public_url
     # The other channels say it by themselves.
@@ -72,6 +72,9 @@ async def findings(settings: Settings) -> AsyncIterator[Finding]:
     async with aiohttp.ClientSession() as http:
         for name, model in settings.models.items():
             async for finding in make_engine(name, model, http, clock).check():
+                yield finding
+        for server in make_servers(settings, clock).values():
+            async for finding in server.check():
                 yield finding
         for name, channel in make_channels(settings, http, clock).items():
             async for finding in channel.check(_hook_url(settings, name)):

@@ -22,7 +22,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Carries messages between chat apps and language models. `chatferry demo` shows it without any account.",
 )
-turns_app = typer.Typer(invoke_without_command=True, help="The latest turns; `turns retry ID` does one again.")
+turns_app = typer.Typer(
+    invoke_without_command=True,
+    help="The latest turns; `turns show ID` tells more of one, `turns retry ID` does it again.",
+)
 app.add_typer(turns_app, name="turns")
 people_app = typer.Typer(no_args_is_help=True, help="Who was let in: `people list`, `people admit`, `people expel`.")
 app.add_typer(people_app, name="people")
@@ -309,6 +312,20 @@ def people_expel(channel: ChannelArgument, who: GuestArgument, config: ConfigOpt
     from chatferry.people_admin import stand
 
     raise SystemExit(stand(load_server(config), channel, who, let_in=False))
+
+
+@turns_app.command("show")
+def turns_show(
+    context: typer.Context,
+    turn: Annotated[int, typer.Argument(help="The turn's number.")],
+    config: ConfigOption = None,
+) -> None:
+    """A turn, and what was called for its answer: each call with its arguments, its time and its result."""
+    from chatferry.config import load_server
+    from chatferry.operate import show_turn
+
+    above = context.parent.params["config"] if context.parent else None
+    raise SystemExit(show_turn(load_server(config or above), turn))
 
 
 @slack_app.command("manifest")

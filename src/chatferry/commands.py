@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from chatferry.config import CommandSettings, SessionSettings
 from chatferry.likeness import folded
 from chatferry.words import Words
 
-Name = Literal["start", "stop", "clear", "history", "privacy", "help"]
+Name = Literal["start", "stop", "clear", "history", "memory", "forget", "privacy", "help"]
 
 _LONGEST = 100
 """Characters of the longest text, or first word, that can be a command: their names have 40 at most."""
@@ -32,6 +33,8 @@ class Commands:
             "stop": settings.stop,
             "clear": settings.clear,
             "history": settings.history,
+            "memory": settings.memory,
+            "forget": settings.forget,
             "privacy": settings.privacy if notice else (),
             "help": settings.help,
         }
@@ -48,10 +51,20 @@ class Commands:
             return None
         return Command("start", said[len(word) :].lstrip())
 
-    def answer(self, name: str, result: str, words: Words, session: SessionSettings | None, link: str | None) -> str:
+    def answer(
+        self,
+        name: str,
+        result: str,
+        words: Words,
+        session: SessionSettings | None,
+        link: str | None,
+        *,
+        remembers: bool = False,
+    ) -> str:
         """What is said to a command, or to whoever comes after the session `expired`.
 
-        result: what came of it (`sessions`). link: the history's page, where people can reach it.
+        result: what came of it (`sessions`). link: the history's page, where people can reach it. remembers: more is
+        kept than what was said.
         """
         match name, result:
             case "start", "ongoing":
@@ -68,24 +81,35 @@ class Commands:
                 return words.nothing_to_stop
             case "clear", _:
                 return words.cleared
+            case "forget", _:
+                return words.forgotten
             case "history", _:
                 return words.history_here.replace("{link}", link) if link else words.no_history
             case "expired", _:
                 return _expired(words, session)
-        return self._help(words, session)  # also to what another version called by another name
+        return self._help(words, session, remembers)  # also to what another version called by another name
 
-    def _help(self, words: Words, session: SessionSettings | None) -> str:
+    def memory(self, facts: Sequence[str], summary: str, words: Words) -> str:
+        """What is kept of somebody, and of the talk, and how to end that."""
+        told = [f"{words.memory_facts}\n" + "\n".join(f"- {fact}" for fact in facts)] if facts else []
+        told += [f"{words.memory_summary}\n{summary}"] if summary else []
+        if told and (forget := self._first.get("forget")):
+            told.append(words.memory_forget.replace("{forget}", forget))
+        return "\n\n".join(told) or words.memory_nothing
+
+    def _help(self, words: Words, session: SessionSettings | None, remembers: bool) -> str:
         """Only what there is: an operator may do without a command."""
         gated = session is not None and not session.always
         does = {
             "stop": words.help_end if gated else words.help_stop,
             "clear": words.help_clear,
             "history": words.help_history,
+            **({"memory": words.help_memory, "forget": words.help_forget} if remembers else {}),
             "privacy": words.help_privacy,
             "help": words.help_help,
         }
         lines = [f"{session.start} – {words.help_start}"] if session is not None and gated else []
-        lines += [f"{said} – {does[name]}" for name, said in self._first.items()]
+        lines += [f"{said} – {does[name]}" for name, said in self._first.items() if name in does]
         return "\n".join([words.help, "", *lines])
 
 

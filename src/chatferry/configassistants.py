@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from chatferry.configtypes import Duration, Filled, Name, Table, a_word, wrong
+from chatferry.configtypes import Duration, Filled, Name, Table, a_tool, a_word, wrong
 from chatferry.words import LANGUAGES, MODEL, Language, Words, language_of, words, words_of
 
 
@@ -47,7 +47,7 @@ class AssistantSettings(Table):
     """What our own sentences are written in: one of ours, or the file of another. auto: that of `instructions`."""
     instructions: str = Field(default_factory=lambda told: _spoken(told.get("language", "auto")).instructions)
     context_tokens: int = Field(default=4000, ge=100)
-    """Tokens of what was said before that go into a prompt."""
+    """Tokens that a prompt may cost in all: instructions, what is known, what was said before, and the question."""
     busy: Literal["queue", "merge", "interrupt"] = "queue"
     """What a message does that comes while another is being answered."""
     greeting: str | None = None
@@ -69,8 +69,9 @@ class AssistantSettings(Table):
     checker: str | None = None
     """The model that rejects answers which what was found does not bear out. None: nobody checks."""
 
-    tools: tuple[str, ...] = ()
-    """What the model may call: functions as `module:function`, and MCP servers of ours as `mcp:NAME`."""
+    tools: tuple[Annotated[str, AfterValidator(a_tool)], ...] = ()
+    """What the model may call: functions as `module:function`, and what the servers of [mcp] offer, as `mcp:NAME`, or
+    one tool of theirs as `mcp:NAME/tool`."""
     tool_rounds: int = Field(default=5, ge=1, le=50)
     """How often it may call, in one answer, before it has to answer."""
     tool_timeout: Duration = 30.0
@@ -86,6 +87,11 @@ class AssistantSettings(Table):
     """Bytes of a picture, a voice message or a file that are fetched."""
     file_text: int = Field(default=20_000, ge=200)
     """Characters of a file that are read."""
+
+    @property
+    def remembers(self) -> bool:
+        """Is anything kept of a talk but what was said in it?"""
+        return self.profile or self.summary_model is not None
 
     @property
     def tongue(self) -> Language:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from graphlib import CycleError, TopologicalSorter
 
-from chatferry import configpeople, configtalk
+from chatferry import configpeople, configtalk, configtools
 from chatferry.configfile import Draft, Key, set_it, suggest
 
 _SERVER = {
@@ -104,6 +104,7 @@ def check(draft: Draft) -> None:
     models, assistants, channels = map(draft.tables, ("models", "assistants", "channels"))
     for name, table in assistants.items():
         _check_choice(draft, ("assistants", name), "model", table, models)
+        _check_name(draft, ("assistants", name, "summary_model"), table.get("summary_model"), models)
     for name, table in channels.items():
         _check_choice(draft, ("channels", name), "assistant", table, assistants)
         if not _good_name(name):
@@ -117,6 +118,7 @@ def check(draft: Draft) -> None:
     _check_fallbacks(draft, models)
     configtalk.check(draft)
     configpeople.check(draft)
+    configtools.check(draft)
 
 
 def _check_slack(draft: Draft, key: Key, table: Mapping[str, object], assistants: Collection[str]) -> None:

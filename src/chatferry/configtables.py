@@ -220,6 +220,8 @@ class CommandSettings(Table):
     privacy: Names = ("/privacy",)
     """Where there is a table [privacy]."""
     help: Names = ("/help",)
+    memory: Names = ("/memory",)
+    forget: Names = ("/memory clear",)
 
 
 class ReplySettings(Table):
@@ -253,9 +255,9 @@ class ApiSettings(Table):
 class McpSettings(Table):
     """A server of the Model Context Protocol: a program that we start, or an address."""
 
-    command: tuple[str, ...] = ()
-    """The program and its arguments; it talks by its standard input and output."""
-    env: dict[str, str] = Field(default_factory=dict)
+    command: tuple[Filled, ...] = ()
+    """The program and its arguments, started in the configuration's folder; it talks by its input and output."""
+    env: dict[str, SecretStr] = Field(default_factory=dict)
     """Variables that the program gets beside PATH, HOME and the like: none of ours reach it by themselves."""
     url: Url | None = None
     """Where it is reached by HTTP (streamable)."""

@@ -17,6 +17,8 @@ _USUAL = {
     "stop": ["/stop"],
     "clear": ["/clear", "/new"],
     "history": ["/history"],
+    "memory": ["/memory"],
+    "forget": ["/memory clear"],
     "privacy": ["/privacy"],
     "help": ["/help"],
 }

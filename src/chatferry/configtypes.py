@@ -56,6 +56,12 @@ def a_function(value: str) -> str:
     return value
 
 
+def a_tool(value: str) -> str:
+    if not re.fullmatch(r"mcp:[A-Za-z0-9_-]+(/\S+)?|(?!mcp:)[A-Za-z_][\w.]*:[A-Za-z_]\w*", value):
+        raise wrong("must name a function like module:function, or a server of [mcp] like mcp:NAME or mcp:NAME/tool")
+    return value
+
+
 def a_database(value: str) -> str:
     mend = "sqlite:///chatferry.db or postgresql://user:password@host/name"
     if not re.match(r"sqlite:///.|postgresql://.", value):

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from chatferry import profiles
 from chatferry.assistant import Assistant, Staff
 from chatferry.channels.base import Channel
 from chatferry.clock import Clock
 from chatferry.commands import Commands, notice, pause, slow
 from chatferry.config import SessionSettings
 from chatferry.links import Links
-from chatferry.model import Inbound, Text, Turn, says
+from chatferry.model import Inbound, Text, Turn, says, talk_key
 from chatferry.privacy import Notice
+from chatferry.recalling import Recalling
 from chatferry.replies import Replies, call
 from chatferry.sessions import Gate
 
@@ -29,6 +31,7 @@ class Desk:
         staff: Staff,
         links: Links,
         clock: Clock,
+        ledger: Recalling,
         notice: Notice | None = None,
     ) -> None:
         self._commands = commands
@@ -37,6 +40,7 @@ class Desk:
         self._links = links
         self._clock = clock
         self._notice = notice
+        self._ledger = ledger
 
     def receive(self, channel: Channel, event: Inbound, *, longest: int | None = None) -> tuple[Inbound, Gate | None]:
         """The event as a command, if it is one; and the session that it has to be in, if any.
@@ -62,7 +66,9 @@ class Desk:
                 message = replace(event.message, parts=(*asked, *files))
                 return replace(event, command=command.name, message=message), gate
         if command is not None:
-            return replace(event, kind="command", command=command.name), gate
+            # By whom something is forgotten has to be known when this is accepted.
+            its = assistant.name if command.name == "forget" else event.assistant
+            return replace(event, kind="command", command=command.name, assistant=its), gate
         if found := self._replies.find(said, channel.name):
             kind, reply = found
             return replace(event, kind="command", command=kind, reply=reply), None
@@ -87,8 +93,22 @@ class Desk:
             if not base:
                 return self._notice.text(assistant.words)
             return assistant.words.privacy_here.replace("{link}", f"{base}/privacy?lang={settings.tongue}")
+        if inbound.command == "memory":
+            return await self._memory(turn, assistant)
         link = self._links.history(turn.id, self._clock.now())
-        return self._commands.answer(inbound.command, turn.finish, assistant.words, settings.session, link)
+        return self._commands.answer(
+            inbound.command, turn.finish, assistant.words, settings.session, link, remembers=settings.remembers
+        )
+
+    async def _memory(self, turn: Turn, assistant: Assistant) -> str:
+        """What is kept, as far as it is used where the question comes from."""
+        settings, person = assistant.settings, turn.inbound.confidant if assistant.settings.profile else ""
+        key = profiles.key(turn.channel, person, assistant.name)
+        across = settings.memory == "conversation"
+        talk = talk_key(turn.conversation)
+        found = await self._ledger.recalled(talk, turn.id, across=across, person=key, paged=False)
+        summary = found.summary if settings.summary_model else ""
+        return self._commands.memory([fact.text for fact in found.facts], summary, assistant.words)
 
     def notice(self, turn: Turn, assistant: Assistant) -> str:
         """What stands before the answer to whoever comes first after a session that ended by silence; may be empty."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import weakref
-from collections.abc import AsyncGenerator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -30,6 +30,12 @@ class Outcome(msgspec.Struct, frozen=True):
     error: str = ""
 
 
+class Doing(msgspec.Struct, frozen=True):
+    """What is being called just now, by name; nothing: the model goes on."""
+
+    tools: tuple[str, ...]
+
+
 class Tail:
     """One answer in the making."""
 
@@ -39,6 +45,8 @@ class Tail:
         self._readers = 0
         self._parts: list[str] = []
         self._round = 0
+        self.doing: tuple[str, ...] = ()
+        """The tools that are being called, by name."""
         self._end: Outcome | None = None
         self._changed = asyncio.Event()
         self._over = asyncio.Event()
@@ -53,11 +61,17 @@ class Tail:
         self._parts.append(text)
         self._ring()
 
-    def restart(self) -> None:
-        """What came so far is void."""
-        if self._parts:
-            self._parts = []
-            self._round += 1
+    def restart(self, kept: str = "") -> None:
+        """What came so far is void, but for its beginning."""
+        if self.text != kept:
+            self._round += bool(self._parts)
+            self._parts = [kept] if kept else []
+            self._ring()
+
+    def does(self, tools: Sequence[str]) -> None:
+        """These tools are being called; none: the model goes on."""
+        if self.doing != tuple(tools):
+            self.doing = tuple(tools)
             self._ring()
 
     def reads(self, text: str) -> None:
@@ -79,6 +93,12 @@ class Tail:
         """Return once the answer so far is another than `beyond`."""
         with self._reader():
             while self.text == beyond:
+                await self._changed.wait()
+
+    async def moved(self, text: str, doing: tuple[str, ...]) -> None:
+        """Return once the answer so far, or what is being called for it, is another than this."""
+        with self._reader():
+            while self.text == text and self.doing == doing:
                 await self._changed.wait()
 
     def end(self, outcome: Outcome) -> None:
@@ -109,7 +129,7 @@ class Tail:
         finally:
             self._readers -= 1
 
-    async def follow(self, *, words: bool = True) -> AsyncGenerator[Delta | Restart | Outcome, None]:
+    async def follow(self, *, words: bool = True) -> AsyncGenerator[Delta | Restart | Doing | Outcome, None]:
         """From the first word on, however late one comes; the outcome is last. A slow reader gets larger deltas.
 
         words: or else the outcome alone.
@@ -120,6 +140,7 @@ class Tail:
                 yield self._end
             return
         read, round_ = 0, self._round
+        doing: tuple[str, ...] = ()
         with self._reader():
             while True:
                 if round_ != self._round:
@@ -132,6 +153,9 @@ class Tail:
                 elif self._end is not None:
                     yield self._end
                     return
+                elif doing != self.doing:
+                    doing = self.doing
+                    yield Doing(doing)
                 else:
                     await self._changed.wait()
 

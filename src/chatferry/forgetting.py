@@ -16,6 +16,7 @@ import msgspec
 import sqlalchemy as sa
 
 from chatferry import guests, people, statements, tombstones
+from chatferry import memories as summaries
 from chatferry.model import File, Inbound, express_key
 from chatferry.people import Person, Talk
 from chatferry.retention import OF_A_TURN
@@ -150,7 +151,8 @@ def _close(connection: sa.Connection, op: Forget, count: _Count, ended: set[int]
         return
     _before(connection, op, count)
     summary = memories.c.conversation == op.talk.key, memories.c.summary != ""
-    if connection.execute(sa.update(memories).where(*summary).values(summary="", upto=0)).rowcount:
+    if connection.execute(sa.select(memories.c.since).where(*summary)).first():
+        summaries.drop(connection, op.talk.key, 0)
         count.rewritten[memories.name] += 1
     asking = turns.c.conversation == op.talk.key, state_is("doing"), turns.c.answer.is_(None)
     again = sa.update(turns).where(*asking).values(state="due", partial=None).returning(turns.c.id)

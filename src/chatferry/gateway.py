@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import importlib
 import random
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -23,7 +23,7 @@ from chatferry.assistant import Assistant, Staff
 from chatferry.channels.base import Channel, Surroundings, listening
 from chatferry.clock import Clock, SharedClock
 from chatferry.commands import Commands
-from chatferry.config import ChannelSettings, ModelSettings, Settings
+from chatferry.config import AssistantSettings, ChannelSettings, ModelSettings, Settings
 from chatferry.database import Database, migrate, open_database
 from chatferry.delivery import Delivery
 from chatferry.desk import Desk
@@ -34,6 +34,7 @@ from chatferry.engines.route import Route
 from chatferry.entrance import Entrance
 from chatferry.errors import ConfigError, Unavailable
 from chatferry.feed import Feed
+from chatferry.functions import reach, sound
 from chatferry.growth import Growth
 from chatferry.holding import Holding
 from chatferry.intake import Intake
@@ -41,16 +42,21 @@ from chatferry.ledger import Ledger
 from chatferry.limits import Limits
 from chatferry.links import Links, signing_key, tell_address, told_address
 from chatferry.metrics import Metrics
+from chatferry.model import Finding
 from chatferry.privacy import Notice
 from chatferry.relay import Relay
-from chatferry.replies import Replies, prepare
+from chatferry.replies import Replies, findings
 from chatferry.retention import retain
 from chatferry.retry import Circuit
+from chatferry.summaries import Summaries
+from chatferry.tokens import Gauge, Gauged
+from chatferry.tools.base import Fixed, Source
 from chatferry.vault import Vault
 from chatferry.worker import Worker
 
 if TYPE_CHECKING:
     from chatferry.postgres import Postgres
+    from chatferry.tools.mcp import Server
 
 log = structlog.get_logger(__name__)
 
@@ -105,11 +111,13 @@ class Gateway:
         self.ledger = Ledger(database, clock, lease=_ALONE if alone else _AMONG_OTHERS)
         self.engines = {name: make_engine(name, model, http, clock) for name, model in settings.models.items()}
         assigned = {name: channel.assistant for name, channel in settings.channels.items()} | {"api": "default"}
-        self.staff = Staff(_assistants(settings, self.engines, clock, self.metrics), assigned)
+        self.servers = make_servers(settings, clock)
+        self.staff = Staff(_assistants(settings, self.engines, self.servers, clock, self.metrics), assigned)
         self.links = links
         self.notice = Notice(settings)
-        commands = Commands(settings.commands, notice=self.notice.there)
-        self.desk = Desk(commands, Replies(settings.replies), self.staff, links, clock, self.notice)
+        commands, replies = Commands(settings.commands, notice=self.notice.there), Replies(settings.replies)
+        self.desk = Desk(commands, replies, self.staff, links, clock, self.ledger, self.notice)
+        self.summaries = Summaries(self.ledger)
         self.channels = make_channels(settings, http, clock, database)
         self.dispatcher = self._make_dispatcher()
         self.worker = Worker(
@@ -119,7 +127,7 @@ class Gateway:
             self.feed,
             clock,
             self.metrics,
-            Asking(self.ledger, clock),
+            Asking(self.ledger, clock, self.summaries),
             channels=self.channels,
             staff=self.staff,
             desk=self.desk,
@@ -183,11 +191,13 @@ class Gateway:
         """What goes on for as long as we work."""
         kept: dict[str, Coroutine[Any, Any, None]] = {}
         if self.role != "web":
-            kept |= {"leases": self.worker.keep_leases(), "lapse": self._lapse()}
+            kept |= {"leases": self.worker.keep_leases(), "summaries": self.summaries.keep(), "lapse": self._lapse()}
         if self.role != "web" and self.settings.server.keep is not None:
             kept["retention"] = retain(self.settings.server.keep, self.ledger.prune, self.metrics.pruned, self.clock)
         if not self._alone:
             kept |= {"news": self._database.listen(self._hear), "relay": self.relay.run(), "address": self._learn()}
+        if self.role != "web":
+            kept |= {f"mcp {name}": server.keep() for name, server in self.servers.items()}
         if isinstance(self.clock, SharedClock):
             kept["clock"] = self.clock.keep()
         return kept
@@ -243,7 +253,8 @@ async def open_gateway(
     patience: seconds to wait for another process to leave the database, before InUse is raised.
     Raises ConfigError where a function that is to reply is not there, or the role needs others beside it.
     """
-    prepare(settings)
+    sound(settings.source, "replies", findings(settings))
+    sound(settings.source, "tools", look_for_tools(settings))
     if role != "all" and settings.server.file is not None:
         raise ConfigError(
             f"server.database: a file is for one process that does everything, not for --role {role}\n"
@@ -294,19 +305,76 @@ def make_channels(
     return channels
 
 
-def _assistants(
-    settings: Settings, engines: Mapping[str, Engine], clock: Clock, metrics: Metrics
-) -> dict[str, Assistant]:
-    circuits = {name: Circuit(clock) for name in engines}
+def make_servers(settings: Settings, clock: Clock) -> Mapping[str, Server]:
+    """The tool servers that assistants ask for, by name. Raises ConfigError where what they need is not installed."""
+    asked = [tool.removeprefix("mcp:").partition("/")[0] for tool in _tools(settings) if tool.startswith("mcp:")]
+    if not asked:
+        return {}
+    try:
+        from chatferry.tools.mcp import Server
+    except ModuleNotFoundError as missing:
+        raise ConfigError(
+            f"{settings.source}  mcp: servers need {missing.name}, which is not there\n"
+            "  mend: pip install 'chatferry[mcp]'"
+        ) from None
+    return {name: Server(name, settings.mcp[name], settings.source, clock) for name in dict.fromkeys(asked)}
 
-    def route(model: str) -> Route:
+
+def look_for_tools(settings: Settings) -> Iterator[Finding]:
+    """Imports the modules of all functions that assistants may call, and looks whether they can be."""
+    places = [tool for tool in _tools(settings) if not tool.startswith("mcp:")]
+    if places:
+        from chatferry.tools.python import look
+
+        reach(settings.source)
+        for place in places:
+            found = look(place, settings.source)
+            yield (
+                found if isinstance(found, Finding) else Finding(True, f"python {place}", f"the tool {found.tool.name}")
+            )
+
+
+def _tools(settings: Settings) -> Iterable[str]:
+    return dict.fromkeys(tool for assistant in settings.assistants.values() for tool in assistant.tools)
+
+
+def _assistants(
+    settings: Settings, engines: Mapping[str, Engine], servers: Mapping[str, Server], clock: Clock, metrics: Metrics
+) -> dict[str, Assistant]:
+    circuits, gauges = {name: Circuit(clock) for name in engines}, {name: Gauge() for name in engines}
+
+    def route(model: str) -> Engine:
         order = (model, *settings.models[model].fallback)
-        return Route([(engines[name], circuits[name]) for name in order], clock, random.random, metrics)
+        route = Route([(engines[name], circuits[name]) for name in order], clock, random.random, metrics)
+        return Gauged(route, gauges[model])
 
     return {
-        name: Assistant(name, assistant, route(assistant.model), assistant.words)
-        for name, assistant in settings.assistants.items()
+        name: Assistant(
+            name,
+            its,
+            route(its.model),
+            its.words,
+            tuple(_sources(settings, its, servers)),
+            gauges[its.model],
+            route(its.summary_model) if its.summary_model else None,
+        )
+        for name, its in settings.assistants.items()
     }
+
+
+def _sources(settings: Settings, assistant: AssistantSettings, servers: Mapping[str, Server]) -> Iterator[Source]:
+    """What an assistant may call, in the order in which it is listed."""
+    for place in assistant.tools:
+        server, _, only = place.removeprefix("mcp:").partition("/")
+        if place.startswith("mcp:"):
+            yield servers[server].offering(only)
+        else:
+            from chatferry.tools.python import look
+
+            found = look(place, settings.source)
+            if isinstance(found, Finding):  # `prepare` has complained of it
+                raise ConfigError(found.detail)
+            yield Fixed(place, found)
 
 
 def _load(place: str) -> Any:

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import math
 import uuid
+from collections.abc import Sequence
 
 import msgspec
 import structlog
 
-from chatferry.channels.base import STOP, Editing
+from chatferry.channels.base import STOP, Capabilities, Editing
 from chatferry.clock import Clock
 from chatferry.errors import Ambiguous, Fault, Final, Gone, TryLater, Vanished
 from chatferry.feed import Tail
@@ -22,6 +23,8 @@ from chatferry.held import Held
 from chatferry.ledger import Ledger
 from chatferry.model import Attempt, Button, Message, Piece, Receipt, says
 from chatferry.signals import Signal, first_of
+from chatferry.text import length
+from chatferry.words import Words
 
 log = structlog.get_logger(__name__)
 
@@ -41,12 +44,15 @@ class Growth:
         if not await self._find(held, channel):
             return
         if patience and not held.drafts:
-            await self._wait(held, patience, tail.grown(""))
+            await self._wait(held, patience, _news(held, channel, tail, "", ()))
         while not held.made.is_set():
-            seen = tail.text
+            seen, doing = tail.text, () if channel.appends(held.turn.inbound) else tail.doing
             words = held.assistant.words
             pieces = held.layout.pieces(seen) or [says("assistant", words.answering)]
-            pieces[-1] = says("assistant", pieces[-1].text, Button(words.stop, STOP))
+            shown = pieces[-1].text
+            if doing:
+                shown = stepped(shown if seen.strip() else "", doing, words, channel.caps)
+            pieces[-1] = says("assistant", shown, Button(words.stop, STOP))
             whole = False
             try:
                 whole = await self._show(held, channel, pieces)
@@ -65,7 +71,7 @@ class Growth:
                 await self._wait(held, min(fault.after or 0.0, 60.0))
             await self._wait(held, channel.caps.edits)
             if whole:
-                await self._wait(held, math.inf, tail.grown(seen))
+                await self._wait(held, math.inf, _news(held, channel, tail, seen, doing))
 
     async def _show(self, held: Held, channel: Editing, pieces: list[Message]) -> bool:
         """Begin and edit what does not read as it should; what is full is ended.
@@ -134,6 +140,24 @@ class Growth:
         """Wait for so long, for the end of the model, or for one of the signals."""
         clock = [self._clock.sleep(seconds)] if seconds < math.inf else []
         await first_of(held.made.wait(), *clock, *signals)
+
+
+def _news(held: Held, channel: Editing, tail: Tail, seen: str, doing: tuple[str, ...]) -> Signal:
+    """Something to be shown beyond this."""
+    return tail.grown(seen) if channel.appends(held.turn.inbound) else tail.moved(seen, doing)
+
+
+def stepped(text: str, doing: Sequence[str], words: Words, caps: Capabilities) -> str:
+    """The text with what is being called behind it, where there is room: it goes as soon as the model goes on."""
+    step = words.calling.replace("{tools}", ", ".join(doing))
+    longer = f"{text.rstrip()}\n\n{step}" if text else step
+    return longer if length(longer, caps.measure) <= caps.limit else text or words.answering
+
+
+def unstepped(text: str, words: Words) -> str:
+    """What was said of a text that may have been read while something was called."""
+    before, _, last = text.rpartition("\n\n")
+    return before if last.startswith(words.calling.partition("{tools}")[0]) else text
 
 
 def _reads(draft: Piece, message: Message) -> Piece:

@@ -44,6 +44,8 @@ class Held:
         """The messages in which the answer grows on the platform, in their order."""
         self.final: dict[str, str] = {}
         """What the full ones among them say, by receipt: they need no other edit."""
+        self.room: int | None = None
+        """Tokens that a prompt has for the history, where this one has hardly room for all of it."""
         self.removed: set[int] = set()
         """The turns, ours or ones that wait, whose answer somebody took off the platform while it grew."""
         self.note = ""

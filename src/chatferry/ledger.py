@@ -12,7 +12,18 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 import msgspec
 from sqlalchemy.exc import SQLAlchemyError
 
-from chatferry import fetching, forgetting, guests, operations, retention, rows, tombstones, writes
+from chatferry import (
+    fetching,
+    forgetting,
+    guests,
+    memories,
+    operations,
+    profiles,
+    retention,
+    rows,
+    tombstones,
+    writes,
+)  # fmt: skip
 from chatferry.accepting import Accept, Accepted
 from chatferry.clock import Clock
 from chatferry.commit import GroupCommit, unavailable
@@ -21,12 +32,14 @@ from chatferry.errors import Closed, LeaseLost, Unavailable, Unsure
 from chatferry.forgetting import Forgot
 from chatferry.guests import Knock
 from chatferry.links import signing_key
-from chatferry.looking import Looking
 from chatferry.model import APOLOGY, Attempt, Grant, Inbound, Message, Piece, Receipt, Turn, Usage, says
 from chatferry.operations import Change, Renewed
 from chatferry.pacing import Pace
 from chatferry.people import Person, Talk
+from chatferry.profiles import Fact
+from chatferry.recalling import Line, Memory, Recalling
 from chatferry.sessions import Gate
+from chatferry.steps import Returned, Step
 from chatferry.text import clean
 
 _AGAIN = 0.5
@@ -35,7 +48,7 @@ _PATIENCE = 120.0
 """Seconds for which such a write is tried, while the database is away."""
 
 
-class Ledger(Looking):
+class Ledger(Recalling):
     """The store of turns, pieces and messages.
 
     lease: seconds for which a claimed turn is ours without a word from us.
@@ -75,6 +88,21 @@ class Ledger(Looking):
         operation = Accept(channel, tuple(events), now, gates, paces, tuple(knocks), marks)
         accepted: list[Accepted] = await self._commit.submit(operation)
         return accepted
+
+    # ── what assistants remember ─────────────────────────────────────────────────────────────────────────────
+
+    async def folded(self, conversation: str, was: Memory | None, now: Memory, lines: Sequence[Line]) -> bool:
+        """Put a summary in the place of another. False, and nothing is written, where either is not made of what
+        there is any more.
+        """
+        done: bool = await self._commit.submit(memories.Fold(conversation, was, now, tuple(lines)))
+        return done
+
+    async def noted(self, person: str, turn: int, fact: str, replaces: str = "") -> tuple[Fact, ...] | profiles.Refused:
+        """Note a fact about somebody, or with no `fact` forget the one that it `replaces`; returns what is known."""
+        note = profiles.Note(person, turn, self._clock.now(), clean(fact), clean(replaces))
+        noted: tuple[Fact, ...] | profiles.Refused = await self._commit.submit(note)
+        return noted
 
     # ── answers that are fetched ─────────────────────────────────────────────────────────────────────────────
 
@@ -170,6 +198,15 @@ class Ledger(Looking):
     async def saying(self, turn: Turn, text: str) -> None:
         """So much has been said of the answer: for those who read along in other processes."""
         await self._change(turn, columns={"partial": clean(text)})
+
+    async def calling(self, turn: Turn, calls: Sequence[Step], usage: Usage) -> None:
+        """Note, before they are made, the calls of a round, and what the turn has cost so far."""
+        columns = {"prompt_tokens": usage.prompt, "completion_tokens": usage.completion}
+        await self._change(turn, columns=columns, calls=tuple(calls))
+
+    async def returned(self, turn: Turn, returned: Returned) -> None:
+        """A call has returned: whoever goes on with the turn does not make it again."""
+        await self._change(turn, returned=(returned,))
 
     async def briefed(self, turn: Turn, inbound: Inbound, before: Sequence[Message]) -> None:
         """Keep what the platform told beside the event: the inbound with it, and what was said before we came."""
@@ -287,11 +324,13 @@ class Ledger(Looking):
         attempts: int = 0,
         abandon: tuple[tuple[int, ...], str] = ((), ""),
         gather: tuple[tuple[int, ...], Message | None] = ((), None),
+        calls: tuple[Step, ...] = (),
+        returned: tuple[Returned, ...] = (),
         patience: float = _PATIENCE,
     ) -> None:
         change = Change(
             turn, self._clock.now(), columns or {}, say, rewrite, notice, draft, begun, attempt, sent, remember, recall,
-            unsay, absorb, attempts, abandon, gather,
+            unsay, absorb, attempts, abandon, gather, calls, returned,
         )  # fmt: skip
         # What was answered or sent is not forgotten because the database is away for a moment.
         until = self._clock.now() + patience
@@ -343,7 +382,8 @@ class Ledger(Looking):
 
     async def prune(self, before: float, place: retention.Place, *, limit: int = retention.BATCH) -> retention.Pruned:
         """Remove what was closed before this time, among the next turns of a pass that has come to `place`."""
-        pruned: retention.Pruned = await self._commit.submit(retention.Prune(before, place, limit))
+        now = self._clock.now()
+        pruned: retention.Pruned = await self._commit.submit(retention.Prune(before, place, limit, now))
         return pruned
 
     async def withdraw(self, person: Person, upto: int) -> Forgot:

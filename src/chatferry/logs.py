@@ -47,8 +47,9 @@ def configure(style: Style = "auto", *, level: int = logging.INFO, hide: Iterabl
     libraries = logging.StreamHandler(sys.stderr)
     form = structlog.stdlib.ProcessorFormatter
     libraries.setFormatter(form(foreign_pre_chain=shared, processors=[form.remove_processors_meta, *end]))
-    # What it tells at length when a connection breaks is told by `dispatch`, in a line.
-    logging.getLogger("pgqueuer").setLevel(logging.CRITICAL)
+    # What they tell at length when a connection breaks is told by `dispatch` and by `tools`, in a line.
+    for library in ("pgqueuer", "mcp"):
+        logging.getLogger(library).setLevel(logging.CRITICAL)
     logging.basicConfig(handlers=[libraries], level=max(level, logging.WARNING), force=True)
 
 

@@ -17,6 +17,7 @@ from chatferry.database import Database
 from chatferry.errors import Unavailable
 from chatferry.grouplook import GroupLook
 from chatferry.model import Inbound, Message, Piece, Turn, Usage, conversation_key, express_key
+from chatferry.steps import STEPS, Step, step_of
 from chatferry.tables import OPEN, OPEN_STATES, OUT, messages, outbox, sessions, state_is, turns
 
 T = TypeVar("T")
@@ -346,6 +347,15 @@ class Looking:
             Entry(**{**row._mapping, "answer": rows.MESSAGE.decode(row.answer) if row.answer else None})
             for row in await self._rows(query)
         ]
+
+    async def steps(self, turn: int) -> list[Step]:
+        """What was called for the answer of a turn, in its order."""
+        return [step_of(row) for row in await self._rows(STEPS, {"turn": turn})]
+
+    async def spent(self, turn: int) -> Usage:
+        """What the rounds of a turn that is not answered yet have cost."""
+        query = sa.select(turns.c.prompt_tokens, turns.c.completion_tokens).where(turns.c.id == turn)
+        return next((Usage(row.prompt_tokens, row.completion_tokens) for row in await self._rows(query)), Usage())
 
     async def delivered(self, turns: Collection[int]) -> dict[int, list[Delivered]]:
         """What has gone out for each of these turns, in its order."""

@@ -162,6 +162,14 @@ class Inbound(msgspec.Struct, frozen=True, omit_defaults=True):
     """Unix seconds from which on there is room again for who was too fast, as the command `slow` tells."""
     also: tuple[Inbound, ...] = ()
     """Later messages of the conversation that are answered together with this one."""
+    person: str = ""
+    """Whom we talk to, where the channel has a better name for that than `sender`, such as a program's."""
+
+    @property
+    def confidant(self) -> str:
+        """Whom we talk to where nobody else reads along; empty elsewhere, and where that is not known."""
+        shared = any(one.message is not None and one.message.author for one in (self, *self.also))
+        return "" if shared else self.person or self.sender
 
     @property
     def said(self) -> Message | None:

@@ -26,10 +26,13 @@ from chatferry.ledger import Ledger
 from chatferry.looking import Entry
 from chatferry.migrations import HEAD
 from chatferry.model import Inbound, conversation_key, says
+from chatferry.steps import Step
 
 _STYLES = {"failed": "red", "gone": "dim", "parked": "yellow", "doing": "cyan"}
 _WATCHED = 500
 """How many of the latest turns `--follow` looks at."""
+_RESULT = 500
+"""Characters of what a call returned that are shown."""
 _PATIENCE = 60.0
 """Seconds that `push` waits to see its message go out."""
 
@@ -154,6 +157,36 @@ def row(entry: Entry, wide: bool) -> Iterator[str]:
     if entry.error:
         error = entry.error.replace("\n  mend:", "; mend:")
         yield f"{'':{_COLUMNS[0].width}}{_GAP}{' '.join(error.split())}"
+
+
+def show_turn(server: ServerSettings, turn: int) -> int:
+    """Print a turn and what was called for its answer. Returns the exit status."""
+
+    async def look() -> tuple[list[Entry], list[Step]]:
+        async with _ledger(server) as ledger:
+            return await ledger.entries(turn=turn), await ledger.steps(turn)
+
+    found, steps = ([], []) if is_fresh(server) else asyncio.run(look())
+    if not found:
+        Console(stderr=True, highlight=False).print(f"there is no turn {turn}", soft_wrap=True, markup=False)
+        return 1
+    console = Console(highlight=False)
+    console.print(Text(heading(wide=True), style="dim"), soft_wrap=True)
+    _print(console, found[0], wide=True)
+    for step in steps:
+        for line, style in told(step):
+            console.print(Text(line, style=style), soft_wrap=True)
+    return 0
+
+
+def told(step: Step) -> Iterator[tuple[str, str]]:
+    """A call as lines, each with its style: what was called, and the beginning of what came back."""
+    took = _seconds(step.began_at, step.ended_at) or "has not returned"
+    yield f"{'':{_COLUMNS[0].width}}{_GAP}round {step.round + 1}  {step.call.name} {step.call.arguments}  {took}", ""
+    if step.result is not None:
+        words = " ".join(step.result.text[:_RESULT].split())
+        more = "..." if len(step.result.text) > _RESULT else ""
+        yield f"{'':{_COLUMNS[0].width}}{_GAP}  -> {words}{more}", "red" if step.result.failed else "dim"
 
 
 def _row(cells: Sequence[str], wide: bool) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import msgspec
 
 from chatferry.model import Attempt, Message, Piece, Receipt, Turn
+from chatferry.steps import Returned, Step
 
 
 class Claim(msgspec.Struct, frozen=True):
@@ -59,6 +60,8 @@ class Change(msgspec.Struct, frozen=True):
     attempts: int
     abandon: tuple[tuple[int, ...], str]
     gather: tuple[tuple[int, ...], Message | None]
+    calls: tuple[Step, ...]
+    returned: tuple[Returned, ...]
 
 
 class Adopt(msgspec.Struct, frozen=True):

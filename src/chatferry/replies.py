@@ -3,33 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
-import contextvars
 import importlib
 import inspect
-import sys
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import structlog
 
 from chatferry.config import ReplySettings, Settings
-from chatferry.errors import ConfigError, Final, TryLater
+from chatferry.errors import Final, TryLater
+from chatferry.functions import find, reach, threaded, told
 from chatferry.likeness import REACH, folded, narrow
 from chatferry.model import Finding, Message
 from chatferry.text import clean
 
 log = structlog.get_logger(__name__)
 
-_CROWD = 64
-"""Functions that may run at once, those included that never end."""
 _PATIENCE = 0.05
 """Seconds that a regex has: some take for ever on a text that was made for it, and everybody waits meanwhile."""
-_THREAD = "reply "
-"""What the names of their threads begin with."""
 
 
 class Replies:
@@ -78,40 +70,17 @@ def _test(rule: ReplySettings) -> Callable[[str, str], bool]:
 def findings(settings: Settings) -> Iterator[Finding]:
     """Imports the modules of all rules, which may be files beside the configuration, and looks for the functions."""
     places = dict.fromkeys(rule.python for rule in settings.replies if rule.python is not None)
-    folder = str(Path(settings.source).parent.absolute())
-    if places and folder not in sys.path:
-        sys.path.append(folder)  # at the end: no file there can stand in for a module of anybody else's
+    if places:
+        reach(settings.source)
     for place in places:
         yield _look(place, settings.source)
 
 
-def prepare(settings: Settings) -> None:
-    """Raises ConfigError where a function that a rule names cannot be called."""
-    lines = [
-        f"{settings.source}  replies, {found.subject}: {found.detail}\n    mend: {found.mend}"
-        for found in findings(settings)
-        if not found.ok
-    ]
-    if lines:
-        raise ConfigError("\n".join(lines))
-
-
 def _look(place: str, source: str) -> Finding:
-    subject, (module, name) = f"python {place}", place.split(":")
-    try:
-        found = importlib.import_module(module)
-    except ModuleNotFoundError as missing:
-        if missing.name is None or not f"{module}.".startswith(f"{missing.name}."):
-            return Finding(False, subject, f"{module} needs {missing.name}, which is not there", "install it")
-        mend = f"write {module.replace('.', '/')}.py beside {source}, or install it where chatferry is"
-        return Finding(False, subject, f"there is no module {missing.name}", mend)
-    except (Exception, SystemExit) as bug:  # noqa: BLE001 - anything may happen in there
-        mend = f'`python -c "import {module}"` beside {source} shows where'
-        return Finding(False, subject, f"{module} cannot be imported: {_told(bug)}", mend)
-    function = getattr(found, name, None)
-    if not callable(function):
-        mend = f"define {name}(text) in {getattr(found, '__file__', None) or module}"
-        return Finding(False, subject, f"{module} has no function {name}", mend)
+    function = find(place, source, "(text)")
+    if isinstance(function, Finding):
+        return function
+    subject, name = f"python {place}", place.split(":")[1]
     if not _takes(function):
         return Finding(False, subject, "cannot be called with a text", f"define it as {name}(text)")
     return Finding(True, subject, "is there")
@@ -146,7 +115,7 @@ async def call(place: str, message: Message, conversation: str, *, limit: float 
         function = getattr(importlib.import_module(module), name)
         work = partial(function, message.text, **_more(function, conversation))
         async with scope:
-            said = work() if inspect.iscoroutinefunction(function) else await _threaded(work, place)
+            said = work() if inspect.iscoroutinefunction(function) else await threaded(work, place)
             if inspect.isawaitable(said):
                 said = await said
     except TryLater:
@@ -157,34 +126,9 @@ async def call(place: str, message: Message, conversation: str, *, limit: float 
             raise
         raise Final(f"{place}: cancelled itself") from cancelled
     except (Exception, SystemExit) as bug:  # it is not ours, and must not stop others
-        reason = f"took longer than {limit:g} s" if scope.expired() else _told(bug)
+        reason = f"took longer than {limit:g} s" if scope.expired() else told(bug)
         raise Final(f"{place}: {reason}") from bug
     if said is not None and not isinstance(said, str):
         raise Final(f"{place}: returned {type(said).__name__}, not a text")
     said = clean(said or "")  # half a character could not even be kept
     return said if said.strip() else ""
-
-
-async def _threaded(work: Callable[[], Any], place: str) -> Any:
-    """The result of a function that may block, or never end: in a thread of its own, for which no exit waits."""
-    if sum(thread.name.startswith(_THREAD) for thread in threading.enumerate()) >= _CROWD:
-        raise TryLater(f"{place}: {_CROWD} functions run already", after=1.0)
-    done: concurrent.futures.Future[tuple[Any, BaseException | None]] = concurrent.futures.Future()
-    done.set_running_or_notify_cancel()  # from now on nobody can cancel it, and its result is welcome
-    context = contextvars.copy_context()
-
-    def run() -> None:
-        try:
-            done.set_result((context.run(work), None))
-        except BaseException as bug:  # noqa: BLE001 - as a value, as some cannot be raised in a future
-            done.set_result((None, bug))
-
-    threading.Thread(target=run, name=f"{_THREAD}{place}", daemon=True).start()
-    said, bug = await asyncio.wrap_future(done)
-    if bug is not None:
-        raise bug
-    return said
-
-
-def _told(bug: BaseException) -> str:
-    return f"{type(bug).__name__}: {bug}" if str(bug) else type(bug).__name__

@@ -14,6 +14,7 @@ import msgspec
 import sqlalchemy as sa
 import structlog
 
+from chatferry import memories, profiles
 from chatferry.clock import Clock
 from chatferry.errors import Unavailable
 from chatferry.model import express_key, talk_key
@@ -50,6 +51,7 @@ class Prune(msgspec.Struct, frozen=True):
     before: float
     place: Place
     limit: int
+    now: float
 
 
 class Pruned(msgspec.Struct, frozen=True):
@@ -94,11 +96,12 @@ def _batch(connection: sa.Connection, op: Prune) -> Pruned:
     shared = connection.dialect.name == "postgresql"
     if shared and not connection.execute(sa.select(sa.func.pg_try_advisory_xact_lock(_LOCK))).scalar():
         return Pruned(op.place, more=True)  # another process is at it
+    more = profiles.prune(connection, op.before)
     ahead = sa.select(turns.c.id, turns.c.accepted_at).where(turns.c.id > op.place.past)
     looked = connection.execute(ahead.order_by(turns.c.id).limit(op.limit)).all()
     # Clocks differ: a young turn alone does not say that there is no older one behind it.
     if not any(row.accepted_at < op.before for row in looked):
-        return Pruned(op.place, more=False)
+        return Pruned(op.place, more)
     past = looked[-1].id
     closed = ~OPEN, sa.func.coalesce(turns.c.finished_at, 0.0) < op.before
     old = sa.select(turns.c.id, turns.c.conversation).where(
@@ -116,7 +119,10 @@ def _batch(connection: sa.Connection, op: Prune) -> Pruned:
         for table, column in OF_A_TURN:
             removed[table.name] = connection.execute(sa.delete(table).where(column.in_(lanes))).rowcount
         _close(connection, {talk_key(lane) for lane in lanes.values()}, left or past + 1, past)
-    return Pruned(Place(past, left), len(looked) == op.limit, removed)
+        # What a summary holds of what goes stays in it, but no longer than it was kept itself.
+        twice = 2 * op.before - op.now
+        memories.prune(connection, {talk_key(lane) for lane in lanes.values()}, twice, _silent)
+    return Pruned(Place(past, left), more or len(looked) == op.limit, removed)
 
 
 def _busy(connection: sa.Connection, among: Collection[int]) -> set[int]:
@@ -142,19 +148,23 @@ def _close(connection: sa.Connection, talks: Collection[str], left: int, past: i
         later.c.conversation == sessions.c.conversation, later.c.turn > sessions.c.turn, later.c.turn <= left
     )
 
+    ended = sa.select(sessions.c.conversation, sessions.c.turn).where(
+        sessions.c.conversation.in_(talks), sessions.c.turn <= past, over | _silent(sessions.c.conversation)
+    )
+    rows = connection.execute(ended.with_for_update(of=sessions, skip_locked=True)).all()
+    if rows:
+        connection.execute(sa.delete(sessions).where(sa.tuple_(sessions.c.conversation, sessions.c.turn).in_(rows)))
+
+
+def _silent(talk: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
+    """There is no turn of the talk any more."""
+
     def turn_in(lane: sa.ColumnElement[str]) -> sa.ScalarSelect[int]:
         # In the order of the index, lest the planner look through all turns for one of which there is none.
         its = sa.select(turns.c.id).where(turns.c.conversation == lane)
         return its.order_by(turns.c.ref).limit(1).scalar_subquery()
 
-    lanes = sessions.c.conversation, sa.literal(express_key("")) + sessions.c.conversation
-    silent = sa.and_(*(turn_in(lane).is_(None) for lane in lanes))
-    ended = sa.select(sessions.c.conversation, sessions.c.turn).where(
-        sessions.c.conversation.in_(talks), sessions.c.turn <= past, over | silent
-    )
-    rows = connection.execute(ended.with_for_update(of=sessions, skip_locked=True)).all()
-    if rows:
-        connection.execute(sa.delete(sessions).where(sa.tuple_(sessions.c.conversation, sessions.c.turn).in_(rows)))
+    return sa.and_(*(turn_in(lane).is_(None) for lane in (talk, sa.literal(express_key("")) + talk)))
 
 
 WRITES: dict[type, Any] = {Prune: _prune}

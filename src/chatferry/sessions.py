@@ -9,7 +9,8 @@ from __future__ import annotations
 import msgspec
 import sqlalchemy as sa
 
-from chatferry.model import Inbound
+from chatferry import memories, profiles
+from chatferry.model import Inbound, conversation_key
 from chatferry.tables import OPEN, messages, sessions, state_is, turns
 
 Result = str
@@ -81,8 +82,9 @@ class Doors:
             return self._begin(conversation, msgspec.structs.replace(event, kind="command", command="expired"), False)
         return self._begin(conversation, msgspec.structs.replace(gate.outside, expired=True), False)
 
-    def record(self, conversation: str, turn: int, admitted: Admitted) -> int:
-        """Write what a new turn begins or ends; returns the running turn that is to stop, or 0."""
+    def record(self, channel: str, address: str, turn: int, admitted: Admitted) -> int:
+        """Write what a new turn begins, ends or lets us forget; returns the running turn that is to stop, or 0."""
+        conversation = conversation_key(channel, address)
         if admitted.begins is not None:
             row = {"conversation": conversation, "turn": turn, "open": admitted.begins}
             times = {"began_at": self._now, "seen_at": self._now}
@@ -92,6 +94,11 @@ class Doors:
             return 0
         stopped, ends = self._stop(conversation, turn) if event.command == "stop" else ([], 0)
         result = admitted.result or ("stopped" if stopped else "nothing")
+        if event.command in ("clear", "forget"):
+            memories.forget(self._connection, conversation, turn)
+        if event.command == "forget" and event.confidant:
+            person = profiles.key(channel, event.confidant, event.assistant)
+            profiles.forget(self._connection, person, turn, self._now)
         if event.command in ("start", "stop", "clear"):
             self._connection.execute(sa.update(turns).where(turns.c.id == turn).values(finish=result))
         return ends
@@ -111,6 +118,8 @@ class Doors:
                 return self._stay(conversation, event, gate, result="ongoing")
             case "start" | "clear":
                 return self._begin(conversation, event, True)
+            case "forget":
+                return self._begin(conversation, event, inside)
             case "stop" if gated and inside:
                 return self._begin(conversation, event, False)
         return Admitted(event)

@@ -38,7 +38,8 @@ _LANES = _given("lanes", sa.Text(), several=True)
 _running = sa.func.min(sa.case((state_is("doing"), turns.c.id)))
 _oldest = (
     sa.select(sa.func.coalesce(_running, sa.func.min(turns.c.id)))
-    .where(turns.c.conversation.in_(_LANES), OPEN)
+    # Without the third SQLite takes another index, and reads all turns that the conversation ever had.
+    .where(turns.c.conversation.in_(_LANES), OPEN, turns.c.id > sa.literal_column("0"))
     .group_by(turns.c.conversation)
 )
 # A CASE where ids or conversations are given beside the state: PostgreSQL believes that hardly any turn is open, and

@@ -187,6 +187,8 @@ steps = sa.Table(
     # What it had said before the round.
     sa.Column("said", sa.Text, nullable=False),
     sa.Column("call", sa.Text, nullable=False),
+    # By which whoever is called knows the same call again.
+    sa.Column("key", sa.Text, nullable=False),
     sa.Column("began_at", sa.Double, nullable=False),
     # Empty as long as it has not returned.
     sa.Column("result", sa.Text),
@@ -213,23 +215,28 @@ memories = sa.Table(
     "memories",
     metadata,
     sa.Column("conversation", sa.Text, primary_key=True),
-    # Nothing that was said before this turn counts: it began the session, or came with /clear.
+    # Nothing that was said before this turn counts any more: it is the last /clear.
     sa.Column("since", _Id, nullable=False),
-    # The summary holds what was said from there up to this turn.
+    # The summary holds what was said from one turn up to another; empty: there is none.
+    sa.Column("first", _Id, nullable=False),
     sa.Column("upto", _Id, nullable=False),
     sa.Column("summary", sa.Text, nullable=False),
-    sa.Column("changed_at", sa.Double, nullable=False),
+    # When that was said which it begins with.
+    sa.Column("began_at", sa.Double, nullable=False),
 )
 
 profiles = sa.Table(
     "profiles",
     metadata,
-    # Somebody on a channel, for one assistant.
+    # Somebody on a channel, for one assistant (`profiles.key`).
     sa.Column("person", sa.Text, primary_key=True),
+    # What was asked before this turn notes nothing any more: it cleared the profile.
+    sa.Column("since", _Id, nullable=False),
     sa.Column("facts", sa.Text, nullable=False),
-    sa.Column("changed_at", sa.Double, nullable=False),
+    # When the oldest of them was noted; or when they were cleared.
+    sa.Column("oldest_at", sa.Double, nullable=False),
 )
-sa.Index("profiles_changed", profiles.c.changed_at)
+sa.Index("profiles_oldest", profiles.c.oldest_at)
 # By its beginning: somebody on a channel, whatever the assistant.
 sa.Index("profiles_owner", profiles.c.person, postgresql_ops={"person": "text_pattern_ops"})
 

@@ -12,9 +12,10 @@ import msgspec
 
 from chatferry.channels.base import Capabilities, Hook, Taken
 from chatferry.clock import Clock
+from chatferry.engines.base import Call as Wish
 from chatferry.engines.base import Delta, Done, Event, Prompt, Restart
 from chatferry.errors import Final, Rejected, Vanished
-from chatferry.model import File, Finding, Grant, Inbound, Message, Receipt
+from chatferry.model import File, Finding, Grant, Inbound, Message, Receipt, Usage
 from chatferry.text import length
 
 
@@ -86,6 +87,10 @@ class Talk:
         if text:
             self.says(text)
         self._said.put_nowait(Done(finish))
+
+    def calls(self, *calls: Wish) -> None:
+        """The model waits for what these return."""
+        self._said.put_nowait(Done("calls", Usage(10, 5), calls=calls))
 
     def fails(self, fault: Exception) -> None:
         self._said.put_nowait(fault)
@@ -164,6 +169,8 @@ class Board:
         """What `patience` says."""
         self.room = True
         """May a growing message be edited now?"""
+        self.append_only = False
+        """What `appends` says."""
         self.admins: set[str] = set()
         self.posts: dict[str, Post] = {}
         """By receipt, in the order in which they appeared."""
@@ -220,6 +227,9 @@ class Board:
 
     def patience(self, inbound: Inbound) -> float | None:
         return self.waits
+
+    def appends(self, inbound: Inbound) -> bool:
+        return self.append_only
 
     async def begin(self, inbound: Inbound, message: Message, *, key: str) -> Receipt:
         trouble = await self._call("begin", text=message.text)

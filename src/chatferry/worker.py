@@ -17,7 +17,7 @@ from chatferry.delivery import Delivery
 from chatferry.desk import Desk
 from chatferry.errors import Ambiguous, Final, Gone, LeaseLost, TryLater, Unavailable
 from chatferry.feed import Feed, Outcome, Tail
-from chatferry.growth import Growth
+from chatferry.growth import Growth, unstepped
 from chatferry.held import Held
 from chatferry.ledger import Ledger
 from chatferry.metrics import Metrics
@@ -202,6 +202,7 @@ class Worker:
             state = await self._ledger.finish(held.turn, said)
         tail.end(outcome)
         self._metrics.closed(held.turn, state, self._clock.now())
+        self._asking.closed(held)
         why = {"error": outcome.error} if outcome.error else {}
         log.info("turn closed", turn=turn.id, channel=turn.channel, state=state, **why)
 
@@ -258,9 +259,10 @@ class Worker:
         if not editing(channel) or held.turn.inbound.said is None:
             return None
         receipts = [Receipt(draft.receipt) for draft in held.drafts if draft.receipt]
-        shown = [await channel.reads(held.turn.inbound, receipt) for receipt in receipts]
+        words = held.assistant.words
+        shown = [unstepped(await channel.reads(held.turn.inbound, receipt), words) for receipt in receipts]
         text = "\n\n".join(filter(None, (said.strip() for said in shown)))
-        return says("assistant", text) if text and text != held.assistant.words.answering else None
+        return says("assistant", text) if text and text != words.answering else None
 
     async def _merge(self, held: Held) -> None:
         """Take the messages that wait behind this one along, where the assistant is told to."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from chatferry import fetching, forgetting, guests, peers, retention, statements
+from chatferry import fetching, forgetting, guests, memories, peers, profiles, retention, statements, steps
 from chatferry.accepting import Accept, accept
 from chatferry.errors import LeaseLost
 from chatferry.fetching import complete
@@ -88,6 +88,8 @@ def _change(connection: sa.Connection, operations: Sequence[Change]) -> list[Lea
     _attempt(connection, ours)
     _sent(connection, ours)
     _remember(connection, ours)
+    steps.note(connection, [(op.turn.id, op.now, step) for op in ours for step in op.calls])
+    steps.end(connection, [(op.turn.id, op.now, its) for op in ours for its in op.returned])
     for op in ours:
         asked = op.turn.inbound.kind == "message" and op.turn.inbound.context is None
         if asked and op.columns.get("state") in _ENDS and not any(said.role == "assistant" for said in op.remember):
@@ -207,6 +209,7 @@ def _remember(connection: sa.Connection, changes: Sequence[Change]) -> None:
         if op.recall:  # and so is what we had heard of it
             mine = messages.c.conversation == op.turn.conversation
             connection.execute(sa.delete(messages).where(mine, messages.c.turn < op.turn.id))
+            memories.drop(connection, op.turn.conversation, 0)
     rows += [
         {
             "conversation": op.turn.conversation,
@@ -220,6 +223,9 @@ def _remember(connection: sa.Connection, changes: Sequence[Change]) -> None:
     ]
     if unsaid := [op.unsay for op in changes if op.unsay]:
         connection.execute(sa.delete(messages).where(messages.c.turn.in_(unsaid), messages.c.role == "assistant"))
+        for op in changes:
+            if op.unsay:
+                memories.drop(connection, op.turn.conversation, op.unsay)
         connection.execute(sa.delete(outbox).where(outbox.c.turn.in_(unsaid), outbox.c.sent_at.is_(None)))
         parked = sa.and_(turns.c.id.in_(unsaid), state_is("parked"))
         connection.execute(sa.update(turns).where(parked).values(state="done"))
@@ -261,6 +267,8 @@ _WRITES: dict[type, Any] = {
     Reopen: _reopen,
     Watch: _watch,
     **fetching.WRITES,
+    **memories.WRITES,
+    **profiles.WRITES,
     Claim: _claim,
     **retention.WRITES,
     **forgetting.WRITES,

@@ -6,8 +6,6 @@ import random
 from collections import Counter
 from typing import Any
 
-from starlette.types import Receive, Scope, Send
-
 from chatferry.simulator.model import Break, ModelSimulator, Plan, Refuse, Talk, Wire
 
 _PASSING: tuple[Plan, ...] = (Break("cut", 2), Break("end", 1), Refuse(429), Refuse(500))
@@ -30,10 +28,10 @@ class Moody(ModelSimulator):
         """How often, by what was asked."""
         self._chance = chance
 
-    async def _answer(self, wire: Wire, talk: Talk, stream: bool, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _answer(self, wire: Wire, talk: Talk, *rest: Any) -> None:
         words = str(talk[-1]["content"])
         some = self.spell == "some" and not self.failed[words] and self._chance.random() < SOME
         if some or self.spell == "all":
             self.failed[words] += 1
             self.plans.append(self._chance.choice(_PASSING if some else _BAD))
-        await super()._answer(wire, talk, stream, scope, receive, send)
+        await super()._answer(wire, talk, *rest)

@@ -9,12 +9,15 @@ from contextlib import aclosing
 from typing import Any, ClassVar
 
 import aiohttp
+import msgspec
 import pytest
 
 from chatferry.clock import Clock
-from chatferry.engines.base import Delta, Done, Engine, Event
+from chatferry.engines.base import Call, Delta, Done, Engine, Event, Result, Round, Tool
+from chatferry.engines.faults import NoTools, mend
 from chatferry.errors import Fault, Final, TryLater
 from chatferry.simulator.model import Break, Odd, Refuse
+from chatferry.simulator.model_calls import acts
 from chatferry.testing import ManualClock
 from tests.engines.support import (
     KEY,
@@ -66,6 +69,24 @@ class EngineContract(ABC):
     async def test_its_check_names_it_and_finds_it_well(self, engine: Engine) -> None:
         findings = [finding async for finding in engine.check()]
         assert [(finding.ok, finding.subject) for finding in findings] == [(True, f"model {engine.name}")]
+
+
+LOOK = Tool(
+    "look",
+    "Looks.",
+    {
+        "type": "object",
+        "properties": {
+            "at": {"anyOf": [{"$ref": "#/$defs/Place"}, {"type": "null"}]},
+            "how": {"const": "hard", "title": "How"},
+        },
+        "required": ["at"],
+        "additionalProperties": False,
+        "$defs": {"Place": {"type": "array", "items": {"type": ["string", "null"], "pattern": "^.", "format": "uri"}}},
+    },
+)
+"""A tool with what not every provider understands of a schema."""
+NOTHING = Tool("wait", "Waits.", {"type": "object", "properties": {}})
 
 
 class WireContract(EngineContract):
@@ -223,6 +244,57 @@ class WireContract(EngineContract):
     async def test_line_ends_and_comments_may_be_as_they_like(self, engine: Engine, provider: Provider) -> None:
         provider.sim.plans.append(Odd(crlf=True, comments=True, done=False, usage=False))
         assert (await whole(engine.run(asking("你好"))))[0] == "echo: 你好"
+
+    async def test_what_the_model_calls_is_told_at_the_end_and_its_result_goes_back(
+        self, engine: Engine, provider: Provider
+    ) -> None:
+        wish = acts(("look", {"at": ["海"]}), ("wait", {}), said="Let me see.")
+        provider.sim.act = lambda talk, tools: wish if talk[-1]["role"] == "user" else None
+        provider.sim.converse = lambda talk: f"heard {talk[-1]['content']}"
+        question = msgspec.structs.replace(asking("what is there?"), tools=(LOOK, NOTHING))
+        for odd in (Odd(), Odd(whole=True)):
+            provider.sim.plans.append(odd)
+            text, done = await whole(engine.run(question))
+            assert (text, done.finish) == ("Let me see.", "calls")
+            assert [(call.name, msgspec.json.decode(call.arguments)) for call in done.calls] == [
+                ("look", {"at": ["海"]}),
+                ("wait", {}),
+            ]
+            results = (Result("a ship"), Result("no time", failed=True))
+            made = Round(text, done.calls, results)
+            text, done = await whole(engine.run(msgspec.structs.replace(question, rounds=(made,))))
+            assert done.finish == "stop"
+            assert "no time" in text
+
+    async def test_who_has_called_enough_cannot_call_any_more(self, engine: Engine, provider: Provider) -> None:
+        provider.sim.act = lambda _, tools: acts(("wait", {})) if tools else None
+        question = msgspec.structs.replace(asking("go on"), tools=(NOTHING,))
+        _, done = await whole(engine.run(question))
+        made = Round("", done.calls, (Result("waited"),))
+        _, done = await whole(engine.run(msgspec.structs.replace(question, rounds=(made,), last=True)))
+        assert (done.finish, done.calls) == ("stop", ())
+
+    async def test_a_round_of_another_provider_is_understood(self, engine: Engine, provider: Provider) -> None:
+        for token in ("", "c2lnbmVk", '{"google": {"thought_signature": "x"}}'):
+            made = Round("", (Call("id-1", "wait", "{}", token),), (Result("waited"),))
+            question = msgspec.structs.replace(asking("go on"), tools=(NOTHING,), rounds=(made,))
+            assert (await whole(engine.run(question)))[0]
+
+    async def test_a_model_without_tools_is_told_apart(self, engine: Engine, provider: Provider) -> None:
+        question = msgspec.structs.replace(asking("go on"), tools=(NOTHING,))
+        for status, told in (
+            (400, "registry/gemma does not support tools"),
+            (400, '"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set'),
+            (500, "tools param requires --jinja flag"),
+            (400, "Function calling is not enabled for this model"),
+        ):
+            provider.sim.plans.append(Refuse(status, error={"message": told}))
+            with pytest.raises(NoTools) as caught:
+                await whole(engine.run(question))
+            assert "leave `tools` out" in mend(caught.value)
+        provider.sim.plans.append(Refuse(429, error={"message": "too many requests"}))
+        with pytest.raises(TryLater):
+            await whole(engine.run(question))
 
     async def test_its_check_says_what_mends_a_refusal(self, engine: Engine, provider: Provider) -> None:
         for status, word in ((401, "api_key"), (403, "api_key"), (404, "model"), (503, "wait"), (400, "max_tokens")):

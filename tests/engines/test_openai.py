@@ -10,13 +10,14 @@ import msgspec
 import pytest
 
 from chatferry.clock import Clock
-from chatferry.engines.base import Done
-from chatferry.engines.openai import Call, OpenAI, OpenAIReader
+from chatferry.engines.base import Call, Done, Result, Round
+from chatferry.engines.openai import OpenAI, OpenAIReader
 from chatferry.errors import Final, TryLater
 from chatferry.model import File, Message, Options, Text, Usage
 from chatferry.simulator.model import Odd, Raw, Refuse
+from chatferry.simulator.model_calls import acts
 from chatferry.testing import ManualClock
-from tests.contracts.engine import WireContract
+from tests.contracts.engine import NOTHING, WireContract
 from tests.engines.support import Provider, WatchedConnector, asking, settings, settle, whole
 
 
@@ -240,6 +241,47 @@ def test_an_error_in_the_stream_is_told_apart_by_its_words(error: str, kind: typ
         told(f'{{"error":{error}}}')
 
 
+@pytest.mark.parametrize("odd", [Odd(indexes=False), Odd(ids=False), Odd(whole=True)])
+async def test_calls_are_told_apart_however_they_are_numbered(engine: OpenAI, provider: Provider, odd: Odd) -> None:
+    provider.sim.act = lambda *_: acts(("look", {"at": "sea"}), ("look", {"at": "shore"}))
+    provider.sim.plans.append(odd)
+    _, done = await whole(engine.run(msgspec.structs.replace(asking("hi"), tools=(NOTHING,))))
+    assert [call.arguments for call in done.calls] == ['{"at": "sea"}', '{"at": "shore"}']
+    assert len({call.id for call in done.calls}) == 2
+
+
+@pytest.mark.parametrize(
+    "calls",
+    [
+        '{"index":0,"id":"a","function":{"name":"x","arguments":"{}"}},'  # all of them are the first
+        '{"index":0,"id":"b","function":{"name":"x","arguments":"{}"}}',
+        '{"function":{"name":"x","arguments":{}}},{"function":{"name":"x","arguments":"{}"}}',  # an object, and no ids
+        '{"index":3,"id":"a","function":{"name":"x","arguments":"{}"}},{"index":7,"function":{"name":"x","arguments":"{}"}}',
+    ],
+)
+def test_odd_numbers_of_calls_make_two_calls(calls: str) -> None:
+    _, reader = told(f'{{"choices":[{{"delta":{{"tool_calls":[{calls}]}},"finish_reason":"stop"}}]}}')
+    done = reader.end()
+    assert done.finish == "calls"
+    assert [(call.name, call.arguments) for call in done.calls] == [("x", "{}")] * 2
+    assert len({call.id for call in done.calls}) == 2
+
+
+def test_a_call_without_a_name_and_one_that_was_withheld_are_none() -> None:
+    nameless = '{"choices":[{"delta":{"tool_calls":[{"index":0}]},"finish_reason":"tool_calls"}]}'
+    assert told(nameless)[1].end().finish == "stop"
+    call = '{"index":0,"id":"a","function":{"name":"x"}}'
+    withheld = f'{{"choices":[{{"delta":{{"tool_calls":[{call}]}},"finish_reason":"content_filter"}}]}}'
+    assert told(withheld)[1].end() == Done("filter")
+
+
+async def test_a_signature_that_came_with_a_call_goes_back_with_it(engine: OpenAI, provider: Provider) -> None:
+    made = Round("", (Call("a", "wait", "{}", '{"google":{"thought_signature":"x"}}'),), (Result("done"),))
+    await whole(engine.run(msgspec.structs.replace(asking("hi"), tools=(NOTHING,), rounds=(made,))))
+    [call] = provider.sim.requests[0].body["messages"][1]["tool_calls"]
+    assert call["extra_content"] == {"google": {"thought_signature": "x"}}
+
+
 def test_pieces_of_tool_calls_are_put_together() -> None:
     def piece(call: str) -> str:
         return f'{{"choices":[{{"delta":{{"tool_calls":[{call}]}}}}]}}'
@@ -250,4 +292,5 @@ def test_pieces_of_tool_calls_are_put_together() -> None:
         piece('{"index":1,"id":"c2","function":{"name":"find","arguments":"{}"}}'),
         piece('{"index":0,"function":{"arguments":"1}"}}'),
     )
-    assert reader.calls == {0: Call("c1", "look", '{"a":1}'), 1: Call("c2", "find", "{}")}
+    assert reader.read(b"[DONE]") == ""
+    assert reader.end().calls == (Call("c1", "look", '{"a":1}'), Call("c2", "find", "{}"))

@@ -135,7 +135,10 @@ class Api:
         )
         return Call(
             # The same question has the same `ref`, however its answer is to be shown.
-            msgspec.structs.replace(inbound, ref=_digest(msgspec.json.encode(inbound)), at=at),
+            # A key is a program's: who is behind it, its sessions tell.
+            msgspec.structs.replace(
+                inbound, ref=_digest(msgspec.json.encode(inbound)), at=at, person=inbound.conversation
+            ),
             stream=bool(request.stream),
             include_usage=request.stream_options is not None and request.stream_options.include_usage,
             fleeting=not idempotency_key and not request.session_id,

@@ -149,6 +149,10 @@ class Editing(Channel, Protocol):
         """Send a message that will grow. Raises as `send` does without a grant."""
         ...
 
+    def appends(self, inbound: Inbound) -> bool:
+        """May it be that a message which grows there can only go on, so that nothing may stand in it for a while?"""
+        ...
+
     async def edit(self, inbound: Inbound, receipt: Receipt, message: Message, *, last: bool) -> bool:
         """Let a message that is out read as `message`. The same edit again changes nothing.
 

@@ -152,6 +152,9 @@ class Slack:
             return None
         return {True: math.inf, None: FIRST_WORDS, False: 0.0}[self._streams.usable(place)]
 
+    def appends(self, inbound: Inbound) -> bool:
+        return self._streams.usable(Place.of(inbound.conversation)) is not False
+
     async def begin(self, inbound: Inbound, message: Message, *, key: str) -> Receipt:
         """Start a stream, or post."""
         place = Place.of(inbound.conversation)

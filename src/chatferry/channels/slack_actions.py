@@ -42,7 +42,7 @@ def command(payload: bytes, rules: Rules, words: Words, *, at: float) -> Taken:
     heard = Inbound(
         event=f"command/{asked.trigger_id}" if asked.trigger_id else "",
         conversation=str(Place(account, asked.channel_id, asker=asked.user_id)),
-        message=replace(says("user", text), author=asked.user_id),
+        message=replace(says("user", text), author=asked.user_id if rules.replies == "public" else ""),
         sender=asked.user_id,
         grant=Grant(asked.response_url, at + RESPONSE_SECONDS, RESPONSE_USES),
         at=at,

@@ -113,12 +113,12 @@ class Side(NamedTuple):
         one = (direct or channel.startswith("D")) and self.rules.dm == "chat"
         return Place(self.account, channel, said.root or ("" if one else said.ts or ""))
 
-    def message(self, said: Said) -> Message:
+    def message(self, place: Place, said: Said) -> Message:
         """Without the mention of us. Other mentions and links stay as Slack writes them, until names can be asked."""
         text = without_mention(said.text or "", self.me).strip()
         parts: list[Part] = [Text(text)] if text else []
         parts += [file.part(self.account) for file in said.files or () if file.mode != "tombstone"]
-        return Message("user", tuple(parts), author=said.author)
+        return Message("user", tuple(parts), author="" if place.alone else said.author)
 
 
 def _seconds(ts: str | None) -> float:
@@ -185,7 +185,7 @@ def _message(event: MessageEvent, side: Side, called: bool) -> Inbound | None:
     if not event.ts or side.deaf(event):
         return None
     place = side.place(event.channel, event, direct=direct)
-    message = side.message(event)
+    message = side.message(place, event)
     heard = Inbound(
         # One message may come as `message` and as `app_mention`, with two event ids.
         event=f"{place.team}/{event.channel}/{event.ts}",
@@ -227,11 +227,12 @@ def _changed(event: MessageEvent, side: Side, direct: bool) -> Inbound | None:
         return None
     if before is not None and before.text == said.text:
         return None
+    place = side.place(event.channel, said, direct=direct)
     return Inbound(
         event="",
-        conversation=str(side.place(event.channel, said, direct=direct)),
+        conversation=str(place),
         kind="change",
-        message=_wordless(side.message(said)),
+        message=_wordless(side.message(place, said)),
         sender=said.author,
         ref=said.ts,
         at=_seconds(event.ts),

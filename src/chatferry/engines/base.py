@@ -62,6 +62,8 @@ class Prompt(msgspec.Struct, frozen=True):
     """What has been called for this answer already, behind the last message."""
     pictures: Mapping[int, Picture] = {}
     """By `File.kept`."""
+    last: bool = False
+    """Enough has been called: it has to answer now, and its `tools` only explain the rounds."""
 
 
 class Delta(msgspec.Struct, frozen=True):

@@ -30,6 +30,10 @@ class Refused(Final):
         self.message = message
 
 
+class NoTools(Refused):
+    """The model, or the server as it was started, takes no tools."""
+
+
 class Unreached(TryLater):
     """No whole answer came: no connection, a broken one, or silence."""
 
@@ -86,6 +90,21 @@ def fault(name: str, status: int, error: Said, *, after: float | None = None, se
     return Refused(reason, status=status, word=error.word, param=error.param, message=error.message)
 
 
+_TOOLS = re.compile(r"\btools?\b|tool.?(call|choice)|function.?(call|declaration)", re.IGNORECASE)
+_NOT_THEM = re.compile(
+    r"not (support|enabled|allowed)|unsupported|requires? .*--|unrecogni[sz]ed|unknown", re.IGNORECASE
+)
+
+
+def of_tools(fault: Fault) -> Fault:
+    """The fault of a request that had tools: as `NoTools`, where it says that there may be none."""
+    told = str(fault) + (f" {fault.message}" if isinstance(fault, Refused) else "")
+    if not _TOOLS.search(told) or not _NOT_THEM.search(told):
+        return fault
+    status = fault.status if isinstance(fault, Refused) else 500
+    return NoTools(f"{fault} (tools are not taken)", status=status, message=told)
+
+
 def scrub(text: str, secret: str) -> str:
     """Take the key out of `text`, whole or as providers quote it: its beginning, then stars or dots."""
     if len(secret) >= 16:
@@ -121,6 +140,11 @@ def mend(fault: Fault) -> str:
             return "Check base_url, and that this machine can reach it (proxy, firewall, is the server up?)."
         case TryLater():
             return "The provider is busy or this key's rate limit is reached: wait, then check again."
+        case NoTools():
+            return (
+                "Use a model that can call functions, start its server so that it may (vLLM: --enable-auto-tool-choice "
+                "and --tool-call-parser; llama.cpp: --jinja), or leave `tools` out of its assistants."
+            )
         case Refused() if _BROKE.search(fault.word):
             return "The account has no credit or quota left: add some at the provider, or use another model."
         case Refused() if fault.status in (401, 403) or "API key" in fault.message:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Any
@@ -13,10 +14,11 @@ import msgspec
 from chatferry.clock import Clock, SystemClock
 from chatferry.config import ModelSettings
 from chatferry.engines import faults
-from chatferry.engines.base import Done, Event, Prompt
+from chatferry.engines.base import Call, Done, Event, Prompt, Round
 from chatferry.engines.check import try_out
+from chatferry.engines.gemini_schema import narrowed
 from chatferry.engines.http import Wire
-from chatferry.errors import TryLater
+from chatferry.errors import Fault, TryLater
 from chatferry.model import Finding, Message, Usage
 
 _FINISH = {
@@ -29,6 +31,10 @@ _FINISH = {
     "SPII": "filter",
     "MODEL_ARMOR": "filter",
 }
+_MADE = "made-"
+"""What the ids of calls begin with to which Gemini gave none."""
+_UNSIGNED = "skip_thought_signature_validator"
+"""Stands for the signature of a call that another model made, which Gemini 3 would else refuse."""
 
 
 class Gemini:
@@ -40,6 +46,8 @@ class Gemini:
         self.name = name
         self._settings = settings
         self._key = settings.api_key.get_secret_value() if settings.api_key else ""
+        self._signs = re.search(r"gemini-(1|2)\b", settings.model) is None
+        """It refuses calls without a thought signature, as all do since Gemini 3."""
         model = quote(settings.model.removeprefix("models/"), safe="")
         self._url = f"{settings.base_url.rstrip('/')}/models/{model}:streamGenerateContent?alt=sse"
         self._wire = Wire(name, http, timeout=settings.timeout, secret=self._key, clock=clock or SystemClock())
@@ -49,9 +57,12 @@ class Gemini:
         headers = {"x-goog-api-key": self._key} if self._key else {}
         body = msgspec.json.encode(self._request(prompt))
         reader = GeminiReader(self.name, self._key)
-        async with aclosing(self._wire.ask(self._url, headers, body, reader, pace=pace)) as events:
-            async for event in events:
-                yield event
+        try:
+            async with aclosing(self._wire.ask(self._url, headers, body, reader, pace=pace)) as events:
+                async for event in events:
+                    yield event
+        except Fault as fault:
+            raise faults.of_tools(fault) if prompt.tools else fault from None
 
     async def check(self) -> AsyncIterator[Finding]:
         yield await try_out(self, self._settings.model, self._wire.clock)
@@ -67,12 +78,39 @@ class Gemini:
             "topP": options.top_p,
             "stopSequences": options.stop or None,
         }
-        request: dict[str, Any] = {"contents": contents(prompt.messages)}
+        talk = contents(prompt.messages)
+        request: dict[str, Any] = {"contents": [*talk, *(said for its in prompt.rounds for said in self._called(its))]}
         if parts := [{"text": text} for text in system if text]:
             request["systemInstruction"] = {"parts": parts}
         if config := {key: value for key, value in wanted.items() if value is not None}:
             request["generationConfig"] = config
+        if prompt.tools:
+            offered = [
+                {"name": tool.name, "description": tool.description, **narrowed(tool.parameters)}
+                for tool in prompt.tools
+            ]
+            request["tools"] = [{"functionDeclarations": offered}]
+            if prompt.last:
+                request["toolConfig"] = {"functionCallingConfig": {"mode": "NONE"}}
         return request
+
+    def _called(self, round_: Round) -> list[dict[str, Any]]:
+        """A round as the two sides of the talk that it was."""
+        said: list[dict[str, Any]] = [{"text": round_.said}] if round_.said else []
+        back: list[dict[str, Any]] = []
+        # A token of the other form is another provider's.
+        signed = {call.id: call.token for call in round_.calls if call.token and not call.token.startswith("{")}
+        for call, result in zip(round_.calls, round_.results, strict=True):
+            known = {"id": call.id} if not call.id.startswith(_MADE) else {}
+            part: dict[str, Any] = {"functionCall": {"name": call.name, "args": _object(call.arguments), **known}}
+            if call.id in signed:
+                part["thoughtSignature"] = signed[call.id]
+            elif self._signs and not back and not signed:
+                part["thoughtSignature"] = _UNSIGNED
+            said.append(part)
+            told = {"error" if result.failed else "result": result.text}
+            back.append({"functionResponse": {"name": call.name, "response": told, **known}})
+        return [{"role": "model", "parts": said}, {"role": "user", "parts": back}]
 
 
 def contents(messages: tuple[Message, ...]) -> list[dict[str, Any]]:
@@ -89,9 +127,26 @@ def contents(messages: tuple[Message, ...]) -> list[dict[str, Any]]:
     return talk
 
 
-class _Part(msgspec.Struct, gc=False):
+def _object(arguments: str) -> Any:
+    """The arguments of a call as an object; what the model wrote amiss is given back as it was."""
+    try:
+        told = msgspec.json.decode(arguments or "{}")
+    except msgspec.DecodeError:
+        told = None
+    return told if isinstance(told, dict) else {"arguments": arguments}
+
+
+class _FunctionCall(msgspec.Struct, gc=False):
+    name: str | None = None
+    id: str | None = None
+    args: dict[str, Any] | None = None
+
+
+class _Part(msgspec.Struct, rename="camel", gc=False):
     text: str | None = None
     thought: bool | None = None
+    function_call: _FunctionCall | None = None
+    thought_signature: str | None = None
 
 
 class _Content(msgspec.Struct, gc=False):
@@ -136,6 +191,7 @@ class GeminiReader:
         self._model = ""
         self._answered = False
         self._begun = False
+        self._calls: list[Call] = []
 
     def read(self, payload: bytes) -> str:
         try:
@@ -161,10 +217,22 @@ class GeminiReader:
             self.finish = _FINISH.get(candidate.finish_reason, "stop")
         if candidate.content is None or not candidate.content.parts:
             return ""
-        return "".join([part.text for part in candidate.content.parts if part.text and not part.thought])
+        text = ""
+        for part in candidate.content.parts:
+            if part.text and not part.thought:
+                text += part.text
+            elif part.function_call is not None:
+                self._collect(part.function_call, part.thought_signature or "")
+        return text
 
     def end(self) -> Done:
         # An answer without any candidate is Gemini's way to say nothing; one without a reason to stop broke off.
         if self.finish is None and (self._begun or not self._answered):
             raise TryLater(f"{self._name}: the stream broke off")
-        return Done(self.finish or "stop", self._usage, self._model)
+        finish = "calls" if self._calls and self.finish != "filter" else self.finish or "stop"
+        return Done(finish, self._usage, self._model, tuple(self._calls) if finish == "calls" else ())
+
+    def _collect(self, call: _FunctionCall, token: str) -> None:
+        if call.name:
+            arguments = msgspec.json.encode(call.args or {}).decode()
+            self._calls.append(Call(call.id or f"{_MADE}{len(self._calls)}", call.name, arguments, token))

@@ -14,16 +14,16 @@ import msgspec
 from chatferry.clock import Clock, SystemClock
 from chatferry.config import ModelSettings
 from chatferry.engines import faults
-from chatferry.engines.base import Done, Event, Prompt
+from chatferry.engines.base import Call, Done, Event, Prompt, Round, Tool
 from chatferry.engines.check import try_out
 from chatferry.engines.http import Wire
-from chatferry.errors import TryLater
+from chatferry.errors import Fault, TryLater
 from chatferry.model import Finding, Usage
 
 _FINISH = {"length": "length", "max_tokens": "length", "content_filter": "filter"}
 _UNSUPPORTED = re.compile(r"unsupported|not support|unrecogni[sz]ed|unknown|unexpected|not permitted", re.IGNORECASE)
 _LIMITS = ("max_tokens", "max_completion_tokens")
-_OPTIONAL = (*_LIMITS, "temperature", "top_p", "stop", "stream_options")
+_OPTIONAL = (*_LIMITS, "temperature", "top_p", "stop", "stream_options", "tool_choice")
 
 
 class OpenAI:
@@ -53,9 +53,10 @@ class OpenAI:
                 ) as events:
                     async for event in events:
                         yield event
-            except faults.Refused as fault:
-                if (option := _unsupported(request, fault)) is None:
-                    raise
+            except Fault as fault:
+                option = _unsupported(request, fault) if isinstance(fault, faults.Refused) else None
+                if option is None:
+                    raise faults.of_tools(fault) if prompt.tools else fault from None
                 self._refused.add(option)
             else:
                 return
@@ -64,9 +65,12 @@ class OpenAI:
         yield await try_out(self, self._settings.model, self._wire.clock)
 
     def _request(self, prompt: Prompt) -> dict[str, Any]:
-        messages = [{"role": said.role, "content": said.text} for said in prompt.messages if said.text]
+        messages: list[dict[str, Any]] = [
+            {"role": said.role, "content": said.text} for said in prompt.messages if said.text
+        ]
         if prompt.system:
             messages.insert(0, {"role": "system", "content": prompt.system})
+        messages += [message for round_ in prompt.rounds for message in _called(round_)]
         options, settings = prompt.options, self._settings
         limits = [limit for limit in (options.max_tokens, settings.max_tokens) if limit is not None]
         wanted = {
@@ -76,6 +80,8 @@ class OpenAI:
             "temperature": settings.temperature if options.temperature is None else options.temperature,
             "top_p": options.top_p,
             "stop": options.stop or None,
+            "tools": [_offered(tool) for tool in prompt.tools] or None,
+            "tool_choice": "none" if prompt.tools and prompt.last else None,
         }
         given = {key: value for key, value in wanted.items() if value is not None and key not in self._refused}
         return {"model": settings.model, "messages": messages, "stream": True, **given}
@@ -97,23 +103,51 @@ def _unsupported(request: dict[str, Any], fault: faults.Refused) -> str | None:
     return fault.param if fault.param in _OPTIONAL and fault.param in request else next(iter(named), None)
 
 
-class Call(msgspec.Struct):
-    """A tool call as far as it has come."""
+def _offered(tool: Tool) -> dict[str, Any]:
+    about = {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
+    return {"type": "function", "function": about}
+
+
+def _called(round_: Round) -> list[dict[str, Any]]:
+    """A round as the messages that it was: what the model said and called, and a result for each call."""
+    calls = [
+        {
+            "id": call.id,
+            "type": "function",
+            "function": {"name": call.name, "arguments": call.arguments},
+            # A token of another provider means nothing here.
+            **({"extra_content": msgspec.Raw(call.token.encode())} if call.token.startswith("{") else {}),
+        }
+        for call in round_.calls
+    ]
+    results = [
+        {"role": "tool", "tool_call_id": call.id, "content": f"Error: {result.text}" if result.failed else result.text}
+        for call, result in zip(round_.calls, round_.results, strict=True)
+    ]
+    return [{"role": "assistant", "content": round_.said or None, "tool_calls": calls}, *results]
+
+
+class _Begun(msgspec.Struct):
+    """A call as far as it has come."""
 
     id: str = ""
     name: str = ""
     arguments: str = ""
+    token: str = ""
 
 
 class _Function(msgspec.Struct, gc=False):
     name: str | None = None
-    arguments: str | None = None
+    arguments: str | dict[str, Any] | None = None
+    """JSON, in pieces; some servers send the object itself."""
 
 
 class _ToolCall(msgspec.Struct, gc=False):
     index: int | None = None
     id: str | None = None
     function: _Function | None = None
+    extra_content: msgspec.Raw | None = None
+    """Google's thought signature, which it wants to read again."""
 
 
 class _Part(msgspec.Struct, gc=False):
@@ -155,7 +189,8 @@ class OpenAIReader:
     def __init__(self, name: str, secret: str = "") -> None:
         self.finish: str | None = None
         self.closed = False
-        self.calls: dict[int, Call] = {}
+        self._calls: list[_Begun] = []
+        self._by_index: dict[int, _Begun] = {}
         self._name = name
         self._secret = secret
         self._usage: Usage | None = None
@@ -195,12 +230,44 @@ class OpenAIReader:
     def end(self) -> Done:
         if self.finish is None and not self.closed:
             raise TryLater(f"{self._name}: the stream broke off")
-        return Done(self.finish or "stop", self._usage, self._model)
+        calls = tuple(
+            # A server that numbers nothing gets numbers: a result must name its call.
+            Call(begun.id or f"call{place:05}", begun.name, begun.arguments, begun.token)
+            for place, begun in enumerate(self._calls)
+            if begun.name
+        )
+        finish = "calls" if calls and self.finish != "filter" else self.finish or "stop"
+        return Done(finish, self._usage, self._model, calls if finish == "calls" else ())
 
     def _collect(self, pieces: list[_ToolCall]) -> None:
+        """Put the pieces of calls together: by their index, or else by their id; one with neither goes on the last."""
         for piece in pieces:
-            call = self.calls.setdefault(piece.index or 0, Call())
-            call.id = piece.id or call.id
-            if piece.function is not None:
-                call.name = piece.function.name or call.name
-                call.arguments += piece.function.arguments or ""
+            call = self._call_of(piece)
+            call.id = call.id or piece.id or ""
+            if piece.extra_content is not None and piece.extra_content.startswith(b"{"):
+                call.token = bytes(piece.extra_content).decode()
+            if piece.function is None:
+                continue
+            call.name = piece.function.name or call.name
+            told = piece.function.arguments
+            call.arguments += msgspec.json.encode(told).decode() if isinstance(told, dict) else told or ""
+
+    def _call_of(self, piece: _ToolCall) -> _Begun:
+        last = self._calls[-1] if self._calls else None
+        named = piece.function is not None and bool(piece.function.name)
+        if piece.index is not None:
+            begun = self._by_index.get(piece.index)
+            # Some servers number all calls 0, and tell them apart by their ids alone.
+            if begun is not None and not (named and piece.id and begun.id and piece.id != begun.id):
+                return begun
+        elif piece.id:
+            begun = next((call for call in self._calls if call.id == piece.id), None)
+            if begun is not None:
+                return begun
+        elif last is not None and not (named and last.name):
+            return last
+        made = _Begun()
+        self._calls.append(made)
+        if piece.index is not None:
+            self._by_index[piece.index] = made
+        return made

@@ -21,6 +21,18 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from chatferry.simulator.model_calls import (
+    Act,
+    Offered,
+    gemini_misuse,
+    gemini_parts,
+    gemini_results,
+    offered,
+    openai_deltas,
+    openai_misuse,
+    openai_whole,
+)
+
 Wire = Literal["openai", "gemini"]
 Talk = Sequence[Mapping[str, Any]]
 
@@ -74,6 +86,9 @@ class Odd:
     """Answer in one JSON body, though a stream was asked for."""
     lingers: bool = False
     """Keep the body open after its last event, until released."""
+    indexes: bool = True
+    """Number the calls of functions, as only some servers do; with `ids` they have names too."""
+    ids: bool = True
 
 
 @dataclass(frozen=True)
@@ -119,6 +134,7 @@ class ModelSimulator:
 
     reply       text asked -> text answered
     converse    all messages, {"role", "content"} with the content as text -> text answered; instead of `reply`
+    act         all messages, the functions that are offered -> what is called, None: nothing, and it answers
     tokens      answer with so many tokens instead
     first, rate seconds before the first token, tokens per second after it (0: at once)
     burst       tokens per write
@@ -132,6 +148,7 @@ class ModelSimulator:
         *,
         reply: Callable[[str], str] = echo,
         converse: Callable[[Talk], str] | None = None,
+        act: Callable[[Talk, Sequence[Offered]], Act | None] | None = None,
         tokens: int = 0,
         first: float = 0.0,
         rate: float = 0.0,
@@ -141,6 +158,7 @@ class ModelSimulator:
     ) -> None:
         self.reply = reply
         self.converse = converse
+        self.act = act
         self.tokens = tokens
         self.first = first
         self.rate = rate
@@ -190,10 +208,13 @@ class ModelSimulator:
             error = {"message": told, "param": refused, "code": "unsupported_parameter"}
         elif talk is None:
             error = _misunderstood(asked)
+        elif told := openai_misuse(asked.body):
+            error = {"message": told, "type": "invalid_request_error", "param": None, "code": None}
         if error is not None or talk is None:
             await JSONResponse({"error": error}, status)(scope, receive, send)
             return
-        await self._answer("openai", talk, bool(asked.body.get("stream")), scope, receive, send)
+        act = self._act(talk, asked)
+        await self._answer("openai", talk, act, bool(asked.body.get("stream")), scope, receive, send)
 
     async def _gemini(self, scope: Scope, receive: Receive, send: Send) -> None:
         asked = await self._taken(scope, receive)
@@ -203,11 +224,14 @@ class ModelSimulator:
             told = "API key not valid. Please pass a valid API key."
         elif talk is None:
             told = "* GenerateContentRequest.contents: contents is not specified"
+        else:
+            told = gemini_misuse(asked.body)
         if told or talk is None:
             error = {"code": 400, "message": told, "status": "INVALID_ARGUMENT"}
             await JSONResponse({"error": error}, 400)(scope, receive, send)
             return
-        await self._answer("gemini", talk, ":streamGenerateContent" in asked.path, scope, receive, send)
+        act = self._act(talk, asked)
+        await self._answer("gemini", talk, act, ":streamGenerateContent" in asked.path, scope, receive, send)
 
     async def _taken(self, scope: Scope, receive: Receive) -> Asked:
         """The request; what is no JSON object counts as an empty one."""
@@ -227,19 +251,26 @@ class ModelSimulator:
             return self.converse(talk)
         return self.reply(next((said["content"] for said in reversed(talk) if said["role"] == "user"), ""))
 
-    async def _answer(self, wire: Wire, talk: Talk, stream: bool, scope: Scope, receive: Receive, send: Send) -> None:
+    def _act(self, talk: Talk, asked: Asked) -> Act | None:
+        functions = offered(asked.body)
+        return self.act(talk, functions) if self.act is not None and functions else None
+
+    async def _answer(
+        self, wire: Wire, talk: Talk, act: Act | None, stream: bool, scope: Scope, receive: Receive, send: Send
+    ) -> None:
         plan = self.plans.popleft() if self.plans else Odd()
-        tokens = ("tok ",) * self.tokens if self.tokens else tuple(split(self._say(talk)))
+        said = act.said if act else "" if self.tokens else self._say(talk)
+        tokens = ("tok ",) * self.tokens if self.tokens and not act else tuple(split(said))
         if isinstance(plan, Refuse):
             error = plan.error or {"code": plan.status, "message": "as planned"}
             await JSONResponse({"error": error}, plan.status, plan.headers)(scope, receive, send)
         elif not stream or (isinstance(plan, Odd) and plan.whole):
-            await Response(whole(wire, tokens), media_type="application/json")(scope, receive, send)
+            await Response(whole(wire, tokens, act), media_type="application/json")(scope, receive, send)
         else:
             self.connections += 1
             try:
                 async with asyncio.TaskGroup() as group:
-                    answer = group.create_task(self._stream(wire, tokens, plan, send))
+                    answer = group.create_task(self._stream(wire, tokens, act, plan, send))
                     watch = group.create_task(self._watch(receive, answer))
                     answer.add_done_callback(lambda _: watch.cancel())
             finally:
@@ -253,7 +284,7 @@ class ModelSimulator:
             self.cancelled += 1
             answer.cancel()
 
-    async def _stream(self, wire: Wire, tokens: tuple[str, ...], plan: Plan, send: Send) -> None:
+    async def _stream(self, wire: Wire, tokens: tuple[str, ...], act: Act | None, plan: Plan, send: Send) -> None:
         media = plan.media_type if isinstance(plan, Raw) else "text/event-stream"
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", media.encode())]})
 
@@ -263,16 +294,21 @@ class ModelSimulator:
         if isinstance(plan, Raw):
             for body in plan.writes:
                 await write(body)
-        elif not await self._tokens(wire, tokens, plan, write):
+        elif not await self._tokens(wire, tokens, act, plan, write):
             return  # without the end of the body: uvicorn then cuts the connection
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _tokens(
-        self, wire: Wire, tokens: tuple[str, ...], plan: Plan, write: Callable[[bytes], Awaitable[None]]
+        self,
+        wire: Wire,
+        tokens: tuple[str, ...],
+        act: Act | None,
+        plan: Plan,
+        write: Callable[[bytes], Awaitable[None]],
     ) -> bool:
         """Write the reply as planned; False: and now cut the connection."""
         odd = plan if isinstance(plan, Odd) else Odd()
-        head, body, tail = events(wire, tokens, odd)
+        head, body, tail = events(wire, tokens, odd, act)
         stop = plan.after if isinstance(plan, Break) else -1
         began = asyncio.get_running_loop().time() + self.first
         if self.first:
@@ -323,6 +359,8 @@ def _talk(given: Any, content: Literal["content", "parts"]) -> list[dict[str, st
     talk = [{**said, "content": _text(said.get(content))} for said in given]
     for said in talk if content == "parts" else ():
         said["role"] = "assistant" if said.get("role") == "model" else "user"
+        if results := gemini_results(said.get("parts")):
+            said |= {"role": "tool", "content": "\n".join(results)}
     return talk if all(isinstance(said.get("role"), str) for said in talk) else None
 
 
@@ -351,20 +389,22 @@ def split(text: str) -> list[str]:
 
 
 @lru_cache(maxsize=256)
-def events(wire: Wire, tokens: tuple[str, ...], odd: Odd) -> tuple[bytes, list[bytes], bytes]:
+def events(wire: Wire, tokens: tuple[str, ...], odd: Odd, act: Act | None = None) -> tuple[bytes, list[bytes], bytes]:
     """The stream of a reply: what comes before its tokens, one event per token, what comes after them."""
     if wire == "openai":
         base = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1760000000, "model": "simulated-1"}
         chunks = [base | {"choices": [_delta({"role": "assistant", "content": ""})]}]
         chunks += [base | {"choices": [_delta({"content": token})]} for token in tokens]
-        last = [base | {"choices": [_delta({}, "stop")]}]
+        calls = openai_deltas(act, indexes=odd.indexes, ids=odd.ids) if act else ()
+        last = [base | {"choices": [_delta(delta)]} for delta in calls]
+        last.append(base | {"choices": [_delta({}, "tool_calls" if act else "stop")]})
         if odd.usage:
             last.append(base | {"choices": [], "usage": _openai_usage(tokens)})
     else:
         base = {"modelVersion": "simulated-1", "responseId": "r1"}
         chunks = [base | {"usageMetadata": {"promptTokenCount": 7}}]
         chunks += [base | {"candidates": [_candidate(token)]} for token in tokens]
-        last = [base | {"candidates": [_candidate("", "STOP")], "usageMetadata": _gemini_usage(tokens)}]
+        last = [base | {"candidates": [_candidate("", "STOP", act)], "usageMetadata": _gemini_usage(tokens)}]
     end = b"\r\n" if odd.crlf else b"\n"
     comment = b": keep-alive" + end * 2 if odd.comments else b""
     lines = [comment + b"data: " + json.dumps(chunk, ensure_ascii=False).encode() + end * 2 for chunk in chunks + last]
@@ -372,13 +412,14 @@ def events(wire: Wire, tokens: tuple[str, ...], odd: Odd) -> tuple[bytes, list[b
     return lines[0], lines[1 : len(chunks)], b"".join(lines[len(chunks) :]) + done
 
 
-def whole(wire: Wire, tokens: Sequence[str]) -> bytes:
+def whole(wire: Wire, tokens: Sequence[str], act: Act | None = None) -> bytes:
     """The reply in one JSON body."""
     text = "".join(tokens)
     if wire == "openai":
-        message = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
-        return json.dumps({"model": "simulated-1", "choices": [message], "usage": _openai_usage(tokens)}).encode()
-    candidate = _candidate(text, "STOP")
+        said = {"role": "assistant", "content": text} | ({"tool_calls": openai_whole(act)} if act else {})
+        choice = {"index": 0, "message": said, "finish_reason": "tool_calls" if act else "stop"}
+        return json.dumps({"model": "simulated-1", "choices": [choice], "usage": _openai_usage(tokens)}).encode()
+    candidate = _candidate(text, "STOP", act)
     return json.dumps({"candidates": [candidate], "usageMetadata": _gemini_usage(tokens)}).encode()
 
 
@@ -386,10 +427,9 @@ def _delta(delta: dict[str, Any], finish: str | None = None) -> dict[str, Any]:
     return {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
 
 
-def _candidate(text: str, finish: str | None = None) -> dict[str, Any]:
-    return {"content": {"parts": [{"text": text}], "role": "model"}, "index": 0} | (
-        {"finishReason": finish} if finish else {}
-    )
+def _candidate(text: str, finish: str | None = None, act: Act | None = None) -> dict[str, Any]:
+    parts = [{"text": text}, *(gemini_parts(act) if act else ())]
+    return {"content": {"parts": parts, "role": "model"}, "index": 0} | ({"finishReason": finish} if finish else {})
 
 
 def _openai_usage(tokens: Sequence[str]) -> dict[str, int]:

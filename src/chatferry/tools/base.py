@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -30,5 +30,29 @@ class Callable(Protocol):
     tool: Tool
 
     async def call(self, arguments: Mapping[str, Any], caller: Caller) -> Result:
-        """Do it. `arguments` fits `tool.parameters`; what goes wrong in it is a failed result, and never raised."""
+        """Do it. What goes wrong in it is a failed result that tells the model what it can do about it.
+
+        `arguments` are as the model gave them: a tool holds them against its own `parameters`. May be cancelled.
+        """
         ...
+
+
+class Source(Protocol):
+    """Where tools come from. What there is may change while we run."""
+
+    name: str
+
+    async def tools(self) -> Sequence[Callable]:
+        """All that can be called now; what takes long to find out is left out."""
+        ...
+
+
+class Fixed:
+    """Tools that are always there."""
+
+    def __init__(self, name: str, *tools: Callable) -> None:
+        self.name = name
+        self._tools = tools
+
+    async def tools(self) -> Sequence[Callable]:
+        return self._tools

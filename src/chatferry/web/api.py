@@ -19,7 +19,7 @@ from chatferry.channels.api import Api, Call
 from chatferry.channels.base import Taken
 from chatferry.engines.base import Delta, Restart
 from chatferry.errors import Rejected, Unavailable
-from chatferry.feed import Outcome
+from chatferry.feed import Doing, Outcome
 from chatferry.gateway import Gateway
 from chatferry.model import Usage
 from chatferry.web import shapes
@@ -222,6 +222,9 @@ async def _relay(socket: WebSocket, call: Call, events: Events) -> None:
                 if call.stream:
                     spoken = True
                     await _tell(socket, {"delta": event.text})
+            elif isinstance(event, Doing):
+                if call.stream:
+                    await _tell(socket, {"calling": event.tools})
             elif isinstance(event, Restart):
                 if spoken:
                     spoken = False

@@ -97,17 +97,17 @@ class Growing(Response):
 
     async def _relay(self, send: Send) -> None:
         before: tuple[str, ...] | None = None
-        told, spoke = "", self._clock.now()
+        told, spoke = ("", ""), self._clock.now()
         async with aclosing(self._views()) as views:
             async for seen, blocks in views:
                 event = b""
-                if before is None or blocks != before or seen.state != told:
+                if before is None or blocks != before or (seen.state, seen.note) != told:
                     event = _event(seen, blocks, before or (), tongue(seen.answer, self._assistant))
                 elif self._clock.now() - spoke >= SILENCE:
                     event = b"event: beat\ndata:\n\n"
                 if event:
                     await send({"type": "http.response.body", "body": event, "more_body": True})
-                    before, told, spoke = blocks, seen.state, self._clock.now()
+                    before, told, spoke = blocks, (seen.state, seen.note), self._clock.now()
                     self._told = seen.read
 
     async def _views(self) -> AsyncGenerator[tuple[View, tuple[str, ...]], None]:
@@ -122,8 +122,8 @@ class Growing(Response):
                 # Another turn answers for this one, now or since a while.
                 turn = shown.turn
                 tail = self._feed.tail(turn)
-            text = tail.text
-            seen = view(shown, text or shown.partial, self._assistant.words)
+            text, doing = tail.text, tail.doing
+            seen = view(shown, text or shown.partial, self._assistant.words, doing)
             began = time.monotonic()
             rendered = await asyncio.to_thread(blocks, seen.answer)
             yield seen, rendered
@@ -133,15 +133,15 @@ class Growing(Response):
                 tail = self._feed.tail(turn)
                 if tail.ended:  # as all are: this process ends
                     return
-            await self._wait(tail, text, max(PACE, _SHARE * (time.monotonic() - began)))
-            if tail.ended or tail.text == text:
+            await self._wait(tail, text, doing, max(PACE, _SHARE * (time.monotonic() - began)))
+            if tail.ended or (tail.text, tail.doing) == (text, doing):
                 shown = await self._look() or shown
 
-    async def _wait(self, tail: Tail, text: str, pace: float) -> None:
+    async def _wait(self, tail: Tail, text: str, doing: tuple[str, ...], pace: float) -> None:
         """For the next words, but not less than `pace` and hardly longer than `LOOK`."""
         await first_of(tail.over(), self._clock.sleep(pace))
         if not tail.ended:
-            await first_of(tail.over(), tail.grown(text), self._clock.sleep(LOOK - PACE))
+            await first_of(tail.over(), tail.moved(text, doing), self._clock.sleep(LOOK - PACE))
 
     async def _look(self) -> Shown | None:
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 from starlette.responses import JSONResponse, Response
@@ -86,6 +86,11 @@ class Shape:
     def delta(self, text: str) -> bytes:
         """A chunk of text. This is the hot path: one small encoding for each."""
         return self._before + dumps(text) + b'},"finish_reason":null}]}\n\n'
+
+    @staticmethod
+    def calling(tools: Sequence[str]) -> bytes:
+        """What is being called: a comment, which every client of OpenAI's passes over."""
+        return b": " + dumps({"calling": tools}) + b"\n\n"
 
     def last(self, outcome: Outcome) -> bytes:
         """What ends the stream: the reason, the usage where it was asked for, or the error."""

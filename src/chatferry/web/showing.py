@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from chatferry.assistant import Assistant
@@ -45,8 +46,9 @@ async def look(ledger: Ledger, turn: int) -> Shown | None:
     return shown
 
 
-def view(shown: Shown, growing: str, words: Words) -> View:
-    """What there is to see now. `growing`: what has been said of an answer that is not kept yet."""
+def view(shown: Shown, growing: str, words: Words, doing: Sequence[str] = ()) -> View:
+    """What there is to see now. `growing`: what has been said of an answer that is not kept yet; `doing`: what is
+    called for it."""
     asked = shown.inbound.said
     question = told(asked, words) if asked is not None and shown.kind in ("message", "command") else ""
     answer = shown.answer.text if shown.answer is not None else ""
@@ -57,7 +59,8 @@ def view(shown: Shown, growing: str, words: Words) -> View:
             return View("stopping", words.page_stopping, question, growing)
         stoppable = shown.kind == "message"  # as for `Ledger.halt`
         if growing or shown.state == "doing":
-            return View("growing", words.answering, question, growing, stoppable)
+            note = words.calling.replace("{tools}", ", ".join(doing)) if doing else words.answering
+            return View("growing", note, question, growing, stoppable)
         return View("waiting", words.page_waiting, question, "", stoppable)
     if shown.finish == "stopped":
         return View("stopped", words.page_stopped if answer else words.page_unbegun, question, answer)

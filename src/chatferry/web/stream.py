@@ -12,13 +12,13 @@ from starlette.types import Receive, Scope, Send
 from chatferry.clock import Clock
 from chatferry.engines.base import Delta, Restart
 from chatferry.errors import Rejected
-from chatferry.feed import Outcome
+from chatferry.feed import Doing, Outcome
 from chatferry.web.shapes import Shape, failure, text_of
 
 _SILENCE = 15.0
 """Seconds after which a quiet stream says that it lives: proxies cut what is silent."""
 
-Events = AsyncGenerator[Delta | Restart | Outcome, None]
+Events = AsyncGenerator[Delta | Restart | Doing | Outcome, None]
 """A turn from its first word; its outcome is last."""
 
 
@@ -64,6 +64,8 @@ class EventStream(Response):
                     if not spoken and failure(event) is None:
                         await self._write(send, shape.delta(text_of(event)))
                     await self._write(send, shape.last(event))
+                elif isinstance(event, Doing):
+                    await self._write(send, shape.calling(event.tools))
                 elif spoken:
                     # What was sent cannot be taken back.
                     again = "the answer was begun anew; ask again, with the same Idempotency-Key if there was one"

@@ -35,6 +35,7 @@ class Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     nothing_waiting: str
     """A button was tapped, and everything has been delivered."""
     answering: str
+    calling: str
     """Stands where the answer will grow."""
     stop: str
     """The button under an answer that grows."""
@@ -102,6 +103,14 @@ class Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """There were too many wrong guesses; takes `time`, after which there is another."""
     code_group: str
     """Said once in a group in which nobody is let in yet."""
+    memory_facts: str
+    """Stands above the facts that were noted of somebody."""
+    memory_summary: str
+    """Explains the summary that stands below."""
+    memory_nothing: str
+    memory_forget: str
+    """Takes `forget`: the command that ends it."""
+    forgotten: str
     help: str
     """Stands above the list of commands, of which the others say what they do."""
     help_start: str
@@ -110,6 +119,8 @@ class Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What stopping does where it ends a session too."""
     help_clear: str
     help_history: str
+    help_memory: str
+    help_forget: str
     help_help: str
     help_privacy: str
     second: str

@@ -19,6 +19,7 @@ def upgrade() -> None:
         sa.Column("place", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("said", sa.Text(), nullable=False),
         sa.Column("call", sa.Text(), nullable=False),
+        sa.Column("key", sa.Text(), nullable=False),
         sa.Column("began_at", sa.Double(), nullable=False),
         sa.Column("result", sa.Text()),
         sa.Column("ended_at", sa.Double()),
@@ -40,16 +41,18 @@ def upgrade() -> None:
         "memories",
         sa.Column("conversation", sa.Text(), nullable=False),
         sa.Column("since", _ID, nullable=False),
+        sa.Column("first", _ID, nullable=False),
         sa.Column("upto", _ID, nullable=False),
         sa.Column("summary", sa.Text(), nullable=False),
-        sa.Column("changed_at", sa.Double(), nullable=False),
+        sa.Column("began_at", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("conversation"),
     )
     op.create_table(
         "profiles",
         sa.Column("person", sa.Text(), nullable=False),
+        sa.Column("since", _ID, nullable=False),
         sa.Column("facts", sa.Text(), nullable=False),
-        sa.Column("changed_at", sa.Double(), nullable=False),
+        sa.Column("oldest_at", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("person"),
     )
-    op.create_index("profiles_changed", "profiles", ["changed_at"])
+    op.create_index("profiles_oldest", "profiles", ["oldest_at"])

@@ -1,0 +1,280 @@
+"""Servers of the Model Context Protocol: what they offer, and one session with each, kept by one task.
+
+Whoever calls waits for that task's session, never for the server's program or address: a server that hangs, dies or
+talks nonsense costs its own calls and nobody else's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import httpx2
+import mcp_types as types
+import structlog
+from jsonschema.exceptions import SchemaError, best_match
+from jsonschema.validators import validator_for
+from mcp import MCPError, StdioServerParameters
+from mcp.client import Client, Transport
+from mcp.client.stdio import stdio_client
+from mcp.client.streamable_http import streamable_http_client
+from referencing import Registry
+
+from chatferry.clock import Clock
+from chatferry.config import McpSettings
+from chatferry.engines.base import Result, Tool
+from chatferry.model import Finding
+from chatferry.tools.base import Callable, Caller
+from chatferry.tools.mcp_pipe import errors_to_log, watched
+from chatferry.tools.mcp_words import words
+
+log = structlog.get_logger(__name__)
+
+_HELLO = 30.0
+"""Seconds that a server has until we know its tools."""
+_PATIENCE = 5.0
+"""Seconds that an answer waits for a server that is just being reached."""
+_TIMES = httpx2.Timeout(_HELLO, read=300.0)
+"""What HTTP may take; the time of a call is ours."""
+_AGAIN = 300.0
+"""Seconds after which the list of tools is read again, though nobody said that it has changed."""
+_FIRST, _LAST = 0.5, 30.0
+"""Seconds between two tries to reach a server: at first, and at most."""
+_MOST = 100
+"""Tools of one server that are offered."""
+_DESCRIPTION = 4000
+"""Characters of a tool's description."""
+_SCHEMA = 20_000
+"""Characters of a tool's schema; one that is longer would leave no room for the talk."""
+
+
+class Server:
+    """One server, and the session with it while `keep` runs."""
+
+    def __init__(self, name: str, settings: McpSettings, source: str, clock: Clock) -> None:
+        self.name = name
+        self._settings = settings
+        self._folder = Path(source).parent.absolute()
+        self._clock = clock
+        self._client: Client | None = None
+        self._tools: tuple[_Offered, ...] = ()
+        self._tried = asyncio.Event()
+        """Set once it is known whether the server can be reached."""
+        self._ready = asyncio.Event()
+        """Set while there is a session."""
+        self._lost = asyncio.Event()
+        self._stale = asyncio.Event()
+
+    def offering(self, only: str = "") -> _Choice:
+        """Its tools as a source: all of them, or one by its name."""
+        return _Choice(self, only)
+
+    async def tools(self) -> Sequence[_Offered]:
+        """What it offers, as far as it has told; the first time it has a moment to."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_PATIENCE):
+                await self._tried.wait()
+        return self._tools
+
+    async def keep(self) -> None:
+        """Be connected, again and again, until cancelled; then leave the server in good order."""
+        wait = _FIRST
+        while True:
+            try:
+                async with self._session() as client:
+                    wait = _FIRST
+                    await self._attend(client)
+                log.warning("tool server lost", server=self.name)
+            except Exception as fault:  # noqa: BLE001 - the top of a task: whatever a server does ends here
+                log.warning("tool server cannot be reached", server=self.name, error=_reason(fault), seconds=wait)
+            self._tried.set()
+            await self._clock.sleep(wait)
+            wait = min(2 * wait, _LAST)
+
+    async def check(self) -> AsyncIterator[Finding]:
+        """Connect, and tell what it offers."""
+        subject = f"mcp {self.name}"
+        mend = f"check command in [mcp.{self.name}]: does the program run by hand, and is it an MCP server?"
+        if self._settings.url:
+            mend = f"check url and headers in [mcp.{self.name}]: does an MCP server (streamable HTTP) answer there?"
+        try:
+            async with self._session():
+                names = ", ".join(tool.tool.name for tool in self._tools) or "no tools"
+                found = Finding(True, subject, f"offers {names}")
+        except Exception as fault:  # noqa: BLE001 - a server may fail in any way
+            found = Finding(False, subject, _reason(fault), mend)
+        yield found
+
+    async def call(self, name: str, arguments: Mapping[str, Any], key: str) -> Result:
+        """Call a tool of the server by its own name for it. Once, but where the server says that it did not begin."""
+        for again in (True, False):
+            client = await self._connected()
+            if client is None:
+                return Result(f"Not called: the server {self.name} cannot be reached now.", failed=True)
+            try:
+                said = await client.call_tool(name, dict(arguments), meta=_keyed(key))
+                return Result(words(said), bool(said.is_error))
+            except MCPError as fault:
+                if _session_unknown(fault) and again:
+                    self._lose(client)
+                    continue
+                if fault.code == types.CONNECTION_CLOSED:
+                    self._lose(client)
+                    return Result(f"No result: the server {self.name} went away. Perhaps it was done.", failed=True)
+                return Result(f"It failed: {fault.message}", failed=True)
+            except Exception as fault:  # noqa: BLE001 - a server may answer anything, or break off anywhere
+                log.warning("tool server failed", server=self.name, tool=name, error=_reason(fault))
+                self._lose(client)
+                return Result(f"No result: the server {self.name} failed. Perhaps it was done.", failed=True)
+        raise AssertionError("unreachable")
+
+    async def _connected(self) -> Client | None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_PATIENCE):
+                await self._ready.wait()
+        return self._client
+
+    def _lose(self, client: Client) -> None:
+        """The session is of no use any more: the task that keeps it makes another."""
+        if self._client is client:
+            self._client = None
+            self._ready.clear()
+            self._lost.set()
+
+    @contextlib.asynccontextmanager
+    async def _session(self) -> AsyncIterator[Client]:
+        """A session, entered and left by one task; its tools are known."""
+        self._lost.clear()
+        self._stale.clear()
+        async with contextlib.AsyncExitStack() as stack:
+            async with asyncio.timeout(_HELLO):
+                transport = watched(await self._transport(stack), self._lost.set)
+                client = Client(transport, message_handler=self._hear, cache=None)
+                await stack.enter_async_context(client)
+                await self._list(client)
+            self._client = client
+            self._ready.set()
+            self._tried.set()
+            try:
+                yield client
+            finally:
+                self._client = None
+                self._ready.clear()
+
+    async def _transport(self, stack: contextlib.AsyncExitStack) -> Transport:
+        its = self._settings
+        if its.url:
+            headers = {name: secret.get_secret_value() for name, secret in its.headers.items()}
+            http = await stack.enter_async_context(httpx2.AsyncClient(headers=headers, timeout=_TIMES))
+            return streamable_http_client(its.url, http_client=http)
+        program, *arguments = its.command
+        errors = await stack.enter_async_context(errors_to_log(self.name))
+        # Beside these it gets PATH, HOME and the like; nothing that we were told.
+        env = {name: secret.get_secret_value() for name, secret in its.env.items()}
+        given = StdioServerParameters(command=program, args=arguments, env=env, cwd=self._folder)
+        return stdio_client(given, errlog=errors)
+
+    async def _attend(self, client: Client) -> None:
+        """Keep the list of tools new until the session is lost."""
+        log.info("tool server reached", server=self.name, tools=len(self._tools))
+        async with asyncio.TaskGroup() as group:
+            listening = group.create_task(self._listen(client))
+            lost = group.create_task(self._lost.wait())
+            while not self._lost.is_set():
+                stale = group.create_task(self._stale.wait())
+                await asyncio.wait([lost, stale], timeout=_AGAIN, return_when=asyncio.FIRST_COMPLETED)
+                stale.cancel()
+                if not self._lost.is_set():
+                    self._stale.clear()
+                    async with asyncio.timeout(_HELLO):
+                        await self._list(client)
+            listening.cancel()
+
+    async def _listen(self, client: Client) -> None:
+        """Hear of changes, where the server tells them in a stream of its own; older ones tell them anyhow."""
+        with contextlib.suppress(MCPError, RuntimeError, TimeoutError):  # then the list is read now and then
+            async with client.listen(tools_list_changed=True) as changes:
+                async for _ in changes:
+                    self._stale.set()
+
+    async def _hear(self, message: object) -> None:
+        if isinstance(message, types.ToolListChangedNotification):
+            self._stale.set()
+
+    async def _list(self, client: Client) -> None:
+        found: list[types.Tool] = []
+        cursor: str | None = None
+        while len(found) < _MOST:
+            page = await client.list_tools(cursor=cursor)
+            found += page.tools
+            cursor = page.next_cursor
+            if not page.tools or cursor is None:
+                break
+        self._tools = tuple(offered for tool in found[:_MOST] if (offered := self._offered(tool)) is not None)
+
+    def _offered(self, tool: types.Tool) -> _Offered | None:
+        try:
+            if len(str(tool.input_schema)) > _SCHEMA:
+                raise ValueError("its schema is too long")
+            return _Offered(self, tool)
+        except (SchemaError, ValueError, RecursionError) as fault:
+            log.warning("tool left out", server=self.name, tool=tool.name[:100], error=str(fault)[:200])
+            return None
+
+
+class _Offered:
+    """One tool of a server."""
+
+    def __init__(self, server: Server, tool: types.Tool) -> None:
+        kind = validator_for(tool.input_schema)
+        kind.check_schema(tool.input_schema)
+        # Without a way to fetch what a schema refers to: it may be anywhere.
+        self._validator = kind(tool.input_schema, registry=Registry())
+        self._server = server
+        self.own = tool.name
+        about = (tool.description or tool.title or "")[:_DESCRIPTION]
+        self.tool = Tool(f"{server.name}_{tool.name}", about, tool.input_schema)
+
+    async def call(self, arguments: Mapping[str, Any], caller: Caller) -> Result:
+        try:
+            misfit = best_match(self._validator.iter_errors(dict(arguments)))
+        except Exception as fault:  # noqa: BLE001 - of the schema, which may refer to what is not there
+            log.warning("schema cannot be used", tool=self.tool.name, error=_reason(fault))
+            misfit = None  # the server has to look itself
+        if misfit is not None:
+            where = ".".join(map(str, misfit.absolute_path)) or "the arguments"
+            return Result(f"Not called: {where}: {misfit.message[:500]}", failed=True)
+        return await self._server.call(self.own, arguments, caller.key)
+
+
+class _Choice:
+    """All tools of a server, or one, as a source."""
+
+    def __init__(self, server: Server, only: str) -> None:
+        self.name = f"mcp:{server.name}/{only}" if only else f"mcp:{server.name}"
+        self._server = server
+        self._only = only
+
+    async def tools(self) -> Sequence[Callable]:
+        return [tool for tool in await self._server.tools() if self._only in ("", tool.own)]
+
+
+def _keyed(key: str) -> types.RequestParamsMeta:
+    """By which a server may know the same call again."""
+    return cast(types.RequestParamsMeta, {"chatferry/key": key})
+
+
+def _session_unknown(fault: MCPError) -> bool:
+    """An HTTP server that was started anew does not know our session, and so has done nothing in it."""
+    return fault.code == types.INVALID_REQUEST and fault.message == "Session terminated"
+
+
+def _reason(fault: BaseException) -> str:
+    while isinstance(fault, BaseExceptionGroup):
+        fault = fault.exceptions[0]
+    if isinstance(fault, TimeoutError):
+        return f"no word for {_HELLO:g} s"
+    return f"{type(fault).__name__}: {fault}"[:300] if str(fault) else type(fault).__name__
