@@ -13,13 +13,15 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
+from chatferry.engines.base import Call, Result
 from chatferry.ledger import Ledger
-from chatferry.model import Attempt, Grant, Inbound, Kind, Receipt, says
+from chatferry.model import Attempt, Grant, Inbound, Kind, Receipt, Usage, says
 from chatferry.pacing import Pace
 from chatferry.rate import Rate
 from chatferry.recalling import Memory
 from chatferry.retention import Place
 from chatferry.sessions import Gate
+from chatferry.steps import Returned, Step
 from chatferry.testing import ManualClock
 
 DAY = 86_400.0
@@ -60,6 +62,10 @@ async def everything(ledger: Ledger) -> None:
     piece = await ledger.draft(turn, says("assistant", "…"), Attempt(key="k1"))
     piece = await ledger.begun(turn, piece, Receipt("p1"))
     await ledger.briefed(turn, turn.inbound, [says("user", "before")])
+    await ledger.calling(turn, [Step(0, 0, "", Call("c", "look", "{}"), "k")], Usage())
+    await ledger.returned(turn, Returned(0, 0, Result("there")))
+    assert len(await ledger.steps(turn.id)) == 1
+    await ledger.spent(turn.id)
     turn = await ledger.answered(turn, says("assistant", "a b"), [says("assistant", c) for c in "ab"], drafts=[piece])
     pieces = await ledger.pending("board:room")
     turn = await ledger.sending(turn, pieces, Attempt(key="k2"))
@@ -170,6 +176,8 @@ HISTORY = """
         SELECT conversation || id, 0, 0, id, 's', 0 FROM turns WHERE channel = 'old';
     INSERT INTO profiles (person, since, facts, oldest_at)
         SELECT conversation || id, 0, '[]', id FROM turns WHERE channel = 'old';
+    INSERT INTO steps (turn, round, place, said, call, key, began_at)
+        SELECT id, 0, 0, '', '{}', '', 0 FROM turns WHERE channel = 'old';
     INSERT INTO pace (key, free_at, pause_until) SELECT conversation || id, 2e9, 0 FROM turns WHERE channel = 'old';
     ANALYZE;
 """

@@ -24,7 +24,7 @@ app = typer.Typer(
 )
 turns_app = typer.Typer(
     invoke_without_command=True,
-    help="The latest turns; `turns show ID` tells more of one, `turns retry ID` does it again.",
+    help="The latest turns; `turns show ID` tells what one called, `turns retry ID` does one again.",
 )
 app.add_typer(turns_app, name="turns")
 people_app = typer.Typer(no_args_is_help=True, help="Who was let in: `people list`, `people admit`, `people expel`.")

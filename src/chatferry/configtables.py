@@ -19,6 +19,7 @@ from chatferry.configpeople import EntranceSettings, PrivacySettings
 from chatferry.configtypes import (
     Duration,
     Filled,
+    Header,
     Names,
     Secret,
     Table,
@@ -261,7 +262,7 @@ class McpSettings(Table):
     """Variables that the program gets beside PATH, HOME and the like: none of ours reach it by themselves."""
     url: Url | None = None
     """Where it is reached by HTTP (streamable)."""
-    headers: dict[str, Secret] = Field(default_factory=dict)
+    headers: dict[str, Header] = Field(default_factory=dict)
     """Sent with each request, such as `Authorization`."""
 
 

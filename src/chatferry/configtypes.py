@@ -32,6 +32,12 @@ def _sendable(secret: SecretStr) -> SecretStr:
     return secret
 
 
+def _header(secret: SecretStr) -> SecretStr:
+    if not re.fullmatch(r"[!-~]([ -~]*[!-~])?", secret.get_secret_value()):
+        raise wrong("must be of ASCII letters, digits and signs, and blanks only between them")
+    return secret
+
+
 def long_enough(secret: SecretStr) -> SecretStr:
     if len(secret) < 16:
         raise wrong("must have 16 characters at least", "`openssl rand -hex 32` makes a good one")
@@ -96,6 +102,7 @@ Duration = Annotated[float, BeforeValidator(_duration), Field(gt=0)]
 """Seconds; mostly written with a unit."""
 Url = Annotated[str, AfterValidator(_url)]
 Secret = Annotated[SecretStr, AfterValidator(_sendable)]
+Header = Annotated[SecretStr, AfterValidator(_header)]
 
 
 def filled(value: str) -> str:

@@ -103,13 +103,13 @@ async def playing(wish: Wish, sock: socket.socket) -> AsyncIterator[Playing]:
         keeper = asyncio.create_task(gateway.keep(), name="gateway")
         stack.push_async_callback(ended, keeper)
         await asyncio.sleep(0)  # it starts while we import what we need ourselves
-        from chatferry.playground import stage
+        from chatferry.playground import acting, stage
         from chatferry.simulator.model import ModelSimulator
         from chatferry.simulator.model_weather import ModelProxy
 
         its = stage.simulators(ours, scene)
         rate = _TOKENS if wish.pace is None else 1 / wish.pace if wish.pace else 0.0
-        script = ModelSimulator(converse=stage.script, rate=rate)
+        script = ModelSimulator(converse=stage.script, act=acting.act, rate=rate)
         proxy = await stack.enter_async_context(ModelProxy(scene, composed.upstreams))
         extra: dict[str, ASGIApp] = {"model": proxy, "script": script.app}
         url = await stack.enter_async_context(

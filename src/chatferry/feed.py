@@ -62,9 +62,12 @@ class Tail:
         self._ring()
 
     def restart(self, kept: str = "") -> None:
-        """What came so far is void, but for its beginning."""
-        if self.text != kept:
-            self._round += bool(self._parts)
+        """The answer so far is this. What came beyond it is void."""
+        said = self.text
+        if kept != said and kept.startswith(said):
+            self.add(kept[len(said) :])
+        elif kept != said:
+            self._round += 1
             self._parts = [kept] if kept else []
             self._ring()
 

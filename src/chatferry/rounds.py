@@ -98,5 +98,9 @@ class Rounds:
 
 
 def spoken(said: Sequence[str]) -> str:
-    """What was said before calls, in paragraphs, with room for what follows."""
-    return "".join(f"{text.rstrip()}\n\n" for text in said if text.strip())
+    """What was said before calls, as it was, in paragraphs: what follows begins one of its own."""
+    whole = ""
+    for text in said:
+        whole += text
+        whole += "\n" * (2 - (len(whole) - len(whole.rstrip("\n")))) if text.strip() else ""
+    return whole

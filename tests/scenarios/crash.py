@@ -56,10 +56,12 @@ class Serving(Protocol):
 class Served:
     """`chatferry serve` as an operator starts it: a process, some variables, and nothing else."""
 
-    def __init__(self, folder: Path, environ: Mapping[str, str]) -> None:
+    def __init__(self, folder: Path, environ: Mapping[str, str], database: str = "") -> None:
+        """database: another than a file of its own."""
         self.database = folder / "chatferry.db"
         self.url = f"http://127.0.0.1:{(port := free_port())}"
-        self._environ = {**environ, "PORT": str(port), "CHATFERRY_DATABASE": f"sqlite:///{self.database}"}
+        database = database or f"sqlite:///{self.database}"
+        self._environ = {**environ, "PORT": str(port), "CHATFERRY_DATABASE": database}
         self._folder = folder
         self._log = folder / "log"
         self._process: asyncio.subprocess.Process | None = None

@@ -33,9 +33,9 @@ def in_stock(flavour: str) -> Shelf:
 
 
 @server.tool()
-async def wait(name: str) -> str:
+async def wait(who: str) -> str:
     """Waits to be ended."""
-    note(f"begun {name}")
+    note(f"begun {who}")
     await anyio.sleep_forever()
     return "never"
 

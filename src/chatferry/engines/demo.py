@@ -71,6 +71,7 @@ class _Tongue(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     long: str
     hello: str
     thanks: str
+    found: str
     otherwise: tuple[str, ...]
     rules: tuple[_Rule, ...]
 
@@ -91,11 +92,14 @@ def _script() -> _Script:
     return msgspec.convert(tomllib.loads(text), _Script)
 
 
-def answer(messages: Sequence[Message]) -> str:
-    """What the script says to the last message. The first answer of a talk begins with what this is."""
+def answer(messages: Sequence[Message], found: Sequence[str] = ()) -> str:
+    """What the script says to the last message. The first answer of a talk begins with what this is.
+
+    found: what it has looked up for this, if anything.
+    """
     said = [message.text for message in messages if message.role == "user"]
     tongue = _script().tongues[language_of(said[-1] if said else "")]
-    reply = _reply(tongue, said).strip()
+    reply = "\n\n".join((tongue.found, *found)) if found else _reply(tongue, said).strip()
     return reply if any(message.role == "assistant" for message in messages) else f"{tongue.label}\n\n{reply}"
 
 

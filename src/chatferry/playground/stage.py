@@ -7,6 +7,7 @@ import contextlib
 import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Literal
 
 from starlette.types import ASGIApp
@@ -131,7 +132,10 @@ def script(messages: Sequence[Mapping[str, Any]]) -> str:
     from chatferry.model import Message, Role, Text
 
     roles: dict[str, Role] = {"user": "user", "assistant": "assistant"}
-    return answer([Message(roles[one["role"]], (Text(one["content"]),)) for one in messages if one["role"] in roles])
+    said = [Message(roles[one["role"]], (Text(one["content"]),)) for one in messages if one["role"] in roles]
+    # What was called since the last question stands behind it, with what the script had said then: nothing.
+    found = [one["content"] for one in takewhile(lambda one: one["role"] != "user", reversed(messages))]
+    return answer([one for one in said if one.text], [text for text in reversed(found) if text])
 
 
 @contextlib.asynccontextmanager

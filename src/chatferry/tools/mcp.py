@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+import anyio
 import httpx2
 import mcp_types as types
 import structlog
@@ -21,6 +23,7 @@ from mcp import MCPError, StdioServerParameters
 from mcp.client import Client, Transport
 from mcp.client.stdio import stdio_client
 from mcp.client.streamable_http import streamable_http_client
+from mcp.client.subscriptions import Subscription
 from referencing import Registry
 
 from chatferry.clock import Clock
@@ -65,8 +68,9 @@ class Server:
         """Set once it is known whether the server can be reached."""
         self._ready = asyncio.Event()
         """Set while there is a session."""
-        self._lost = asyncio.Event()
-        self._stale = asyncio.Event()
+        self._news = asyncio.Event()
+        """Set when the session is lost, or its list of tools not the latest."""
+        self._lost = False
 
     def offering(self, only: str = "") -> _Choice:
         """Its tools as a source: all of them, or one by its name."""
@@ -81,12 +85,26 @@ class Server:
 
     async def keep(self) -> None:
         """Be connected, again and again, until cancelled; then leave the server in good order."""
+        # What has entered a session has to leave it, undisturbed: it is told to by a scope, which waits for it.
+        end = anyio.CancelScope()
+        keeping = asyncio.create_task(self._keep(end), name=f"session with {self.name}")
+        try:
+            await asyncio.wait([keeping])
+        finally:
+            end.cancel()
+            await asyncio.wait([keeping])
+
+    async def _keep(self, end: anyio.CancelScope) -> None:
+        with end:
+            await self._reconnect()
+
+    async def _reconnect(self) -> None:
         wait = _FIRST
         while True:
             try:
-                async with self._session() as client:
+                async with self._session() as (client, changes):
                     wait = _FIRST
-                    await self._attend(client)
+                    await self._attend(client, changes)
                 log.warning("tool server lost", server=self.name)
             except Exception as fault:  # noqa: BLE001 - the top of a task: whatever a server does ends here
                 log.warning("tool server cannot be reached", server=self.name, error=_reason(fault), seconds=wait)
@@ -142,27 +160,34 @@ class Server:
         if self._client is client:
             self._client = None
             self._ready.clear()
-            self._lost.set()
+            self._gone()
 
     @contextlib.asynccontextmanager
-    async def _session(self) -> AsyncIterator[Client]:
-        """A session, entered and left by one task; its tools are known."""
-        self._lost.clear()
-        self._stale.clear()
-        async with contextlib.AsyncExitStack() as stack:
-            async with asyncio.timeout(_HELLO):
-                transport = watched(await self._transport(stack), self._lost.set)
-                client = Client(transport, message_handler=self._hear, cache=None)
-                await stack.enter_async_context(client)
+    async def _session(self) -> AsyncIterator[tuple[Client, Subscription | None]]:
+        """A session, entered and left by one task, and where it tells of changes; its tools are known."""
+        self._lost = False
+        with anyio.CancelScope(deadline=anyio.current_time() + _HELLO) as hello:
+            async with contextlib.AsyncExitStack() as stack:
+                transport = watched(await self._transport(stack), self._gone)
+                client = await stack.enter_async_context(Client(transport, message_handler=self._hear, cache=None))
+                # Before the list is read, so that no change falls between the two.
+                changes = await self._changes(client, stack)
                 await self._list(client)
-            self._client = client
-            self._ready.set()
-            self._tried.set()
-            try:
-                yield client
-            finally:
-                self._client = None
-                self._ready.clear()
+                hello.deadline = math.inf
+                self._client = client
+                self._ready.set()
+                self._tried.set()
+                try:
+                    yield client, changes
+                finally:
+                    self._client = None
+                    self._ready.clear()
+        if hello.cancelled_caught:
+            raise TimeoutError
+
+    def _gone(self) -> None:
+        self._lost = True
+        self._news.set()
 
     async def _transport(self, stack: contextlib.AsyncExitStack) -> Transport:
         its = self._settings
@@ -177,32 +202,37 @@ class Server:
         given = StdioServerParameters(command=program, args=arguments, env=env, cwd=self._folder)
         return stdio_client(given, errlog=errors)
 
-    async def _attend(self, client: Client) -> None:
+    async def _changes(self, client: Client, stack: contextlib.AsyncExitStack) -> Subscription | None:
+        """A stream of changes, where the server has one; older ones tell them anyhow."""
+        try:
+            return await stack.enter_async_context(client.listen(tools_list_changed=True))
+        except (MCPError, RuntimeError):
+            return None
+
+    async def _attend(self, client: Client, changes: Subscription | None) -> None:
         """Keep the list of tools new until the session is lost."""
         log.info("tool server reached", server=self.name, tools=len(self._tools))
-        async with asyncio.TaskGroup() as group:
-            listening = group.create_task(self._listen(client))
-            lost = group.create_task(self._lost.wait())
-            while not self._lost.is_set():
-                stale = group.create_task(self._stale.wait())
-                await asyncio.wait([lost, stale], timeout=_AGAIN, return_when=asyncio.FIRST_COMPLETED)
-                stale.cancel()
-                if not self._lost.is_set():
-                    self._stale.clear()
-                    async with asyncio.timeout(_HELLO):
-                        await self._list(client)
-            listening.cancel()
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._listen, changes)
+            while True:
+                with anyio.move_on_after(_AGAIN):
+                    await self._news.wait()
+                self._news.clear()
+                if self._lost:
+                    break
+                with anyio.fail_after(_HELLO):
+                    await self._list(client)
+            group.cancel_scope.cancel()
 
-    async def _listen(self, client: Client) -> None:
-        """Hear of changes, where the server tells them in a stream of its own; older ones tell them anyhow."""
-        with contextlib.suppress(MCPError, RuntimeError, TimeoutError):  # then the list is read now and then
-            async with client.listen(tools_list_changed=True) as changes:
+    async def _listen(self, changes: Subscription | None) -> None:
+        with contextlib.suppress(MCPError, RuntimeError):  # then the list is read now and then
+            if changes is not None:
                 async for _ in changes:
-                    self._stale.set()
+                    self._news.set()
 
     async def _hear(self, message: object) -> None:
         if isinstance(message, types.ToolListChangedNotification):
-            self._stale.set()
+            self._news.set()
 
     async def _list(self, client: Client) -> None:
         found: list[types.Tool] = []

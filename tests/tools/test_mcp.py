@@ -1,0 +1,173 @@
+"""MCP servers, against the official SDK's own: as programs, and by HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+from mcp.client import stdio
+
+from chatferry.clock import SystemClock
+from chatferry.config import McpSettings
+from chatferry.engines.base import Result
+from chatferry.tools import mcp
+from chatferry.tools.base import Caller
+from chatferry.tools.mcp import Server
+
+STALL = str(Path(__file__).with_name("stall.py"))
+CALLER = Caller("line", "room", "ann", "default", 1, "key-1")
+
+
+class Hasty(SystemClock):
+    """Waits between two tries are short."""
+
+    async def sleep(self, seconds: float) -> None:
+        await super().sleep(min(seconds, 0.02))
+
+
+def stall(folder: Path, how: str = "stdio") -> McpSettings:
+    return McpSettings.model_validate(
+        {"command": (sys.executable, STALL, how), "env": {"NOTES": str(folder / "notes")}}
+    )
+
+
+def notes(folder: Path, word: str) -> list[str]:
+    path = folder / "notes"
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [line.removeprefix(f"{word} ") for line in lines if line.startswith(word)]
+
+
+@contextlib.asynccontextmanager
+async def kept(settings: McpSettings) -> AsyncIterator[Server]:
+    server = Server("stall", settings, "chatferry.toml", Hasty())
+    keeping = asyncio.create_task(server.keep())
+    try:
+        yield server
+    finally:
+        keeping.cancel()
+        await asyncio.wait([keeping])
+
+
+async def call(server: Server, name: str, **arguments: str) -> Result:
+    tools = {tool.own: tool for tool in await server.tools()}
+    return await tools[name].call(arguments, CALLER)
+
+
+async def until(met: Callable[[], object]) -> None:
+    async with asyncio.timeout(20):
+        while not met():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+async def test_a_program_is_started_once_asked_and_left_in_good_order(tmp_path: Path) -> None:
+    async with kept(stall(tmp_path)) as server:
+        tools = await server.tools()
+        assert [tool.tool.name for tool in tools][:2] == ["stall_in_stock", "stall_wait"]
+        assert tools[0].tool.description == "How many jars of a flavour there are."
+        assert tools[0].tool.parameters["required"] == ["flavour"]
+        assert [tool.tool.name for tool in await server.offering("fail").tools()] == ["stall_fail"]
+        found = await asyncio.gather(*(call(server, "in_stock", flavour=flavour) for flavour in ("plum", "lychee")))
+        assert [msgspec.json.decode(result.text)["jars"] for result in found] == [4, 6]
+        assert (await call(server, "fail")).failed
+        misfit = await call(server, "in_stock", flavor="plum")
+        assert (misfit.failed, "'flavour' is a required property" in misfit.text) == (True, True)
+        known = (await call(server, "told")).text.split()
+        assert {"NOTES", "PATH"} <= set(known)
+        assert not [name for name in known if name.startswith("PYTEST")], "nothing of ours"
+    assert len(notes(tmp_path, "started")) == 1
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(notes(tmp_path, "started")[0]), 0)
+
+
+async def test_a_program_that_dies_fails_its_calls_and_is_started_again(tmp_path: Path) -> None:
+    async with kept(stall(tmp_path)) as server:
+        waiting = asyncio.create_task(call(server, "wait", who="one"))
+        await until(lambda: notes(tmp_path, "begun"))
+        os.kill(int(notes(tmp_path, "started")[0]), signal.SIGKILL)
+        lost = await waiting
+        assert (lost.failed, "went away" in lost.text) == (True, True)
+        assert not (await call(server, "in_stock", flavour="plum")).failed
+    assert len(notes(tmp_path, "started")) == 2
+
+
+async def test_a_list_that_changes_is_read_again(tmp_path: Path) -> None:
+    async with kept(stall(tmp_path)) as server:
+        await call(server, "grow")
+        async with asyncio.timeout(20):
+            while "new one!" not in [tool.own for tool in await server.tools()]:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+
+
+async def test_a_call_that_is_cancelled_leaves_the_others_alone(tmp_path: Path) -> None:
+    async with kept(stall(tmp_path)) as server:
+        waiting = asyncio.create_task(call(server, "wait", who="one"))
+        await until(lambda: notes(tmp_path, "begun"))
+        waiting.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await waiting
+        assert not (await call(server, "in_stock", flavour="plum")).failed
+    assert len(notes(tmp_path, "started")) == 1
+
+
+@pytest.mark.parametrize("how", ["mute", "babble"])
+async def test_a_program_that_is_no_server_keeps_nobody_waiting(
+    tmp_path: Path, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mcp, "_PATIENCE", 0.05)
+    monkeypatch.setattr(mcp, "_HELLO", 1.5)
+    monkeypatch.setattr(stdio, "PROCESS_TERMINATION_TIMEOUT", 0.1)  # neither ends by itself
+    async with kept(stall(tmp_path, how)) as server:
+        async with asyncio.timeout(1.0):
+            assert await server.tools() == ()
+            assert (await server.call("in_stock", {}, "key")).failed
+        [found] = [finding async for finding in Server("x", stall(tmp_path, how), "x", Hasty()).check()]
+        assert not found.ok
+        assert "is it an MCP server?" in found.mend
+
+
+async def test_a_program_that_is_not_there_is_told_by_check() -> None:
+    settings = McpSettings(command=("no-such-program",))
+    [found] = [finding async for finding in Server("x", settings, "x", Hasty()).check()]
+    assert (found.ok, found.subject) == (False, "mcp x")
+    assert "no-such-program" in found.detail
+
+
+@contextlib.asynccontextmanager
+async def by_http(port: int) -> AsyncIterator[asyncio.subprocess.Process]:
+    process = await asyncio.create_subprocess_exec(sys.executable, STALL, str(port))
+    try:
+        while True:
+            with contextlib.suppress(OSError):
+                (await asyncio.open_connection("127.0.0.1", port))[1].close()
+                break
+            await asyncio.sleep(0.02)
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+
+
+async def test_a_server_by_http_may_go_and_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mcp, "_PATIENCE", 10.0)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    settings = McpSettings.model_validate({"url": f"http://127.0.0.1:{port}/mcp", "headers": {"X-Key": "Bearer abc"}})
+    async with contextlib.AsyncExitStack() as stack:
+        async with by_http(port) as process:
+            server = await stack.enter_async_context(kept(settings))
+            assert not (await call(server, "in_stock", flavour="plum")).failed
+            waiting = asyncio.create_task(call(server, "wait", who="one"))
+            await asyncio.sleep(0.1)
+            process.kill()
+            assert (await waiting).failed
+        async with by_http(port):
+            assert not (await call(server, "in_stock", flavour="plum")).failed
