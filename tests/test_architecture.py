@@ -25,6 +25,7 @@ CORE = {
     "commands",
     "commit",
     "composing",
+    "consent",
     "database",
     "delivery",
     "desk",

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from chatferry import memories, statements, steps, tombstones
+from chatferry import consent, memories, statements, steps, tombstones
 from chatferry.guests import Guests, Knock
 from chatferry.model import Inbound, conversation_key, express_key, lane_key
 from chatferry.pacing import Pace, Paces
@@ -60,7 +60,8 @@ _STONES = sa.select(turns.c.conversation, turns.c.ref).where(
 def accept(connection: sa.Connection, operations: Sequence[Accept]) -> list[list[Accepted]]:
     """A result for each event of each operation, in their order."""
     doors, given = Doors(connection, operations[-1].now), operations
-    operations, admitted = _admit(connection, doors, _let_in(connection, _remembered(connection, operations)))
+    operations = _answered(connection, _let_in(connection, _remembered(connection, operations)))
+    operations, admitted = _admit(connection, doors, operations)
     rows = _owed(connection, operations)
     made: dict[Key, int] = {}
     if rows:
@@ -85,6 +86,8 @@ def accept(connection: sa.Connection, operations: Sequence[Accept]) -> list[list
             _hear(connection, turn, op, event)
         if new and event.kind == "erase":
             return Accepted(turn, True, _stop(connection, op, event).ends)
+        if new and event.kind == "command" and event.command in ("clear", "start", "stop"):
+            consent.drop(connection, conversation_key(op.channel, event.conversation))
         if new and key in admitted:
             ends = doors.record(op.channel, event.conversation, turn, admitted[key])
             return Accepted(turn, True, ends, lane=lane_key(op.channel, event), wait=admitted[key].wait)
@@ -155,6 +158,28 @@ def _let_in(connection: sa.Connection, operations: Sequence[Accept]) -> Sequence
     operations = [admit(op) if op.knocks else op for op in operations]
     guests.write()
     return operations
+
+
+def _answered(connection: sa.Connection, operations: Sequence[Accept]) -> Sequence[Accept]:
+    """The operations with each event as it counts where something is asked. One that is known stays as it is."""
+    said = [
+        (op.channel, event) for op in operations for event in op.events if event.consent and event.kind == "message"
+    ]
+    if not said:
+        return operations
+    there = recorded(connection, [(channel, event.event) for channel, event in said])
+    talks = [conversation_key(channel, event.conversation) for channel, event in said]
+    open_ = consent.Open(connection, talks, operations[-1].now)
+    seen = set(there)
+
+    def counts(op: Accept, event: Inbound) -> Inbound:
+        key = op.channel, event.event
+        if not event.consent or event.kind != "message" or key in seen:
+            return event
+        seen.add(key)
+        return open_.answer(conversation_key(op.channel, event.conversation), event)
+
+    return [msgspec.structs.replace(op, events=tuple(counts(op, event) for event in op.events)) for op in operations]
 
 
 def _admit(
@@ -325,6 +350,7 @@ def _forget(connection: sa.Connection, conversation: str, turn: Any, ref: str) -
             columns["state"] = "withdrawn"
     connection.execute(sa.update(turns).where(turns.c.id == turn.id).values(columns))
     steps.forget(connection, turn.id)
+    consent.drop(connection, conversation, turn.id)
     _tell_history(connection, conversation, turn.id, inbound)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from chatferry import profiles
+from chatferry import consent, profiles
 from chatferry.assistant import Assistant, Staff
 from chatferry.channels.base import Channel
 from chatferry.clock import Clock
@@ -72,7 +72,7 @@ class Desk:
         if found := self._replies.find(said, channel.name):
             kind, reply = found
             return replace(event, kind="command", command=kind, reply=reply), None
-        return event, gate
+        return consent.read(event, assistant.words) if assistant.settings.tools else event, gate
 
     async def answer(self, turn: Turn, assistant: Assistant) -> str:
         """What a command is answered with; empty: nothing. Raises Final where a function of the operator's fails."""

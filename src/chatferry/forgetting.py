@@ -21,7 +21,7 @@ from chatferry.model import File, Inbound, express_key
 from chatferry.people import Person, Talk
 from chatferry.retention import OF_A_TURN
 from chatferry.rows import INBOUND, MESSAGES, dump, padded
-from chatferry.tables import OPEN, files, memories, messages, outbox, sessions, state_is, steps, turns
+from chatferry.tables import OPEN, asks, files, memories, messages, outbox, sessions, state_is, steps, turns
 
 BATCH = 100
 """Turns that one batch removes."""
@@ -141,6 +141,7 @@ def _batch(connection: sa.Connection, op: Forget) -> Forgot:
 
 def _close(connection: sa.Connection, op: Forget, count: _Count, ended: set[int]) -> None:
     """What is kept of the talk itself. Where others go on, its summary goes; and what is just being asked is anew."""
+    count.remove(asks, sa.and_(asks.c.conversation == op.talk.key, asks.c.person.in_(op.talk.senders)))
     if not op.talk.shared:
         count.remove(sessions, sa.and_(sessions.c.conversation == op.talk.key, sessions.c.turn <= op.upto))
         count.remove(memories, memories.c.conversation == op.talk.key)

@@ -27,6 +27,7 @@ from chatferry import (
 from chatferry.accepting import Accept, Accepted
 from chatferry.clock import Clock
 from chatferry.commit import GroupCommit, unavailable
+from chatferry.consent import Ask
 from chatferry.database import Database
 from chatferry.errors import Closed, LeaseLost, Unavailable, Unsure
 from chatferry.forgetting import Forgot
@@ -169,6 +170,7 @@ class Ledger(Recalling):
         usage: Usage | None = None,
         first_token_at: float | None = None,
         error: str = "",
+        ask: Ask | None = None,
     ) -> Turn:
         """Store the answer and the pieces it goes out in: from here on the model is not asked again.
 
@@ -188,6 +190,7 @@ class Ledger(Recalling):
                 "completion_tokens": usage.completion,
                 "error": clean(error),
             },
+            ask=ask,
             say=tuple(pieces[len(drafts) :]),
             rewrite=tuple(
                 (draft.id, pieces[i] if i < len(pieces) else Message("assistant", ())) for i, draft in enumerate(drafts)
@@ -326,11 +329,12 @@ class Ledger(Recalling):
         gather: tuple[tuple[int, ...], Message | None] = ((), None),
         calls: tuple[Step, ...] = (),
         returned: tuple[Returned, ...] = (),
+        ask: Ask | None = None,
         patience: float = _PATIENCE,
     ) -> None:
         change = Change(
             turn, self._clock.now(), columns or {}, say, rewrite, notice, draft, begun, attempt, sent, remember, recall,
-            unsay, absorb, attempts, abandon, gather, calls, returned,
+            unsay, absorb, attempts, abandon, gather, calls, returned, ask,
         )  # fmt: skip
         # What was answered or sent is not forgotten because the database is away for a moment.
         until = self._clock.now() + patience

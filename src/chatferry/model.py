@@ -162,6 +162,10 @@ class Inbound(msgspec.Struct, frozen=True, omit_defaults=True):
     """Unix seconds from which on there is room again for who was too fast, as the command `slow` tells."""
     also: tuple[Inbound, ...] = ()
     """Later messages of the conversation that are answered together with this one."""
+    consent: Literal["", "yes", "no", "other"] = ""
+    """What it says to a question whether something shall be called (`consent`)."""
+    confirms: int = 0
+    """The turn that asked."""
     person: str = ""
     """Whom we talk to, where the channel has a better name for that than `sender`, such as a program's."""
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from chatferry.consent import Ask
 from chatferry.model import Attempt, Message, Piece, Receipt, Turn
 from chatferry.steps import Returned, Step
 
@@ -62,6 +63,7 @@ class Change(msgspec.Struct, frozen=True):
     gather: tuple[tuple[int, ...], Message | None]
     calls: tuple[Step, ...]
     returned: tuple[Returned, ...]
+    ask: Ask | None
 
 
 class Adopt(msgspec.Struct, frozen=True):

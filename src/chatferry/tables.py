@@ -240,6 +240,17 @@ sa.Index("profiles_oldest", profiles.c.oldest_at)
 # By its beginning: somebody on a channel, whatever the assistant.
 sa.Index("profiles_owner", profiles.c.person, postgresql_ops={"person": "text_pattern_ops"})
 
+asks = sa.Table(
+    "asks",
+    metadata,
+    # In which a person is asked whether something shall be called.
+    sa.Column("conversation", sa.Text, primary_key=True),
+    # The turn whose calls wait for that.
+    sa.Column("turn", _Id, nullable=False),
+    sa.Column("person", sa.Text, nullable=False),
+    sa.Column("until", sa.Double, nullable=False),
+)
+
 guests = sa.Table(
     "guests",
     metadata,

@@ -13,6 +13,7 @@ from chatferry.asking import Asking
 from chatferry.assistant import Staff
 from chatferry.channels.base import Channel, editing
 from chatferry.clock import Clock
+from chatferry.consent import Ask
 from chatferry.delivery import Delivery
 from chatferry.desk import Desk
 from chatferry.errors import Ambiguous, Final, Gone, LeaseLost, TryLater, Unavailable
@@ -242,8 +243,13 @@ class Worker:
             usage=outcome.usage,
             first_token_at=asked.first_token_at,
             error=outcome.error,
+            ask=self._asks(held) if asked.asks and not outcome.error else None,
         )
         return outcome
+
+    def _asks(self, held: Held) -> Ask:
+        """Whom the answer asks, and for how long."""
+        return Ask(held.turn.inbound.sender, self._clock.now() + held.assistant.settings.confirm_timeout)
 
     async def _command(self, held: Held) -> Outcome:
         try:

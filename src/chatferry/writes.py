@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from chatferry import fetching, forgetting, guests, memories, peers, profiles, retention, statements, steps
+from chatferry import consent, fetching, forgetting, guests, memories, peers, profiles, retention, statements, steps
 from chatferry.accepting import Accept, accept
 from chatferry.errors import LeaseLost
 from chatferry.fetching import complete
@@ -89,6 +89,7 @@ def _change(connection: sa.Connection, operations: Sequence[Change]) -> list[Lea
     _sent(connection, ours)
     _remember(connection, ours)
     steps.note(connection, [(op.turn.id, op.now, step) for op in ours for step in op.calls])
+    consent.keep(connection, [(op.turn.conversation, op.turn.id, op.ask) for op in ours if op.ask])
     steps.end(connection, [(op.turn.id, op.now, its) for op in ours for its in op.returned])
     for op in ours:
         asked = op.turn.inbound.kind == "message" and op.turn.inbound.context is None

@@ -65,6 +65,14 @@ class Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """There are too many messages of one person, or in one talk; takes `time`, after which to go on."""
     too_long: str
     """A message has too many characters; takes `number`."""
+    confirm_ask: str
+    """Stands above what is to be called."""
+    confirm_how: str
+    confirm_over: str
+    """Somebody taps a button of a question that is not, or not any more, put to them."""
+    yes: str
+    """A button of 20 characters at most."""
+    no: str
     image: str
     audio: str
     video: str

@@ -1,4 +1,4 @@
-"""Whose each turn is, who was let in, and what was forgotten."""
+"""Whose each turn is, who was let in, what was forgotten, and what people are asked."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,6 +8,8 @@ down_revision = "0007"
 branch_labels = None
 depends_on = None
 
+_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
 
 def upgrade() -> None:
     op.add_column("turns", sa.Column("sender", sa.Text(), nullable=False, server_default=sa.text("''")))
@@ -16,6 +18,14 @@ def upgrade() -> None:
     sender = told[connection.dialect.name]
     connection.execute(sa.text(f"UPDATE turns SET sender = {sender} WHERE {sender} IS NOT NULL"))  # noqa: S608
     op.create_index("turns_sender", "turns", ["channel", "sender", "conversation", "id"])
+    op.create_table(
+        "asks",
+        sa.Column("conversation", sa.Text(), nullable=False),
+        sa.Column("turn", _ID, nullable=False),
+        sa.Column("person", sa.Text(), nullable=False),
+        sa.Column("until", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("conversation"),
+    )
     op.create_table(
         "guests",
         sa.Column("guest", sa.Text(), nullable=False),
