@@ -7,16 +7,23 @@ import json
 import re
 import sqlite3
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import sqlalchemy as sa
 
+from chatferry import people
+from chatferry.consent import Ask
 from chatferry.engines.base import Call, Result
+from chatferry.export import talk_kept, turns_kept
+from chatferry.forget import known, survey
+from chatferry.guests import Knock
 from chatferry.ledger import Ledger
 from chatferry.model import Attempt, Grant, Inbound, Kind, Receipt, Usage, says
 from chatferry.pacing import Pace
+from chatferry.people import Person
 from chatferry.rate import Rate
 from chatferry.recalling import Memory
 from chatferry.retention import Place
@@ -25,7 +32,7 @@ from chatferry.steps import Returned, Step
 from chatferry.testing import ManualClock
 
 DAY = 86_400.0
-TABLES = "turns|outbox|messages|sessions|pace|memories|profiles"
+TABLES = "turns|outbox|messages|sessions|pace|memories|profiles|steps|files|guests|tombstones|asks"
 SMALL = ("turns_open", "turns_due", "turns_leased", "turns_one_doing", "turns_retracted", "outbox_open")
 """Indexes of what is open now: to read one of them whole is to read what has to be done."""
 
@@ -160,6 +167,36 @@ async def past(ledger: Ledger, clock: ManualClock) -> None:
     await ledger.census()
 
 
+async def belongings(ledger: Ledger, clock: ManualClock) -> None:
+    """What is somebody's is found, shown and removed; and strangers are let in, once."""
+    for room, who in (("ann", "ann"), ("club", "ann"), ("club", "bob")):
+        event = msgspec.structs.replace(about("message", f"p {room} {who}"), conversation=room, sender=who)
+        await ledger.accept("board", [event])
+        turn = await ledger.claim(f"board:{room}")
+        assert turn is not None
+        ask = Ask("bob", 2e9) if who == "bob" else None
+        turn = await ledger.answered(turn, says("assistant", "a"), [says("assistant", "a")], ask=ask)
+        await ledger.finish(turn, [says("user", "q"), says("assistant", "a")])
+    stranger = msgspec.structs.replace(about("message", "p knock"), sender="eve", consent="yes")
+    knock = Knock("board:eve", "board:club", code=True)
+    await ledger.accept("board", [msgspec.structs.replace(stranger, conversation="club")], (), (), [knock])
+    ann = Person("board", "ann")
+    assert "board" in await ledger.look(people.channels)
+    found = await known(ledger, "ann", "board")
+    assert found == [ann]
+    assert (await survey(ledger, ann, 10_000))["turns"] > 1
+    talks_, _ = await ledger.look(partial(people.talks, person=ann))
+    for talk in talks_:
+        await ledger.look(partial(talk_kept, talk=talk))
+        assert await ledger.look(partial(turns_kept, talk=talk, past=0, upto=10_000))
+    await ledger.withdraw(ann, 10_000)
+    for talk in talks_:
+        await ledger.forget(talk, 10_000)
+    await ledger.forget_rest(ann, ["ann"])
+    await ledger.stand("board:ann", "out")
+    await ledger.lapse()
+
+
 HISTORY = """
     INSERT INTO turns (channel, event, conversation, kind, state, due_at, inbound, ref, lease, leased_until, attempts,
                        accepted_at, finish, model, prompt_tokens, completion_tokens, error)
@@ -178,6 +215,13 @@ HISTORY = """
         SELECT conversation || id, 0, '[]', id FROM turns WHERE channel = 'old';
     INSERT INTO steps (turn, round, place, said, call, key, began_at)
         SELECT id, 0, 0, '', '{}', '', 0 FROM turns WHERE channel = 'old';
+    INSERT INTO files (turn, ref, media_type, data, text)
+        SELECT id, '', '', '', '' FROM turns WHERE channel = 'old';
+    INSERT INTO guests (guest, standing, free_at, changed_at)
+        SELECT conversation || id, 'in', 0, 0 FROM turns WHERE channel = 'old';
+    INSERT INTO asks (conversation, turn, person, until)
+        SELECT conversation || id, id, '', 0 FROM turns WHERE channel = 'old';
+    INSERT INTO tombstones (event, until) SELECT event::bytea, 2e9 FROM turns WHERE channel = 'old';
     INSERT INTO pace (key, free_at, pause_until) SELECT conversation || id, 2e9, 0 FROM turns WHERE channel = 'old';
     ANALYZE;
 """
@@ -247,6 +291,7 @@ async def test_every_statement_finds_its_rows_by_an_index(
         await everything(ledger)
         await talks(ledger, clock)
         await memory(ledger)
+        await belongings(ledger, clock)
         await past(ledger, clock)
     assert len(statements) > 50
     assert any(statement.startswith("DELETE FROM pace") for statement in statements)

@@ -121,13 +121,13 @@ class _Export:
         return self._count
 
     async def _talk(self, talk: Talk, upto: int) -> None:
-        about = await self._ledger.look(partial(_about, talk=talk))
+        about = await self._ledger.look(partial(talk_kept, talk=talk))
         self._json.write(_encoded(about)[:-1] + b',"turns":[')
         if not talk.shared:
             self._addresses.append(talk.address)
         past, first = 0, True
         while True:
-            page = await self._ledger.look(partial(_page, talk=talk, past=past, upto=upto))
+            page = await self._ledger.look(partial(turns_kept, talk=talk, past=past, upto=upto))
             if first:
                 self._begin(page)
                 self._show("talk", talk=about)
@@ -195,7 +195,7 @@ def _bytes(connection: sa.Connection, file: int) -> bytes:
     return bytes(found or b"")
 
 
-def _about(connection: sa.Connection, talk: Talk) -> dict[str, Any]:
+def talk_kept(connection: sa.Connection, talk: Talk) -> dict[str, Any]:
     """What is kept of a talk as a whole. A summary of what several people said is nobody's alone."""
     row = people.before_row(connection, talk.key)
     said = MESSAGES.decode(row.body) if row is not None else ()
@@ -212,7 +212,7 @@ def _about(connection: sa.Connection, talk: Talk) -> dict[str, Any]:
     return about
 
 
-def _page(connection: sa.Connection, talk: Talk, past: int, upto: int) -> list[dict[str, Any]]:
+def turns_kept(connection: sa.Connection, talk: Talk, past: int, upto: int) -> list[dict[str, Any]]:
     """The next turns, with all that belongs to them."""
     ids = people.turn_ids(connection, talk, past, upto, _FEW)
     found = {row["id"]: _turn(row, talk) for row in people.whole(connection, turns, turns.c.id, ids)}
@@ -225,9 +225,8 @@ def _page(connection: sa.Connection, talk: Talk, past: int, upto: int) -> list[d
     for name, table in _OF_A_TURN.items():
         # Bytes of files are fetched one by one.
         columns = [column for column in table.columns if not isinstance(column.type, sa.LargeBinary)]
-        for row in connection.execute(
-            sa.select(*columns).where(table.c.turn.in_(ids)).order_by(*table.primary_key.columns)
-        ).mappings():
+        rows = connection.execute(sa.select(*columns).where(table.c.turn.in_(ids))).mappings().all()
+        for row in people.in_order(table, rows):
             if row.get("role") != "before":
                 found[row["turn"]][name].append(_plain(row))
     if talk.shared:

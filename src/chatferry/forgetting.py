@@ -101,15 +101,14 @@ class _Count:
             sa.func.length(column).label(column.name) if isinstance(column.type, sa.LargeBinary) else column
             for column in table.columns
         ]
-        query = sa.select(*columns).where(which).order_by(*table.primary_key.columns)
-        found = self._connection.execute(query).all()
+        found = people.in_order(table, self._connection.execute(sa.select(*columns).where(which)).mappings().all())
         if not found:
             return
         self._connection.execute(sa.delete(table).where(which))
         self.removed[table.name] += len(found)
         hash_ = self._hashes.setdefault(table.name, hashlib.sha256())
         for row in found:
-            hash_.update(msgspec.json.encode(tuple(row)) + b"\n")
+            hash_.update(msgspec.json.encode(tuple(row.values())) + b"\n")
 
     def forgot(self, *, more: bool = False, ended: Iterable[int] = ()) -> Forgot:
         digests = {name: hash_.digest() for name, hash_ in self._hashes.items()}

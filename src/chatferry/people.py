@@ -176,8 +176,14 @@ def extent_elsewhere(connection: sa.Connection, person: Person, addresses: Colle
 
 def whole(connection: sa.Connection, table: sa.Table, column: sa.Column[Any], ids: Collection[int]) -> Sequence[Any]:
     """All rows of a table that belong to these turns, in the order of their keys."""
-    query = sa.select(table).where(column.in_(rows.padded(ids))).order_by(*table.primary_key.columns)
-    return connection.execute(query).mappings().all() if ids else []
+    query = sa.select(table).where(column.in_(rows.padded(ids)))
+    return in_order(table, connection.execute(query).mappings().all()) if ids else []
+
+
+def in_order(table: sa.Table, found: Sequence[Any]) -> list[Any]:
+    """A few rows, as mappings, in the order of their keys."""
+    names = [column.name for column in table.primary_key.columns]
+    return sorted(found, key=lambda row: tuple(row[name] for name in names))
 
 
 def merged(connection: sa.Connection, ids: Collection[int]) -> Sequence[Any]:

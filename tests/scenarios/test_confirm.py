@@ -129,8 +129,9 @@ async def test_a_process_that_dies_in_the_call_makes_it_again_under_the_same_key
         assert screen(it.line)[1] == "order 17 is cancelled"
 
 
-async def test_on_slack_by_a_button_in_the_thread(tmp_path: Path) -> None:
-    async with slack_world(tmp_path, assistant=ASSISTANT) as it, it.gateway() as gateway:
+@pytest.mark.parametrize("native", [False, True], ids=["edited", "streamed"])
+async def test_on_slack_by_a_button_in_the_thread(tmp_path: Path, native: bool) -> None:
+    async with slack_world(tmp_path, native=native, assistant=ASSISTANT) as it, it.gateway() as gateway:
         calling(it.model)
         ts = await it.slack.say("ann", "cancel my order")
         await ended(gateway, 1, it.clock)

@@ -16,7 +16,7 @@ from chatferry.gateway import Gateway
 from chatferry.simulator import line_people
 from chatferry.simulator.model import Break
 from chatferry.tables import metadata
-from tests.scenarios.support import CLUB, ended, screen, texts, until, world
+from tests.scenarios.support import CLUB, asked, ended, screen, texts, until, world
 
 pytestmark = pytest.mark.usefixtures("layout")
 
@@ -114,3 +114,49 @@ async def test_a_dry_run_shows_what_there_is_and_removes_nothing(tmp_path: Path,
         assert f"line:{ANN}: 1 turns" in told or "1 outbox" in told
         assert "heron" in await everything(gateway, tmp_path)
         assert await remove(gateway.settings.server, "U0", yes=True) == 1
+
+
+async def test_what_was_answered_together_with_others_stays_with_their_words_alone(tmp_path: Path) -> None:
+    async with (
+        world(tmp_path, channel={"groups": "all"}, assistant={"busy": "merge"}) as it,
+        it.gateway() as gateway,
+    ):
+        it.model.plans.append(Break("hang"))
+        await it.line.say("cyd", "first", group="club")
+        await it.model.hanging.wait()
+        for who, said in (("bob", "badger one"), ("ann", "heron two"), ("bob", "badger three")):
+            await it.line.say(who, said, group="club")
+        it.model.release.set()
+        await ended(gateway, 4, it.clock)
+        assert any("heron two" in text and "badger one" in text for text in texts(it.line.chats[CLUB]))
+
+        proof = await forget(gateway, tmp_path)
+
+        after = await everything(gateway, tmp_path)
+        assert "heron" not in after
+        assert ANN not in after
+        assert "badger one" in after
+        assert "badger three" in after
+        assert proof["rewritten"]["messages"] == 1
+        await it.line.say("bob", "what did we say?", group="club")
+        await ended(gateway, 4, it.clock)
+        assert "badger one" in "\n".join(asked(it.model))
+        assert "heron" not in "\n".join(asked(it.model))
+
+
+async def test_a_question_of_others_that_is_being_answered_is_asked_anew_without_the_persons_words(
+    tmp_path: Path,
+) -> None:
+    async with world(tmp_path, channel={"groups": "all"}) as it, it.gateway() as gateway:
+        await it.line.say("ann", "heron", group="club")
+        await ended(gateway, 1, it.clock)
+        it.model.plans.append(Break("hang"))
+        await it.line.say("bob", "badger", group="club")
+        await it.model.hanging.wait()
+        assert "heron" in "\n".join(asked(it.model))
+        await forget(gateway, tmp_path)
+        it.model.release.set()
+        await until(lambda: len(texts(it.line.chats[CLUB])) == 2, it.clock)
+        assert "heron" not in "\n".join(asked(it.model))
+        assert texts(it.line.chats[CLUB])[1] == "echo: badger"
+        assert "heron" not in await everything(gateway, tmp_path)
