@@ -81,7 +81,13 @@ class Asking:
     ) -> None:
         """Ask until there is an answer, calling between what the model wants to be called."""
         await rounds.recall(tail)
+        await rounds.resume(tail)
         while True:
+            if rounds.waiting:
+                tail.add(rounds.question())
+                asked.asks = len(rounds.waiting)
+                asked.done = Done(usage=rounds.usage, model=asked.done.model if asked.done else "")
+                return
             before = rounds.said
             tail.restart(before)
             wanted = rounds.prompt(question)
