@@ -30,6 +30,10 @@ class LimitSettings(Table):
     """What one person may ask over all conversations of a channel. None, written 0 in TOML: no limit."""
     conversation: Limit = None
     """What may be asked in one conversation."""
+    channel: Limit = None
+    """What may be asked on a whole channel, whoever asks."""
+    message: Annotated[int | None, Field(ge=1), BeforeValidator(lambda given: given or None)] = None
+    """Characters of one message. None, written 0 in TOML: no limit."""
 
     def over(self, usual: LimitSettings) -> LimitSettings:
         """What is said here, and for the rest the usual."""

@@ -17,9 +17,10 @@ _USUAL = {
     "stop": ["/stop"],
     "clear": ["/clear", "/new"],
     "history": ["/history"],
-    "help": ["/help"],
     "memory": ["/memory"],
     "forget": ["/memory clear"],
+    "privacy": ["/privacy"],
+    "help": ["/help"],
 }
 
 

@@ -31,7 +31,7 @@ from chatferry.ledger import Ledger
 from chatferry.model import Finding, Usage
 from chatferry.retry import Circuit
 from chatferry.tokens import Gauge, Gauged
-from chatferry.tools.base import Fixed, Source
+from chatferry.tools.base import Confirmed, Fixed, Guarded, Source
 from chatferry.vault import Vault
 
 if TYPE_CHECKING:
@@ -194,14 +194,16 @@ def _sources(settings: Settings, assistant: AssistantSettings, servers: Mapping[
     for place in assistant.tools:
         server, _, only = place.removeprefix("mcp:").partition("/")
         if place.startswith("mcp:"):
-            yield servers[server].offering(only)
+            offering = servers[server].offering(only)
+            asked = [one.partition("/")[2] for one in assistant.confirm if one.partition("/")[0] == f"mcp:{server}"]
+            yield Guarded(offering, None if "" in asked else asked) if asked else offering
         else:
             from chatferry.tools.python import look
 
             found = look(place, settings.source)
             if isinstance(found, Finding):  # `prepare` has complained of it
                 raise ConfigError(found.detail)
-            yield Fixed(place, found)
+            yield Fixed(place, Confirmed(found) if found.confirm or place in assistant.confirm else found)
 
 
 def make_listeners(settings: Settings, http: aiohttp.ClientSession) -> dict[str, Listener]:
