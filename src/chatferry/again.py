@@ -1,4 +1,4 @@
-"""Gives an answer again: as it was kept, or along with somebody who asks the same just now; else has the model asked."""
+"""Gives an answer again: as it was kept, or along with who asks the same just now; else has the model asked."""
 
 from __future__ import annotations
 

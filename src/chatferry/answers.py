@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -28,10 +28,10 @@ _LONGEST = 500
 """Characters of a question that somebody else may ask in the same words."""
 _TOUCH = 0.1
 """Share of the time to live after which it is noted again that an answer was asked for."""
-_FEW = 50
-"""Answers that are too old and are taken away with one that is new: more than it adds."""
-_COUNTED = 1000
-"""So many are counted whenever one comes; more of them with every sixteenth."""
+_MANY = 100
+"""Answers that are taken away at a time: more than are added."""
+_FEW = 1000
+"""Where there is room for more, it is not looked with each new answer whether there are too many, but in one of 16."""
 _END = re.compile(r"(?<=\w)[\s?.。]+$")
 """What a question may end in or not. What stands alone, or is an exclamation mark, may be what is asked about: 5!"""
 
@@ -121,18 +121,22 @@ def _keep(connection: sa.Connection, operations: Sequence[Keep]) -> list[None]:
 
 def _trim(connection: sa.Connection, op: Keep) -> None:
     """What nobody asked for longest goes: what is too old, and what is more than there is room for."""
-    mine = {"assistant": op.assistant}
-    connection.execute(_OLD, {**mine, "past": op.now - op.ttl})
-    # To count many each time would cost more than all the rest.
-    if op.size <= _COUNTED or op.key[0] == "0":
-        most = connection.execute(_COUNT, mine).scalar_one()
-        if most > op.size:
-            connection.execute(_LEAST, {**mine, "number": most - op.size})
+    mine = {"assistant": op.assistant, "number": _MANY}
+    _remove(connection, _OLD, {**mine, "past": op.now - op.ttl})
+    # To step over many each time would cost more than all the rest.
+    if op.size <= _FEW or op.key[0] == "0":
+        _remove(connection, _BEYOND, {**mine, "size": op.size})
+
+
+def _remove(connection: sa.Connection, which: sa.Select[tuple[str]], values: Mapping[str, object]) -> None:
+    gone = list(connection.execute(which, values).scalars())
+    if gone:
+        connection.execute(_REMOVED, {"keys": padded(gone)})
 
 
 def _touch(connection: sa.Connection, operations: Sequence[Touch]) -> list[None]:
-    rows = [{"_key": key, "_now": operations[-1].now} for key in sorted({op.key for op in operations})]
-    connection.execute(_TOUCHED, rows)
+    keys = sorted({op.key for op in operations})
+    connection.execute(_TOUCHED, {"keys": padded(keys), "now": max(op.now for op in operations)})
     return [None] * len(operations)
 
 
@@ -142,18 +146,24 @@ _THERE = (
     .order_by(turns.c.id)
     .with_for_update(read=True, key_share=True)
 )
-_MINE = table.c.assistant == sa.bindparam("assistant")
 _FOUND = sa.select(table.c.answer, table.c.model, table.c.asked_at).where(
     table.c.key == sa.bindparam("key"), table.c.made_at > sa.bindparam("since")
 )
-_by_age = sa.select(table.c.key).where(_MINE).order_by(table.c.asked_at).with_for_update(skip_locked=True)
-_OLD = sa.delete(table).where(
-    table.c.key.in_(_by_age.where(table.c.asked_at < sa.bindparam("past")).limit(_FEW).scalar_subquery())
+_MINE = (
+    sa.select(table.c.key)
+    .where(table.c.assistant == sa.bindparam("assistant"))
+    .limit(sa.bindparam("number", type_=sa.Integer()))
 )
-_LEAST = sa.delete(table).where(
-    table.c.key.in_(_by_age.limit(sa.bindparam("number", type_=sa.Integer())).scalar_subquery())
+_OLD = _MINE.where(table.c.asked_at < sa.bindparam("past")).order_by(table.c.asked_at)
+_BEYOND = _MINE.order_by(table.c.asked_at.desc()).offset(sa.bindparam("size", type_=sa.Integer()))
+# What another process writes about just now, it writes: nobody waits for us in a circle.
+_THESE = table.c.key.in_(
+    sa.select(table.c.key)
+    .where(table.c.key.in_(sa.bindparam("keys", expanding=True)))
+    .with_for_update(skip_locked=True)
+    .scalar_subquery()
 )
-_COUNT = sa.select(sa.func.count()).select_from(table).where(_MINE)
-_TOUCHED = sa.update(table).where(table.c.key == sa.bindparam("_key")).values(asked_at=sa.bindparam("_now"))
+_REMOVED = sa.delete(table).where(_THESE)
+_TOUCHED = sa.update(table).where(_THESE).values(asked_at=sa.bindparam("now"))
 
 WRITES: dict[type, Any] = {Keep: _keep, Touch: _touch}

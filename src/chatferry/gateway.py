@@ -17,8 +17,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from chatferry import news, readers
 from chatferry.accounts import Accounts
-from chatferry.alarms import Bell
 from chatferry.again import Again
+from chatferry.alarms import Bell
 from chatferry.asking import Asking
 from chatferry.assistant import Staff
 from chatferry.channels.base import keeping, listening
