@@ -169,6 +169,7 @@ class Gateway:
             Bell.of(settings, http, self._say),
             signs={"circuit": left_alone(self.circuits)},
             models={name: assistant.model for name, assistant in settings.assistants.items()},
+            purses=self.accounts.purses,
         )
 
     async def _say(self, channel: str, inbound: Inbound) -> None:
