@@ -35,6 +35,7 @@ ROOT |= {name for name in FILES if name.startswith("masking.")}
 CORE = {
     "accepting",
     "accounts",
+    "again",
     "answers",
     "apikeys",
     "alarms",

@@ -10,11 +10,14 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 import sqlalchemy as sa
 
 from chatferry import people
+from chatferry.answers import Keep
+from chatferry.budgets import Besides, Budget, Charge
 from chatferry.consent import Ask
 from chatferry.database import Database
 from chatferry.engines.base import Call, Picture, Result
@@ -41,7 +44,7 @@ from chatferry.testing import ManualClock
 DAY = 86_400.0
 TABLES = (
     "turns|outbox|messages|sessions|pace|memories|profiles|steps|files|sources|passages|terms|api_keys|budgets|answers"
-    "|guests|tombstones|asks"
+    "|usage|guests|tombstones|asks"
 )
 SMALL = ("turns_open", "turns_asking", "turns_due", "turns_leased", "turns_one_doing", "turns_retracted", "outbox_open")
 """Indexes of what is open now: to read one of them whole is to read what has to be done."""
@@ -191,6 +194,29 @@ async def watched(ledger: Ledger, clock: ManualClock) -> None:
     assert [one.open for one in await ledger.incidents()] == [True]
 
 
+async def costs(ledger: Ledger, clock: ManualClock) -> None:
+    """What is asked is charged, what was used is told, and answers are kept to be given again, once."""
+    day, month = clock.now() + 0.4 * DAY, clock.now() + 9 * DAY
+    budget = Budget("board", "ann", "day shop board:ann", day, 2, 900, 9, "month shop", month, 900, "person")
+    bought = [msgspec.structs.replace(about("message", ref), conversation="till") for ref in ("u1", "u2", "u3")]
+    await ledger.accept("board", bought, (), (), (), [budget] * 3)
+    turn = await ledger.claim("board:till")
+    assert turn is not None
+    charge = Charge(budget.month, month, 9, 9)
+    turn = await ledger.answered(turn, says("assistant", "a"), [], usage=Usage(7, 2, 9), charges=(charge,))
+    await ledger.finish(turn, [])
+    await ledger.besides(Besides(turn.id, Usage(1, 1, 1), (charge,)))
+    assert await ledger.warned(budget.month, 80)
+    assert await ledger.purses([budget.month]) == {budget.month: 18}
+    assert await ledger.usage(0.0, clock.now() + DAY, ZoneInfo("UTC"), people=True)
+    for key in ("k1", "k2"):
+        clock.advance(1.0)
+        await ledger.keep_answer(Keep(key, "shop", turn.id, "a", "m", clock.now(), 1, DAY))
+    assert await ledger.kept_answer("k1", DAY) is None
+    await ledger.touch_answer("k2")
+    assert await ledger.kept_answer("k2", DAY) is not None
+
+
 async def past(ledger: Ledger, clock: ManualClock) -> None:
     """What is old is removed, and what there is is counted, once."""
     clock.advance(DAY)
@@ -263,6 +289,8 @@ HISTORY = """
         SELECT 'k' || id, 'old', id, '', '', 0, 0 FROM turns WHERE channel = 'old';
     INSERT INTO budgets (key, ends_at, messages, tokens, cost, told)
         SELECT 'k' || id, 2e9, 0, 0, 0, 0 FROM turns WHERE channel = 'old';
+    INSERT INTO usage (day, channel, assistant, model, turns, prompt_tokens, completion_tokens, cost)
+        SELECT event, 'old', '', '', 1, 0, 0, 0 FROM turns WHERE channel = 'old';
     INSERT INTO guests (guest, standing, free_at, changed_at)
         SELECT conversation || id, 'in', 0, 0 FROM turns WHERE channel = 'old';
     INSERT INTO asks (conversation, turn, person, until)
@@ -345,10 +373,11 @@ async def test_every_statement_finds_its_rows_by_an_index(
         await watched(ledger, clock)
         await memory(ledger)
         await belongings(ledger, clock)
+        await costs(ledger, clock)
         await past(ledger, clock)
         await read(ledger, database)
     assert len(statements) > 50
-    for removal in ("DELETE FROM pace", "DELETE FROM files"):
+    for removal in ("DELETE FROM pace", "DELETE FROM files", "DELETE FROM answers", "DELETE FROM budgets"):
         assert any(statement.startswith(removal) for statement in statements)
     if database_url.startswith("sqlite"):
         assert wide_on_sqlite(tmp_path / "ledger.db", statements) == {}

@@ -66,6 +66,7 @@ def test_sentences_take_exactly_what_is_put_into_them(language: Language) -> Non
         "alert_success": ["turns", "value", "limit"],
         "alert_latency": ["turns", "value", "limit"],
         "alert_queue": ["value", "limit"],
+        "alert_budget": ["value", "limit"],
         "alert_where": ["where"],
         "memory_forget": ["forget"],
         **{key: ["number"] for key in ("seconds", "minutes", "hours", "days")},

@@ -60,7 +60,7 @@ class CacheSettings(Table):
     """An answer is given again to the same question, where nothing else was said."""
 
     ttl: Duration = 3600.0
-    size: int = Field(default=10_000, ge=1, le=1_000_000)
+    size: int = Field(default=10_000, ge=1, le=100_000)
     """Answers that are kept; those that were not asked for longest go first."""
 
 

@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from chatferry import news, readers
 from chatferry.accounts import Accounts
+from chatferry.again import Again
 from chatferry.alarms import Bell
 from chatferry.asking import Asking
 from chatferry.assistant import Staff
@@ -135,6 +136,7 @@ class Gateway:
                 Media(self.ledger, Readers(), make_listeners(settings, http), clock),
                 Grounding(Library(database), self.metrics),
                 self.summaries,
+                Again(self.ledger, self.metrics, clock),
                 clock,
             ),
             self.accounts,
@@ -167,6 +169,7 @@ class Gateway:
             Bell.of(settings, http, self._say),
             signs={"circuit": left_alone(self.circuits)},
             models={name: assistant.model for name, assistant in settings.assistants.items()},
+            purses=self.accounts.purses,
         )
 
     async def _say(self, channel: str, inbound: Inbound) -> None:

@@ -5,6 +5,7 @@ The one file that names concrete classes. Each is imported when the configuratio
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import random
 from collections.abc import Iterable, Iterator, Mapping
@@ -173,9 +174,19 @@ def make_assistants(
             blind=not all(sight(its.model)),
             gauge=gauges[its.model],
             summarizer=route(its.summary_model, its) if its.summary_model else None,
+            made_of=_made_of(settings, its),
         )
         for name, its in settings.assistants.items()
     }
+
+
+def _made_of(settings: Settings, assistant: AssistantSettings) -> str:
+    """A hash of all that its answers depend on in the configuration; secrets are stars in it."""
+    asked = [name for name in (assistant.model, assistant.checker) if name is not None]
+    models = sorted({one for name in asked for one in (name, *settings.models[name].fallback)})
+    told = [assistant.model_dump_json(exclude={"budget", "cache", "greeting", "session"})]
+    told += [f"{name} {settings.models[name].model_dump_json(exclude={'price'})}" for name in models]
+    return hashlib.sha256("\n".join(told).encode()).hexdigest()
 
 
 def _sources(settings: Settings, assistant: AssistantSettings, servers: Mapping[str, Server]) -> Iterator[Source]:

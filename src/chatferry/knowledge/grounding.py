@@ -98,7 +98,9 @@ class Grounds:
         self._turn = turn
         self._question = question
         self._metrics = metrics
-        self._unknown = unknown
+        self.unknown = unknown
+        self.sound = True
+        """What is told was not rejected, and not left unchecked: it may be told again."""
         self._sources = [one.source for one in found]
         self._said = ""
         """What the model said before it waited for its calls."""
@@ -115,13 +117,13 @@ class Grounds:
         each round of an answer.
         """
         async with contextlib.aclosing(events):
-            if self._unknown and returned is None:
+            if self.unknown and returned is None:
                 for event in self._nothing(Done()):
                     yield event
                 return
             # What is said without a ground is told once there is one.
             checker = self._assistant.checker if self._sources else None
-            whole = checker is not None or self._unknown
+            whole = checker is not None or self.unknown
             said = ""
             async for event in events:
                 if isinstance(event, Delta):
@@ -130,7 +132,7 @@ class Grounds:
                     said = ""
                 elif event.finish == "calls":
                     self._said += said
-                elif self._unknown:
+                elif self.unknown:
                     if not returned:
                         for last in self._nothing(event):
                             yield last
@@ -172,11 +174,13 @@ class Grounds:
         except Fault as fault:
             log.warning("answer not checked", error=str(fault), **about)
             self._count("unchecked")
+            self.sound = False
             if self._assistant.settings.ground == "strict":
                 raise
             return True, Usage()
         self._count("passed" if passed else "rejected")
         if not passed:
+            self.sound = False
             log.warning("answer rejected", **about)
         return passed, usage
 

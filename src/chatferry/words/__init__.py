@@ -266,6 +266,8 @@ class Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Takes `turns`, and the times `value` and `limit`."""
     alert_queue: str
     alert_circuit: str
+    alert_budget: str
+    """Takes `value` and `limit`, both with a percent sign."""
     alert_where: str
     """Takes `where`: names of a channel, an assistant and a model."""
     look_success: str
@@ -273,6 +275,7 @@ class Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     look_latency: str
     look_queue: str
     look_circuit: str
+    look_budget: str
     export_title: str
     """The title of an export."""
     export_shared: str
