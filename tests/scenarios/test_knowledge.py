@@ -16,9 +16,11 @@ from chatferry.config import ModelSettings
 from chatferry.gateway import Gateway
 from chatferry.simulator.line import LineSimulator
 from chatferry.simulator.model import Break, ModelSimulator, Refuse
+from chatferry.simulator.model_calls import acts
 from chatferry.simulator.serving import serving
 from chatferry.words import words
 from tests.scenarios.asking import ask, client_at, stream, streamed, text
+from tests.scenarios.harbour import Gate
 from tests.scenarios.support import ended, screen
 from tests.stack import gateway_on, settings_for
 
@@ -181,3 +183,21 @@ async def test_what_changes_in_the_files_changes_the_answers(tmp_path: Path) -> 
         (tmp_path / "docs" / "new.md").unlink()
         await its.synced()
         assert text(await ask(its.openai, "Do you sell bicycles?")) == WORDS.not_known
+
+
+def looks_up(its: Shop, name: str, said: str = "", **arguments: str) -> None:
+    """The model calls this once, and then answers."""
+    its.model.act = lambda talk, _: acts((name, arguments), said=said) if talk[-1]["role"] == "user" else None
+
+
+async def test_what_is_said_before_a_call_stays_a_paragraph_of_its_own_where_it_waits_to_be_shown(
+    tmp_path: Path,
+) -> None:
+    Gate.open = asyncio.Event()
+    Gate.open.set()
+    async with shop(tmp_path, ground="strict", checker="careful", tools=("tests.scenarios.harbour:ferry",)) as its:
+        its.checker.reply = lambda _: "PASS"
+        looks_up(its, "ferry", said="One moment.", name="Mei")
+        its.model.converse = lambda talk: f"{talk[-1]['content']}."
+        for question in ("Can unused goods be returned?", "Do you sell bicycles?"):
+            assert text(await ask(its.openai, question)) == "One moment.\n\nMei is at sea."

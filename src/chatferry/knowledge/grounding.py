@@ -18,6 +18,7 @@ from chatferry.knowledge.quoting import cited, numbered
 from chatferry.knowledge.terms import Wanted, wanted
 from chatferry.metrics import Metrics
 from chatferry.model import Inbound, Message, Turn, Usage
+from chatferry.rounds import spoken
 from chatferry.tokens import estimate
 
 log = structlog.get_logger(__name__)
@@ -100,7 +101,7 @@ class Grounds:
         self._metrics = metrics
         self._unknown = unknown
         self._sources = [one.source for one in found]
-        self._said = ""
+        self._said: list[str] = []
         """What the model said before it waited for its calls."""
         self.passages = tuple(numbered(place, one.source, one.text) for place, one in enumerate(found, 1))
         """What the model shall read, the best first."""
@@ -129,15 +130,15 @@ class Grounds:
                 elif isinstance(event, Restart):
                     said = ""
                 elif event.finish == "calls":
-                    self._said += said
+                    self._said.append(said)
                 elif self._unknown:
                     if not returned:
                         for last in self._nothing(event):
                             yield last
                         return
-                    yield Delta(self._said + said)
+                    yield Delta(spoken(self._said) + said)
                 elif self._sources:
-                    async for last in self._ended(self._said + said, event, checker, returned or ()):
+                    async for last in self._ended(spoken(self._said) + said, event, checker, returned or ()):
                         yield last
                     return
                 if not whole or isinstance(event, Done):
