@@ -33,6 +33,8 @@ class Result(msgspec.Struct, frozen=True, omit_defaults=True):
 
     text: str
     failed: bool = False
+    idle: bool = False
+    """It tells nothing that an answer could rest on."""
 
 
 class Round(msgspec.Struct, frozen=True):
