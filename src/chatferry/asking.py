@@ -81,6 +81,7 @@ class Asking:
     ) -> None:
         """Ask until there is an answer, calling between what the model wants to be called."""
         await rounds.recall(tail)
+        asked.usage = rounds.usage
         while True:
             before = rounds.said
             tail.restart(before)
@@ -90,6 +91,7 @@ class Asking:
             if done is None:
                 return
             rounds.add(done.usage)
+            asked.usage = rounds.usage
             if not done.calls or wanted.last:
                 finish = "stop" if done.calls else done.finish
                 asked.done = msgspec.structs.replace(done, finish=finish, usage=rounds.usage, calls=())
