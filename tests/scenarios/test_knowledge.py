@@ -211,3 +211,20 @@ async def test_to_have_noted_something_is_no_ground_for_an_answer(tmp_path: Path
         await ended(its.gateway, 1)
         assert screen(its.line) == [WORDS.not_known]
         assert len(its.model.requests) == 2, "it was noted"
+
+
+async def test_what_rests_on_a_tool_alone_is_checked_too_and_a_long_result_fits_what_checks(tmp_path: Path) -> None:
+    Gate.open = asyncio.Event()
+    Gate.open.set()
+    tools = ("tests.scenarios.harbour:ferry",)
+    async with shop(
+        tmp_path, ground="strict", checker="careful", tools=tools, context_tokens=2000, tool_limit=100_000
+    ) as its:
+        looks_up(its, "ferry", name="Mei" * 9000)
+        its.model.converse, its.checker.reply = lambda _: "It sells bicycles.", lambda _: "FAIL: it does not"
+        assert text(await ask(its.openai, "Do you sell bicycles?")) == WORDS.not_known
+        shown = str(its.checker.requests[-1].body["messages"][-1]["content"])
+        assert "is at sea" in shown
+        assert len(shown) < 4000
+        its.checker.reply = lambda _: "PASS"
+        assert text(await ask(its.openai, "Do you sell bicycles?")) == "It sells bicycles."

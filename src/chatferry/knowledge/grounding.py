@@ -18,8 +18,9 @@ from chatferry.knowledge.quoting import cited, numbered
 from chatferry.knowledge.terms import Wanted, wanted
 from chatferry.metrics import Metrics
 from chatferry.model import Inbound, Message, Turn, Usage
+from chatferry.prompt import cut
 from chatferry.rounds import spoken
-from chatferry.tokens import estimate
+from chatferry.tokens import OVERHEAD, estimate
 
 log = structlog.get_logger(__name__)
 
@@ -121,7 +122,7 @@ class Grounds:
                     yield event
                 return
             # What is said without a ground is told once there is one.
-            checker = self._assistant.checker if self._sources else None
+            checker = self._assistant.checker if self._sources or self._unknown else None
             whole = checker is not None or self._unknown
             said = ""
             async for event in events:
@@ -131,13 +132,13 @@ class Grounds:
                     said = ""
                 elif event.finish == "calls":
                     self._said.append(said)
-                elif self._unknown:
-                    if not returned:
-                        for last in self._nothing(event):
-                            yield last
-                        return
+                elif self._unknown and not returned:
+                    for last in self._nothing(event):
+                        yield last
+                    return
+                elif self._unknown and checker is None:
                     yield Delta(spoken(self._said) + said)
-                elif self._sources:
+                elif self._sources or self._unknown:
                     async for last in self._ended(spoken(self._said) + said, event, checker, returned or ()):
                         yield last
                     return
@@ -152,7 +153,7 @@ class Grounds:
     async def _ended(
         self, said: str, done: Done, checker: Engine | None, returned: Sequence[str]
     ) -> AsyncIterator[Event]:
-        """The end of an answer that has sources."""
+        """The end of an answer that has a ground."""
         words = self._assistant.words
         sources = cited(said, self._sources, words.sources)
         if checker is None or not said.strip():
@@ -169,7 +170,7 @@ class Grounds:
         """Does it pass? Where nobody can say: yes, unless the assistant is strict; then Fault is raised."""
         about = {"turn": self._turn.id, "assistant": self._assistant.name, "checker": checker.name}
         try:
-            passed, usage = await check(checker, (*self.passages, *returned), self._question, said)
+            passed, usage = await check(checker, (*self.passages, *self._fitting(returned)), self._question, said)
         except Fault as fault:
             log.warning("answer not checked", error=str(fault), **about)
             self._count("unchecked")
@@ -180,6 +181,17 @@ class Grounds:
         if not passed:
             log.warning("answer rejected", **about)
         return passed, usage
+
+    def _fitting(self, returned: Sequence[str]) -> list[str]:
+        """What calls came to, as far as half a prompt has room for it, as for the model itself: the newest first."""
+        gauge, left = self._assistant.gauge, self._assistant.settings.context_tokens // 2
+        kept: list[str] = []
+        for text in reversed(returned):
+            if left <= OVERHEAD:
+                break
+            kept.insert(0, cut(text, left, gauge))
+            left -= gauge.text(kept[0])
+        return kept
 
     def _count(self, outcome: str) -> None:
         self._metrics.grounding.labels(self._assistant.name, outcome).inc()
