@@ -9,8 +9,10 @@ import pytest
 
 from chatferry.clock import SystemClock
 from chatferry.database import migrate, open_database
+from chatferry.engines.base import Call
 from chatferry.ledger import Ledger
-from chatferry.model import Inbound, Turn, says
+from chatferry.model import Inbound, Turn, Usage, says
+from chatferry.steps import Step
 
 ODD = "a\0b\ud800c"
 
@@ -52,3 +54,11 @@ async def test_faults_that_quote_somebody(ledger: Ledger, turn: Turn, way: str) 
         await ledger.retry(turn, 0.0, ODD)
     [entry] = await ledger.entries()
     assert entry.error == "abc"
+
+
+async def test_what_a_model_says_before_it_calls_and_what_it_calls_itself(ledger: Ledger, turn: Turn) -> None:
+    await ledger.calling(turn, [Step(0, 0, ODD, Call("c1", "look", '{"at": "a\0b"}'), "key")], Usage())
+    await ledger.answered(turn, says("assistant", "hello"), [], model=ODD)
+    assert [step.said for step in await ledger.steps(turn.id)] == ["abc"]
+    [entry] = await ledger.entries()
+    assert entry.model == "abc"

@@ -139,6 +139,16 @@ async def test_a_summary_has_its_bound_whatever_the_model_says(file: Database, c
         assert len(mind.engine.prompts[-1].messages) > 1
 
 
+async def test_a_summary_that_no_database_takes_as_it_is_is_kept_without_what_nobody_sees(
+    database: Database, clock: ManualClock
+) -> None:
+    async with Mind(database, clock, SMALL, keeper=ScriptedEngine(lambda p: f"\0{notes(p)}")).open() as mind:
+        await mind.say("my dog is called Rex")
+        for n in range(20):
+            await mind.say(filler(n))
+        assert (await mind.kept()).startswith("my dog is called Rex")
+
+
 async def test_of_two_that_fold_the_same_one_counts(mind: Mind) -> None:
     await chat(mind, 2)
     found = await mind.ledger.recalled(TALK, 99, across=False, paged=False)

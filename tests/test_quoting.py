@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 
 import pytest
 from hypothesis import given
@@ -24,3 +25,10 @@ def test_no_text_ends_its_block_or_begins_another(text: str) -> None:
 @pytest.mark.parametrize("text", ["a < b and notes", "<b>notes</b> on 3 < 4", "<tale>", "if (x<note) {"])
 def test_what_ends_nothing_stays_as_it_is(text: str) -> None:
     assert inert(text) == text
+
+
+def test_a_long_blank_behind_a_bracket_costs_no_more_than_its_length() -> None:
+    began = time.process_time()
+    assert inert("<" + " " * 200_000 + "notes").startswith("(")
+    assert inert(("<" + " " * 20_000) * 10).startswith("<")
+    assert time.process_time() - began < 2.0, "a quadratic one takes a quarter of an hour"

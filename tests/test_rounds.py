@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from chatferry.engines.base import Call, Result
+from chatferry.errors import Final
 from chatferry.tools.base import Caller
 from chatferry.tools.python import Python
 from tests.growing import WORDS, World, about, asks, rewords, world
@@ -207,6 +208,24 @@ async def test_who_is_stopped_while_something_is_called_calls_nothing_more(talk:
         assert len(talk.engine.talks) == 1
 
 
+@pytest.mark.parametrize("end", ["fault", "stop"])
+async def test_what_the_rounds_have_cost_is_counted_however_the_answer_ends(talk: World, till: Till, end: str) -> None:
+    till.held["2"] = asyncio.Event()
+    async with talk.process() as process:
+        await process.accept(asks("e1"))
+        (await talk.asked()).calls(status("1"))
+        second = await talk.asked()
+        if end == "fault":
+            second.fails(Final("out of order"))
+        else:
+            second.calls(status("2"))
+            await till.waiting.wait()
+            await process.accept(asks("stop", "/stop"))
+        turn = (await talk.ended(process))[0]
+        rounds = {"fault": 1, "stop": 2}[end]
+        assert (turn.prompt_tokens, turn.completion_tokens) == (10 * rounds, 5 * rounds)
+
+
 async def test_new_words_void_what_was_called_for_the_old_ones(talk: World, till: Till) -> None:
     till.held["1"] = asyncio.Event()
     async with talk.process() as process:
@@ -282,4 +301,5 @@ async def test_an_answer_that_is_stopped_after_a_crash_does_not_keep_the_step(ta
         await process.accept(about("stop"))
         await talk.until(lambda: "stopped" in talk.screen[0])
         assert "Looking up" not in talk.screen[0]
-        await talk.ended(process)
+        turn = (await talk.ended(process))[0]
+        assert (turn.prompt_tokens, turn.completion_tokens) == (10, 5)

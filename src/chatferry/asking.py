@@ -111,6 +111,7 @@ class Asking:
         tail, asked = one.tail, one.asked
         await rounds.recall(tail)
         await rounds.resume(tail)
+        asked.usage = rounds.usage
         while True:
             if rounds.waiting:
                 tail.add(rounds.question())
@@ -124,6 +125,7 @@ class Asking:
             if done is None:
                 return
             rounds.add(done.usage)
+            asked.usage = rounds.usage
             if not done.calls or wanted.last:
                 finish = "stop" if done.calls else done.finish
                 asked.done = msgspec.structs.replace(done, finish=finish, usage=rounds.usage, calls=())

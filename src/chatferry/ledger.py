@@ -168,7 +168,7 @@ class Ledger(Keeping):
                 "answered_at": self._clock.now(),
                 "first_token_at": first_token_at,
                 "finish": finish,
-                "model": model,
+                "model": clean(model),
                 "prompt_tokens": usage.prompt,
                 "completion_tokens": usage.completion,
                 "cost": usage.cost,

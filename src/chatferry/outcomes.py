@@ -9,7 +9,7 @@ from chatferry.engines.base import Done
 from chatferry.errors import Fault, TryLater
 from chatferry.feed import Outcome
 from chatferry.held import Held
-from chatferry.model import APOLOGY, Button, Message, Turn, says
+from chatferry.model import APOLOGY, Button, Message, Turn, Usage, says
 from chatferry.text import clean, closed
 
 
@@ -21,6 +21,8 @@ class Asked(msgspec.Struct):
     fault: Fault | None = None
     asks: int = 0
     """How many calls wait for the person's yes: then the answer is the question."""
+    usage: Usage | None = None
+    """What its rounds have cost, where it was to call something: that is owed, whatever the end."""
 
 
 def outcome_of(asked: Asked, text: str, held: Held) -> Outcome:
@@ -28,11 +30,11 @@ def outcome_of(asked: Asked, text: str, held: Held) -> Outcome:
     words, done = held.assistant.words, asked.done
     if asked.fault is not None:
         sorry = words.sorry_busy if isinstance(asked.fault, TryLater) else words.sorry_failed
-        return Outcome(says("assistant", sorry), APOLOGY, error=str(asked.fault))
+        return Outcome(says("assistant", sorry), APOLOGY, asked.usage, error=str(asked.fault))
     if done is None:
         # Interrupted. What somebody has read of it stands; what nobody has seen was never said.
         read = held.channel.caps.live or held.channel.caps.pages or held.drafts
-        return Outcome(says("assistant", text) if text and read else None, "stopped")
+        return Outcome(says("assistant", text) if text and read else None, "stopped", asked.usage)
     silent = not clean(text).strip()
     if silent and done.finish == "filter":
         # To ask again would not help, so this is an answer, if a poor one.

@@ -7,8 +7,8 @@ from typing import Literal
 
 Block = Literal["notes", "talk", "documents", "question", "answer"]
 _BLOCKS: tuple[Block, ...] = ("notes", "talk", "documents", "question", "answer")
-_UNSEEN = "[\\s\u00ad\u200b-\u200f\u2060-\u2064\ufeff]*"
-"""What nobody sees between two letters."""
+_UNSEEN = "[\\s\u00ad\u200b-\u200f\u2060-\u2064\ufeff]*+"
+"""What nobody sees between two letters; taken whole, lest a long blank be tried from each of its places."""
 _TAG = re.compile(
     f"(?:[<＜‹〈⟨﹤]|&lt;|&#0*60;)(?={_UNSEEN}[/／]?{_UNSEEN}(?:{'|'.join(map(_UNSEEN.join, _BLOCKS))}))",
     re.IGNORECASE,

@@ -54,7 +54,7 @@ class Remember:
             return Result("Not noted: it is not known who this is.", failed=True)
         noted = await self._ledger.noted(person, caller.turn, fact, replaces)
         if not isinstance(noted, Refused):
-            return Result("Noted." if fact else "Forgotten.")
+            return Result("Noted." if fact else "Forgotten.", idle=True)
         known = "\n".join(f"- {one.text}" for one in noted.facts) or "none"
         return Result(
             {

@@ -83,8 +83,9 @@ class Rounds:
 
     @property
     def returned(self) -> tuple[str, ...]:
-        """What the calls came to, but for those that failed."""
-        return tuple(result.text for round_ in self._made for result in round_.results if not result.failed)
+        """What the calls came to, but for those that failed, or tell nothing."""
+        results = [result for made in self._made for result in made.results]
+        return tuple(result.text for result in results if not (result.failed or result.idle))
 
     @property
     def said(self) -> str:

@@ -16,6 +16,7 @@ from chatferry.engines.base import Call, Result, Round
 from chatferry.rows import dump
 from chatferry.statements import inserting
 from chatferry.tables import steps
+from chatferry.text import clean
 
 _CALL = msgspec.json.Decoder(Call)
 _RESULT = msgspec.json.Decoder(Result)
@@ -82,7 +83,7 @@ def note(connection: sa.Connection, began: Sequence[tuple[int, float, Step]]) ->
             "turn": turn,
             "round": step.round,
             "place": step.place,
-            "said": step.said,
+            "said": clean(step.said),
             "call": dump(step.call),
             "key": step.key,
             "began_at": at,

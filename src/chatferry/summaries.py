@@ -23,6 +23,7 @@ from chatferry.model import Message, says
 from chatferry.prompt import cut, shortened, spoken, summary_limit
 from chatferry.quoting import quoted
 from chatferry.recalling import Line, Memory, Recollection
+from chatferry.text import clean
 
 log = structlog.get_logger(__name__)
 
@@ -184,9 +185,10 @@ class Summaries:
         if end.usage is not None:
             now = self._clock.now()
             await self._ledger.besides(self._accounts.besides(wanted.turn, assistant, end.usage, now))
-        if not text.strip() or end.finish not in ("stop", "length"):
-            raise Final(f"the model for summaries ended with {end.finish!r} and {len(text.strip())} characters")
-        return cut(text.strip(), limit, assistant.gauge)
+        text = clean(text).strip()
+        if not text or end.finish not in ("stop", "length"):
+            raise Final(f"the model for summaries ended with {end.finish!r} and {len(text)} characters")
+        return cut(text, limit, assistant.gauge)
 
     async def _told(self, wanted: Wanted, message: Message) -> str:
         message = await named(wanted.channel, wanted.address, message)

@@ -91,7 +91,7 @@ class Toolbox:
             told["failed"] = result.failed
         seconds = round(asyncio.get_running_loop().time() - began, 2)
         log.info("tool called", turn=caller.turn, tool=call.name, failed=result.failed, seconds=seconds)
-        return Result(_within(clean(result.text), self._settings.tool_limit), result.failed)
+        return msgspec.structs.replace(result, text=_within(clean(result.text), self._settings.tool_limit))
 
     async def _done(self, tool: Callable, arguments: Mapping[str, object], caller: Caller) -> Result:
         """The top of a call: whatever goes wrong in it is a result, as it is none of our turn's faults."""

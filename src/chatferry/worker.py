@@ -239,7 +239,7 @@ class Worker:
                 await self._delivery.erase(held, held.channel)
             return Outcome(None)
         elif inbound.said is None or held.stopped:
-            outcome = Outcome(await self._shown(held), "stopped")
+            outcome = Outcome(await self._shown(held), "stopped", await self._ledger.spent(held.turn.id))
         else:
             await self._merge(held)
             outcome = await self._ask(held, tail, asked)

@@ -90,6 +90,14 @@ async def test_arguments_that_are_no_json_are_unmasked_as_they_are() -> None:
     assert end.calls[0].arguments == "{number: 0912-345-678"
 
 
+@pytest.mark.parametrize("depth", [600, 100_000])
+async def test_and_so_are_those_that_are_too_deep(depth: int) -> None:
+    call = Call("c1", "f", '{"a":' * depth + '"[PHONE_1]"' + "}" * depth)
+    _, [end] = await through(Prompt("", (says("user", "0912-345-678"),)), Done("calls", calls=(call,)))
+    assert isinstance(end, Done)
+    assert '"0912-345-678"' in end.calls[0].arguments
+
+
 @given(st.lists(st.sampled_from([*VALUES, "[EMAIL_1]", "CARD_1"]) | st.text("[]\\_1 a,。", max_size=5)), st.data())
 def test_whatever_a_model_repeats_comes_back_word_by_word_and_it_never_saw_a_value(
     words: list[str], data: st.DataObject

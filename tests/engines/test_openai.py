@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any, ClassVar
 
 import aiohttp
@@ -310,6 +311,14 @@ async def test_a_signature_that_came_with_a_call_goes_back_with_it(engine: OpenA
     await whole(engine.run(msgspec.structs.replace(asking("hi"), tools=(NOTHING,), rounds=(made,))))
     [call] = provider.sim.requests[0].body["messages"][1]["tool_calls"]
     assert call["extra_content"] == {"google": {"thought_signature": "x"}}
+
+
+@pytest.mark.parametrize("amiss", ['{"at": "se', "", "[]", "[" * 100_000])
+async def test_what_a_model_called_amiss_goes_back_as_an_object(engine: OpenAI, provider: Provider, amiss: str) -> None:
+    made = Round("", (Call("a", "wait", amiss),), (Result("Not called.", failed=True),))
+    await whole(engine.run(msgspec.structs.replace(asking("hi"), tools=(NOTHING,), rounds=(made,))))
+    [call] = provider.sim.requests[0].body["messages"][1]["tool_calls"]
+    assert json.loads(call["function"]["arguments"]) == ({"arguments": amiss} if amiss else {})
 
 
 def test_pieces_of_tool_calls_are_put_together() -> None:

@@ -16,9 +16,11 @@ from chatferry.config import ModelSettings
 from chatferry.gateway import Gateway
 from chatferry.simulator.line import LineSimulator
 from chatferry.simulator.model import Break, ModelSimulator, Refuse
+from chatferry.simulator.model_calls import acts
 from chatferry.simulator.serving import serving
 from chatferry.words import words
 from tests.scenarios.asking import ask, client_at, stream, streamed, text
+from tests.scenarios.harbour import Gate
 from tests.scenarios.support import ended, screen
 from tests.stack import gateway_on, settings_for
 
@@ -200,3 +202,48 @@ async def test_what_changes_in_the_files_changes_the_answers(tmp_path: Path) -> 
         (tmp_path / "docs" / "new.md").unlink()
         await its.synced()
         assert text(await ask(its.openai, "Do you sell bicycles?")) == WORDS.not_known
+
+
+def looks_up(its: Shop, tool: str, *, said: str = "", **arguments: str) -> None:
+    """The model calls this once, and then answers."""
+    its.model.act = lambda talk, _: acts((tool, arguments), said=said) if talk[-1]["role"] == "user" else None
+
+
+async def test_what_is_said_before_a_call_stays_a_paragraph_of_its_own_where_it_waits_to_be_shown(
+    tmp_path: Path,
+) -> None:
+    Gate.open = asyncio.Event()
+    Gate.open.set()
+    async with shop(tmp_path, ground="strict", checker="careful", tools=("tests.scenarios.harbour:ferry",)) as its:
+        its.checker.reply = lambda _: "PASS"
+        looks_up(its, "ferry", said="One moment.", name="Mei")
+        its.model.converse = lambda talk: f"{talk[-1]['content']}."
+        for question in ("Can unused goods be returned?", "Do you sell bicycles?"):
+            assert text(await ask(its.openai, question)) == "One moment.\n\nMei is at sea."
+
+
+async def test_to_have_noted_something_is_no_ground_for_an_answer(tmp_path: Path) -> None:
+    async with shop(tmp_path, ground="strict", profile=True) as its:
+        looks_up(its, "remember", fact="likes Paris")
+        its.model.converse = lambda _: "Paris is the capital of France."
+        await its.line.say("ann", "I like Paris. Which city is the capital of France?")
+        await ended(its.gateway, 1)
+        assert screen(its.line) == [WORDS.not_known]
+        assert len(its.model.requests) == 2, "it was noted"
+
+
+async def test_what_rests_on_a_tool_alone_is_checked_too_and_a_long_result_fits_what_checks(tmp_path: Path) -> None:
+    Gate.open = asyncio.Event()
+    Gate.open.set()
+    tools = ("tests.scenarios.harbour:ferry",)
+    async with shop(
+        tmp_path, ground="strict", checker="careful", tools=tools, context_tokens=2000, tool_limit=100_000
+    ) as its:
+        looks_up(its, "ferry", name="Mei" * 9000)
+        its.model.converse, its.checker.reply = lambda _: "It sells bicycles.", lambda _: "FAIL: it does not"
+        assert text(await ask(its.openai, "Do you sell bicycles?")) == WORDS.not_known
+        shown = str(its.checker.requests[-1].body["messages"][-1]["content"])
+        assert "is at sea" in shown
+        assert len(shown) < 4000
+        its.checker.reply = lambda _: "PASS"
+        assert text(await ask(its.openai, "Do you sell bicycles?")) == "It sells bicycles."

@@ -27,12 +27,26 @@ class Call(msgspec.Struct, frozen=True, omit_defaults=True):
     token: str = ""
     """What the provider wants to read again with the result, if anything."""
 
+    @property
+    def given(self) -> dict[str, Any]:
+        """The arguments as an object, as providers take them back; what the model wrote amiss stands there as it was.
+
+        Some servers read all that was ever called anew, and refuse a talk in which one call was cut off.
+        """
+        try:
+            told = msgspec.json.decode(self.arguments or "{}")
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
+            told = None
+        return told if isinstance(told, dict) else {"arguments": self.arguments}
+
 
 class Result(msgspec.Struct, frozen=True, omit_defaults=True):
     """What came of a call, in words for the model."""
 
     text: str
     failed: bool = False
+    idle: bool = False
+    """It tells nothing that an answer could rest on."""
 
 
 class Round(msgspec.Struct, frozen=True):

@@ -103,7 +103,7 @@ class Gemini:
         signed = {call.id: call.token for call in round_.calls if call.token and not call.token.startswith("{")}
         for call, result in zip(round_.calls, round_.results, strict=True):
             known = {"id": call.id} if not call.id.startswith(_MADE) else {}
-            part: dict[str, Any] = {"functionCall": {"name": call.name, "args": _object(call.arguments), **known}}
+            part: dict[str, Any] = {"functionCall": {"name": call.name, "args": call.given, **known}}
             if call.id in signed:
                 part["thoughtSignature"] = signed[call.id]
             elif self._signs and not back and not signed:
@@ -131,15 +131,6 @@ def contents(prompt: Prompt, *, sees: bool) -> list[dict[str, Any]]:
 
 def _inline(picture: Picture) -> dict[str, Any]:
     return {"inlineData": {"mimeType": picture.media_type, "data": base64.b64encode(picture.data).decode()}}
-
-
-def _object(arguments: str) -> Any:
-    """The arguments of a call as an object; what the model wrote amiss is given back as it was."""
-    try:
-        told = msgspec.json.decode(arguments or "{}")
-    except msgspec.DecodeError:
-        told = None
-    return told if isinstance(told, dict) else {"arguments": arguments}
 
 
 class _FunctionCall(msgspec.Struct, gc=False):

@@ -120,9 +120,9 @@ def _call(call: Call, change: Change) -> Call:
     """The call with its arguments changed text by text, so that they stay JSON; what is none is changed as it is."""
     try:
         arguments = msgspec.json.decode(call.arguments)
+        changed = _walk(arguments, change)
     except (msgspec.DecodeError, RecursionError):
         return replace(call, arguments=change(call.arguments, ""))
-    changed = _walk(arguments, change)
     return call if changed == arguments else replace(call, arguments=msgspec.json.encode(changed).decode())
 
 

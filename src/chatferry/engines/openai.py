@@ -142,7 +142,7 @@ def _called(round_: Round) -> list[dict[str, Any]]:
         {
             "id": call.id,
             "type": "function",
-            "function": {"name": call.name, "arguments": call.arguments},
+            "function": {"name": call.name, "arguments": msgspec.json.encode(call.given).decode()},
             # A token of another provider means nothing here.
             **({"extra_content": msgspec.Raw(call.token.encode())} if call.token.startswith("{") else {}),
         }

@@ -18,7 +18,9 @@ from chatferry.knowledge.quoting import cited, numbered
 from chatferry.knowledge.terms import Wanted, wanted
 from chatferry.metrics import Metrics
 from chatferry.model import Inbound, Message, Turn, Usage
-from chatferry.tokens import estimate
+from chatferry.prompt import cut
+from chatferry.rounds import spoken
+from chatferry.tokens import OVERHEAD, estimate
 
 log = structlog.get_logger(__name__)
 
@@ -102,7 +104,7 @@ class Grounds:
         self.sound = True
         """What is told was not rejected, and not left unchecked: it may be told again."""
         self._sources = [one.source for one in found]
-        self._said = ""
+        self._said: list[str] = []
         """What the model said before it waited for its calls."""
         self.passages = tuple(numbered(place, one.source, one.text) for place, one in enumerate(found, 1))
         """What the model shall read, the best first."""
@@ -122,7 +124,7 @@ class Grounds:
                     yield event
                 return
             # What is said without a ground is told once there is one.
-            checker = self._assistant.checker if self._sources else None
+            checker = self._assistant.checker if self._sources or self.unknown else None
             whole = checker is not None or self.unknown
             said = ""
             async for event in events:
@@ -131,15 +133,15 @@ class Grounds:
                 elif isinstance(event, Restart):
                     said = ""
                 elif event.finish == "calls":
-                    self._said += said
-                elif self.unknown:
-                    if not returned:
-                        for last in self._nothing(event):
-                            yield last
-                        return
-                    yield Delta(self._said + said)
-                elif self._sources:
-                    async for last in self._ended(self._said + said, event, checker, returned or ()):
+                    self._said.append(said)
+                elif self.unknown and not returned:
+                    for last in self._nothing(event):
+                        yield last
+                    return
+                elif self.unknown and checker is None:
+                    yield Delta(spoken(self._said) + said)
+                elif self._sources or self.unknown:
+                    async for last in self._ended(spoken(self._said) + said, event, checker, returned or ()):
                         yield last
                     return
                 if not whole or isinstance(event, Done):
@@ -153,7 +155,7 @@ class Grounds:
     async def _ended(
         self, said: str, done: Done, checker: Engine | None, returned: Sequence[str]
     ) -> AsyncIterator[Event]:
-        """The end of an answer that has sources."""
+        """The end of an answer that has a ground."""
         words = self._assistant.words
         sources = cited(said, self._sources, words.sources)
         if checker is None or not said.strip():
@@ -170,7 +172,7 @@ class Grounds:
         """Does it pass? Where nobody can say: yes, unless the assistant is strict; then Fault is raised."""
         about = {"turn": self._turn.id, "assistant": self._assistant.name, "checker": checker.name}
         try:
-            passed, usage = await check(checker, (*self.passages, *returned), self._question, said)
+            passed, usage = await check(checker, (*self.passages, *self._fitting(returned)), self._question, said)
         except Fault as fault:
             log.warning("answer not checked", error=str(fault), **about)
             self._count("unchecked")
@@ -183,6 +185,17 @@ class Grounds:
             self.sound = False
             log.warning("answer rejected", **about)
         return passed, usage
+
+    def _fitting(self, returned: Sequence[str]) -> list[str]:
+        """What calls came to, as far as half a prompt has room for it, as for the model itself: the newest first."""
+        gauge, left = self._assistant.gauge, self._assistant.settings.context_tokens // 2
+        kept: list[str] = []
+        for text in reversed(returned):
+            if left <= OVERHEAD:
+                break
+            kept.insert(0, cut(text, left, gauge))
+            left -= gauge.text(kept[0])
+        return kept
 
     def _count(self, outcome: str) -> None:
         self._metrics.grounding.labels(self._assistant.name, outcome).inc()
