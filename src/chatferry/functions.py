@@ -60,9 +60,14 @@ def sound(source: str, section: str, findings: Iterable[Finding]) -> None:
         raise ConfigError("\n".join(lines))
 
 
+def crowded() -> bool:
+    """Do as many functions run as may?"""
+    return sum(thread.name.startswith(_THREAD) for thread in threading.enumerate()) >= _CROWD
+
+
 async def threaded(work: Callable[[], Any], place: str) -> Any:
     """The result of a function that may block, or never end: in a thread of its own, for which no exit waits."""
-    if sum(thread.name.startswith(_THREAD) for thread in threading.enumerate()) >= _CROWD:
+    if crowded():
         raise TryLater(f"{place}: {_CROWD} functions run already", after=1.0)
     done: concurrent.futures.Future[tuple[Any, BaseException | None]] = concurrent.futures.Future()
     done.set_running_or_notify_cancel()  # from now on nobody can cancel it, and its result is welcome

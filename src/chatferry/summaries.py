@@ -193,7 +193,9 @@ class Summaries:
     async def _told(self, wanted: Wanted, message: Message) -> str:
         message = await named(wanted.channel, wanted.address, message)
         heard = shortened(spoken(message, wanted.assistant.words), _CHUNK // 2, wanted.assistant.gauge)
-        return heard.text if message.name and message.role == "user" else f"{message.role}: {heard.text}"
+        # Further in, lest a paragraph of somebody's look like what another one said.
+        told = "\n  ".join(heard.text.splitlines())
+        return told if message.name and message.role == "user" else f"{message.role}: {told}"
 
 
 async def named(channel: Channel, address: str, message: Message) -> Message:

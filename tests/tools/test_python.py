@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from datetime import date
 from typing import Annotated, Any, Literal
@@ -141,3 +142,18 @@ def test_a_type_that_nobody_can_write_down_is_said_at_the_start() -> None:
     take.__annotations__["odd"] = Odd
     with pytest.raises(TypeError, match="no model can give"):
         Python(take)
+
+
+async def test_a_function_for_which_there_is_no_room_waits_for_its_turn() -> None:
+    begun, end = threading.Semaphore(0), threading.Event()
+
+    def weigh(number: int) -> str:
+        begun.release()
+        end.wait(20)
+        return f"{number} kg"
+
+    calls = [asyncio.create_task(Python(weigh).call({"number": number}, CALLER)) for number in range(70)]
+    await asyncio.to_thread(lambda: [begun.acquire(timeout=20) for _ in range(64)])
+    assert not any(call.done() for call in calls), "nobody is turned away"
+    end.set()
+    assert await asyncio.gather(*calls) == [Result(f"{number} kg") for number in range(70)]

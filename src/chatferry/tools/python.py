@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import re
 from collections.abc import Callable, Mapping
@@ -21,11 +22,14 @@ from typing_extensions import TypedDict
 
 from chatferry.engines.base import Result, Tool
 from chatferry.errors import TryLater
-from chatferry.functions import find, threaded, told
+from chatferry.functions import crowded, find, threaded, told
 from chatferry.model import Finding
 from chatferry.tools.base import Caller
 
 log = structlog.get_logger(__name__)
+
+_PATIENCE, _LOOK = 10.0, 0.1
+"""Seconds that a plain function waits for others to end, and between two looks whether one has."""
 
 
 class Python:
@@ -65,7 +69,7 @@ class Python:
             given[self._caller] = caller
         work = partial(self._function, **given)
         try:
-            said = work() if inspect.iscoroutinefunction(self._function) else await threaded(work, self._place)
+            said = work() if inspect.iscoroutinefunction(self._function) else await self._in_turn(work)
             if inspect.isawaitable(said):
                 said = await said
             return Result(_words(said))
@@ -75,6 +79,13 @@ class Python:
         except (Exception, SystemExit) as bug:
             log.warning("tool failed", turn=caller.turn, tool=self._place, error=told(bug), exc_info=bug)
             return Result(f"It failed: {type(bug).__name__}.", failed=True)
+
+    async def _in_turn(self, work: Callable[[], Any]) -> Any:
+        """What it returns, once there is room for it. Raises TryLater where there is none for too long."""
+        until = asyncio.get_running_loop().time() + _PATIENCE
+        while crowded() and asyncio.get_running_loop().time() < until:  # noqa: ASYNC110 - they end in threads
+            await asyncio.sleep(_LOOK)
+        return await threaded(work, self._place)
 
 
 def look(place: str, source: str) -> Python | Finding:
