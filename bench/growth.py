@@ -14,9 +14,9 @@ import uvloop
 from bench.bare import burst, steady, team
 from bench.fleet import Server, Times, connected, load, server, settled
 from bench.hands import ANSWER, CHANNEL, asks, hands
-from chatferry.database import migrate
-from chatferry.postgres import Postgres
-from chatferry.rows import dump
+from chatferry.ledger.database import migrate
+from chatferry.ledger.postgres import Postgres
+from chatferry.ledger.rows import dump
 
 LEDGERS = (1_000, 100_000, 3_000_000)
 TALK = 20

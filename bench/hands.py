@@ -18,14 +18,14 @@ import msgspec
 import uvloop
 
 from chatferry.clock import SharedClock
-from chatferry.database import migrate
 from chatferry.dispatch.inprocess import InProcess
 from chatferry.dispatch.pgqueuer import PgQueuer
 from chatferry.gateway import _AMONG_OTHERS
-from chatferry.ledger import Ledger
+from chatferry.ledger.database import migrate
+from chatferry.ledger.ledger import Ledger
+from chatferry.ledger.postgres import Postgres
 from chatferry.model import Attempt, Grant, Inbound, Receipt, says
 from chatferry.parts import HEARSAY
-from chatferry.postgres import Postgres
 from chatferry.serve import _settle
 
 CHANNEL = "bench"

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import structlog
 
-from chatferry.database import Database, migrate, open_database
-from chatferry.ledger import Ledger
+from chatferry.ledger.database import Database, migrate, open_database
+from chatferry.ledger.ledger import Ledger
 from chatferry.testing import ManualClock
 from tests.postgres import cluster, create, database_on, empty, named
 from tests.stack import apart

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from chatferry.accepting import Accepted
 from chatferry.accounts import Accounts
 from chatferry.again import Again
 from chatferry.asking import Asking
@@ -17,7 +16,6 @@ from chatferry.assistant import Assistant, Staff
 from chatferry.channels.base import Capabilities, Editing, Taken
 from chatferry.commands import Commands
 from chatferry.config import AssistantSettings, CommandSettings, MoneySettings
-from chatferry.database import Database, migrate, open_database
 from chatferry.delivery import Delivery
 from chatferry.desk import Desk
 from chatferry.dispatch.inprocess import InProcess
@@ -26,9 +24,11 @@ from chatferry.growth import Growth
 from chatferry.intake import Intake
 from chatferry.knowledge.grounding import Grounding
 from chatferry.knowledge.library import Library
-from chatferry.ledger import Ledger
+from chatferry.ledger.accepting import Accepted
+from chatferry.ledger.database import Database, migrate, open_database
+from chatferry.ledger.ledger import Ledger
+from chatferry.ledger.looking import Entry
 from chatferry.links import Links
-from chatferry.looking import Entry
 from chatferry.media import Media
 from chatferry.metrics import Metrics
 from chatferry.model import Inbound, says

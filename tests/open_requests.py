@@ -7,10 +7,10 @@ import contextlib
 from collections.abc import AsyncIterator
 
 from chatferry.channels.base import Capabilities, Hold
-from chatferry.database import Database
 from chatferry.feed import Feed, Outcome
 from chatferry.holding import Held, Holding
-from chatferry.ledger import Ledger
+from chatferry.ledger.database import Database
+from chatferry.ledger.ledger import Ledger
 from chatferry.links import Links
 from chatferry.model import Inbound, Turn, says
 from chatferry.testing import Board, ManualClock

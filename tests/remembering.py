@@ -18,7 +18,6 @@ from chatferry.assistant import Assistant, Staff
 from chatferry.channels.base import Capabilities, Taken
 from chatferry.commands import Commands
 from chatferry.config import AssistantSettings, CommandSettings, MoneySettings
-from chatferry.database import Database
 from chatferry.delivery import Delivery
 from chatferry.desk import Desk
 from chatferry.dispatch.inprocess import InProcess
@@ -28,7 +27,8 @@ from chatferry.growth import Growth
 from chatferry.intake import Intake
 from chatferry.knowledge.grounding import Grounding
 from chatferry.knowledge.library import Library
-from chatferry.ledger import Ledger
+from chatferry.ledger.database import Database
+from chatferry.ledger.ledger import Ledger
 from chatferry.links import Links
 from chatferry.media import Media
 from chatferry.metrics import Metrics

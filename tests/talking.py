@@ -5,12 +5,12 @@ from __future__ import annotations
 import msgspec
 import sqlalchemy as sa
 
-from chatferry.accepting import Accepted
-from chatferry.database import Database
-from chatferry.ledger import Ledger
+from chatferry.ledger.accepting import Accepted
+from chatferry.ledger.database import Database
+from chatferry.ledger.ledger import Ledger
+from chatferry.ledger.sessions import Gate
+from chatferry.ledger.tables import sessions
 from chatferry.model import Inbound, Turn, express_key, says
-from chatferry.sessions import Gate
-from chatferry.tables import sessions
 
 ROOM, LANE = "board:room", express_key("board:room")
 IGNORED = Accepted(0, False)

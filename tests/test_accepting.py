@@ -8,12 +8,12 @@ import msgspec
 import pytest
 import sqlalchemy as sa
 
-from chatferry.accepting import Accepted
-from chatferry.database import Database
 from chatferry.errors import LeaseLost
-from chatferry.ledger import Ledger
+from chatferry.ledger.accepting import Accepted
+from chatferry.ledger.database import Database
+from chatferry.ledger.ledger import Ledger
+from chatferry.ledger.tables import turns
 from chatferry.model import APOLOGY, Attempt, Inbound, Kind, Message, Receipt, Turn, says
-from chatferry.tables import turns
 
 NOTHING = Accepted(0, False)
 

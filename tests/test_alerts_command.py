@@ -12,9 +12,9 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from chatferry.clock import SystemClock
-from chatferry.database import migrate, open_database
-from chatferry.incidents import Verdict
-from chatferry.ledger import Ledger
+from chatferry.ledger.database import migrate, open_database
+from chatferry.ledger.incidents import Verdict
+from chatferry.ledger.ledger import Ledger
 from chatferry.simulator.line_people import address
 from chatferry.simulator.serving import serving
 from tests.commandline import Shop, shop

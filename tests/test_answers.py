@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-from chatferry.answers import Keep
-from chatferry.database import Database
-from chatferry.ledger import Ledger
-from chatferry.people import Talk
+from chatferry.ledger.answers import Keep
+from chatferry.ledger.database import Database
+from chatferry.ledger.ledger import Ledger
+from chatferry.ledger.people import Talk
 from chatferry.testing import ManualClock
 from tests.talking import ROOM, answers, asks
 

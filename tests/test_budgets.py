@@ -7,10 +7,10 @@ import asyncio
 import msgspec
 import pytest
 
-from chatferry.accepting import Accepted
-from chatferry.budgets import Budget, Charge
-from chatferry.database import Database
-from chatferry.ledger import Ledger
+from chatferry.ledger.accepting import Accepted
+from chatferry.ledger.budgets import Budget, Charge
+from chatferry.ledger.database import Database
+from chatferry.ledger.ledger import Ledger
 from chatferry.model import Inbound, Turn, Usage, says
 from chatferry.testing import ManualClock
 from tests.test_pacing import kinds

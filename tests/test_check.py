@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from chatferry import readers
-from chatferry.check import findings
+from chatferry.cli.check import findings
 from chatferry.config import load
 from chatferry.errors import ConfigError
 from chatferry.model import Finding

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from chatferry.cli import welcome
+from chatferry.cli.main import welcome
 from chatferry.config import load
 from tests.commandline import Shop, shop
 

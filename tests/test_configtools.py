@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from chatferry import check
+from chatferry.cli import check
 from chatferry.config import load
 from chatferry.errors import ConfigError
 from chatferry.gateway import open_gateway

@@ -12,13 +12,13 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from chatferry import rows
-from chatferry.database import migrate, open_database
 from chatferry.errors import InUse
+from chatferry.ledger import rows
+from chatferry.ledger.database import migrate, open_database
+from chatferry.ledger.tables import metadata
 from chatferry.migrations import HEAD
 from chatferry.migrations.upgrade import config
 from chatferry.model import Button, File, Message, Text
-from chatferry.tables import metadata
 
 
 async def test_a_second_process_on_the_same_file_is_refused(tmp_path: Path) -> None:

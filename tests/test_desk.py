@@ -12,14 +12,14 @@ from chatferry.assistant import Assistant, Staff
 from chatferry.channels.base import Capabilities
 from chatferry.commands import Commands
 from chatferry.config import AssistantSettings, CommandSettings, ReplySettings, SessionSettings
-from chatferry.database import open_database
 from chatferry.desk import Desk
 from chatferry.errors import Final
+from chatferry.ledger.database import open_database
+from chatferry.ledger.recalling import Recalling
+from chatferry.ledger.sessions import Gate
 from chatferry.links import Links
 from chatferry.model import File, Inbound, Kind, Message, Text, Turn, says
-from chatferry.recalling import Recalling
 from chatferry.replies import Replies
-from chatferry.sessions import Gate
 from chatferry.testing import Board, LiveEngine, ManualClock
 from chatferry.words import words
 from tests.growing import world

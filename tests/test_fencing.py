@@ -13,7 +13,7 @@ from chatferry.channels.base import Capabilities
 from chatferry.config import AssistantSettings
 from chatferry.errors import LeaseLost
 from chatferry.held import Held
-from chatferry.ledger import Ledger
+from chatferry.ledger.ledger import Ledger
 from chatferry.model import Inbound, says
 from chatferry.testing import Board, LiveEngine, ManualClock
 from tests.growing import LEASE, WORDS, World, asks, world

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from chatferry.ledger import Ledger
-from chatferry.looking import Entry, Standing
+from chatferry.ledger.ledger import Ledger
+from chatferry.ledger.looking import Entry, Standing
 from chatferry.model import APOLOGY, Attempt, Inbound, Receipt, Turn, says
 from chatferry.testing import ManualClock
 

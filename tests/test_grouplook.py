@@ -8,9 +8,9 @@ from typing import TypeVar
 
 import sqlalchemy as sa
 
-from chatferry.database import Database
 from chatferry.errors import Unavailable
-from chatferry.grouplook import GroupLook
+from chatferry.ledger.database import Database
+from chatferry.ledger.grouplook import GroupLook
 from tests.scenarios.support import until
 
 T = TypeVar("T")

@@ -7,8 +7,8 @@ import asyncio
 import msgspec
 import pytest
 
-from chatferry.accepting import Accepted
-from chatferry.ledger import Ledger
+from chatferry.ledger.accepting import Accepted
+from chatferry.ledger.ledger import Ledger
 from chatferry.testing import ManualClock
 from tests.open_requests import ROOM, WORDS, Process
 

@@ -7,9 +7,9 @@ import asyncio
 import msgspec
 import pytest
 
-from chatferry.database import Database
 from chatferry.holding import Held
-from chatferry.ledger import Ledger
+from chatferry.ledger.database import Database
+from chatferry.ledger.ledger import Ledger
 from chatferry.model import APOLOGY, Inbound, says
 from chatferry.testing import ManualClock
 from tests.open_requests import HOLD, ROOM, WORDS, Process, another

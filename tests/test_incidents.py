@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatferry.incidents import Incident, Told, Verdict, after
-from chatferry.ledger import Ledger
-from chatferry.measures import SLICE, Count, Outcomes, slowest, succeeded
+from chatferry.ledger.incidents import Incident, Told, Verdict, after
+from chatferry.ledger.ledger import Ledger
+from chatferry.ledger.measures import SLICE, Count, Outcomes, slowest, succeeded
 from chatferry.model import APOLOGY, Inbound, Kind, Turn, says
 from chatferry.testing import ManualClock
 

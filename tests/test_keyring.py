@@ -8,10 +8,11 @@ from typing import Any, cast
 
 import msgspec
 
-from chatferry import apikeys, keyring
-from chatferry.apikeys import ApiKey
-from chatferry.database import Database
-from chatferry.ledger import Ledger
+from chatferry import keyring
+from chatferry.ledger import apikeys
+from chatferry.ledger.apikeys import ApiKey
+from chatferry.ledger.database import Database
+from chatferry.ledger.ledger import Ledger
 from chatferry.testing import ManualClock
 
 KEY = f"cf_abcdefgh_{'s' * 43}"

@@ -9,9 +9,9 @@ from typing import Literal
 import pytest
 import sqlalchemy as sa
 
-from chatferry.database import Database
 from chatferry.errors import LeaseLost, Unavailable
-from chatferry.ledger import Ledger
+from chatferry.ledger.database import Database
+from chatferry.ledger.ledger import Ledger
 from chatferry.model import APOLOGY, Attempt, Grant, Inbound, Receipt, Turn, says
 from chatferry.testing import ManualClock
 

@@ -8,9 +8,9 @@ from typing import TypeVar
 
 import pytest
 
-from chatferry.database import Sqlite, Work, migrate
 from chatferry.errors import LeaseLost
-from chatferry.ledger import Ledger
+from chatferry.ledger.database import Sqlite, Work, migrate
+from chatferry.ledger.ledger import Ledger
 from chatferry.model import APOLOGY, Attempt, Grant, Inbound, Message, Piece, Receipt, Text, Turn, says
 from chatferry.testing import ManualClock
 

@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator
 import pytest
 
 from chatferry.clock import SystemClock
-from chatferry.database import migrate, open_database
 from chatferry.engines.base import Call
-from chatferry.ledger import Ledger
+from chatferry.ledger.database import migrate, open_database
+from chatferry.ledger.ledger import Ledger
+from chatferry.ledger.steps import Step
 from chatferry.model import Inbound, Turn, Usage, says
-from chatferry.steps import Step
 
 ODD = "a\0b\ud800c"
 

@@ -12,9 +12,9 @@ from chatferry.channels.base import Capabilities
 from chatferry.commands import slow
 from chatferry.config import Settings, load
 from chatferry.errors import ConfigError
+from chatferry.ledger.pacing import Pace
 from chatferry.limits import Limits
 from chatferry.model import Inbound, Kind, says
-from chatferry.pacing import Pace
 from chatferry.rate import Rate
 from chatferry.testing import Board, ManualClock
 from chatferry.words import words

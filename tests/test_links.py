@@ -10,9 +10,9 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatferry.database import Database
+from chatferry.ledger.database import Database
+from chatferry.ledger.tables import keys
 from chatferry.links import Expired, Links, Page, signing_key
-from chatferry.tables import keys
 
 NOW = 1_800_000_000.5
 DAY = 86400.0

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from chatferry.database import Database, migrate, open_database
+from chatferry.ledger.database import Database, migrate, open_database
 from chatferry.testing import ManualClock
 from tests.remembering import Mind, asks, counted, filler
 

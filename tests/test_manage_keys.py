@@ -17,7 +17,7 @@ from joserfc.jwk import OctKey
 from typer.testing import CliRunner, Result
 from websockets.asyncio.client import connect
 
-from chatferry.cli import app
+from chatferry.cli.main import app
 from chatferry.errors import ConfigError
 from tests.commandline import Shop, shop
 from tests.scenarios.issuer import AUDIENCE, ISSUER, claims, signed

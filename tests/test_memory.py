@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from chatferry.database import Database, migrate, open_database
 from chatferry.engines.base import Prompt
 from chatferry.errors import TryLater
-from chatferry.ledger import Ledger
+from chatferry.ledger.database import Database, migrate, open_database
+from chatferry.ledger.ledger import Ledger
+from chatferry.ledger.profiles import MOST, Refused
+from chatferry.ledger.recalling import Memory
+from chatferry.ledger.retention import Place
+from chatferry.ledger.tables import memories, profiles
 from chatferry.model import Inbound, says
-from chatferry.profiles import MOST, Refused
-from chatferry.recalling import Memory
 from chatferry.remember import Remember
-from chatferry.retention import Place
-from chatferry.tables import memories, profiles
 from chatferry.testing import LiveEngine, ManualClock, ScriptedEngine
 from chatferry.tools.base import Caller
 from tests.remembering import TALK, Mind, asks, filler, notes

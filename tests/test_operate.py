@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from chatferry.looking import Entry
-from chatferry.operate import heading, row
+from chatferry.cli.operate import heading, row
+from chatferry.ledger.looking import Entry
 from chatferry.simulator.line_people import address
 from chatferry.simulator.model import Refuse
 from tests.commandline import Shop, shop

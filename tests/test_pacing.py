@@ -11,14 +11,14 @@ import msgspec
 import pytest
 import sqlalchemy as sa
 
-from chatferry.accepting import Accepted
 from chatferry.clock import SystemClock
-from chatferry.database import Database, migrate, open_database
-from chatferry.ledger import Ledger
+from chatferry.ledger.accepting import Accepted
+from chatferry.ledger.database import Database, migrate, open_database
+from chatferry.ledger.ledger import Ledger
+from chatferry.ledger.pacing import Pace
+from chatferry.ledger.tables import pace
 from chatferry.model import Inbound, says
-from chatferry.pacing import Pace
 from chatferry.rate import Rate
-from chatferry.tables import pace
 from chatferry.testing import ManualClock
 from tests.talking import LANE, ROOM, gate, orders, takes
 from tests.test_plans import executed

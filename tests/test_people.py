@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from chatferry import people, profiles
-from chatferry.database import Database
-from chatferry.forget import known, survey
-from chatferry.ledger import Ledger
+from chatferry.cli.forget import known, survey
+from chatferry.ledger import people, profiles
+from chatferry.ledger.database import Database
+from chatferry.ledger.ledger import Ledger
+from chatferry.ledger.people import Person
+from chatferry.ledger.retention import OF_A_TURN
+from chatferry.ledger.tables import files, memories, metadata, steps, turns
 from chatferry.model import Inbound, Message, Text, says
-from chatferry.people import Person
-from chatferry.retention import OF_A_TURN
-from chatferry.tables import files, memories, metadata, steps, turns
 from chatferry.testing import ManualClock
 
 ANN = Person("board", "ann")

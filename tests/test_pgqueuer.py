@@ -9,11 +9,11 @@ from typing import cast
 import pytest
 import sqlalchemy as sa
 
-from chatferry.database import open_database
 from chatferry.dispatch.base import Look
 from chatferry.dispatch.inprocess import InProcess
 from chatferry.dispatch.pgqueuer import PgQueuer
-from chatferry.postgres import Postgres
+from chatferry.ledger.database import open_database
+from chatferry.ledger.postgres import Postgres
 from chatferry.testing import ManualClock
 from tests.chaos.proxy import Proxy
 from tests.contracts.dispatcher import Contract, Make, Work, dispatching, until

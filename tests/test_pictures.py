@@ -7,10 +7,10 @@ from msgspec.structs import replace
 
 from chatferry.engines.base import Picture
 from chatferry.errors import LeaseLost
-from chatferry.ledger import Ledger
+from chatferry.ledger.ledger import Ledger
+from chatferry.ledger.operations import Kept
+from chatferry.ledger.retention import Place
 from chatferry.model import File, Grant, Inbound, Message, Turn, says
-from chatferry.operations import Kept
-from chatferry.retention import Place
 from chatferry.testing import ManualClock
 
 SENT = File("image", "ref", "cup.png")

@@ -15,30 +15,30 @@ from zoneinfo import ZoneInfo
 import msgspec
 import sqlalchemy as sa
 
-from chatferry import people
-from chatferry.answers import Keep
-from chatferry.budgets import Besides, Budget, Charge
-from chatferry.consent import Ask
-from chatferry.database import Database
+from chatferry.cli.export import talk_kept, turns_kept
+from chatferry.cli.forget import known, survey
 from chatferry.engines.base import Call, Picture, Result
-from chatferry.export import talk_kept, turns_kept
-from chatferry.forget import known, survey
-from chatferry.guests import Knock
-from chatferry.incidents import Verdict
 from chatferry.knowledge.cutting import Passage
 from chatferry.knowledge.library import Library
 from chatferry.knowledge.shelves import Add, Complete, Open, Remove, Retire, shelved
 from chatferry.knowledge.terms import wanted
-from chatferry.ledger import Ledger
+from chatferry.ledger import people
+from chatferry.ledger.answers import Keep
+from chatferry.ledger.budgets import Besides, Budget, Charge
+from chatferry.ledger.consent import Ask
+from chatferry.ledger.database import Database
+from chatferry.ledger.guests import Knock
+from chatferry.ledger.incidents import Verdict
+from chatferry.ledger.ledger import Ledger
+from chatferry.ledger.operations import Kept
+from chatferry.ledger.pacing import Pace
+from chatferry.ledger.people import Person
+from chatferry.ledger.recalling import Memory
+from chatferry.ledger.retention import Place
+from chatferry.ledger.sessions import Gate
+from chatferry.ledger.steps import Returned, Step
 from chatferry.model import Attempt, File, Grant, Inbound, Kind, Message, Receipt, Usage, says
-from chatferry.operations import Kept
-from chatferry.pacing import Pace
-from chatferry.people import Person
 from chatferry.rate import Rate
-from chatferry.recalling import Memory
-from chatferry.retention import Place
-from chatferry.sessions import Gate
-from chatferry.steps import Returned, Step
 from chatferry.testing import ManualClock
 
 DAY = 86_400.0

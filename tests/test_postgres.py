@@ -10,14 +10,14 @@ from typing import Literal, cast
 import pytest
 import sqlalchemy as sa
 
-from chatferry import news
 from chatferry.clock import SharedClock, SystemClock
-from chatferry.database import Database, migrate, open_database
 from chatferry.errors import Unavailable, Unsure
-from chatferry.ledger import Ledger
+from chatferry.ledger import news
+from chatferry.ledger.database import Database, migrate, open_database
+from chatferry.ledger.ledger import Ledger
+from chatferry.ledger.postgres import Postgres
 from chatferry.migrations import HEAD
 from chatferry.model import Inbound, Receipt, Turn, says
-from chatferry.postgres import Postgres
 from tests.chaos.proxy import Proxy
 from tests.postgres import Cluster, database_on
 

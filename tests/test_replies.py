@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatferry import check
+from chatferry.cli import check
 from chatferry.config import ModelSettings, ReplySettings, ServerSettings, Settings
 from chatferry.errors import ConfigError, Final, TryLater
 from chatferry.functions import sound

@@ -10,14 +10,14 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from chatferry.database import Database, migrate, open_database
 from chatferry.errors import Unavailable
-from chatferry.ledger import Ledger
-from chatferry.looking import Standing
+from chatferry.ledger.database import Database, migrate, open_database
+from chatferry.ledger.ledger import Ledger
+from chatferry.ledger.looking import Standing
+from chatferry.ledger.retention import Place, Pruned, retain
+from chatferry.ledger.rows import BEFORE
+from chatferry.ledger.tables import messages, outbox, turns
 from chatferry.model import Attempt, Inbound, Receipt, Turn, says
-from chatferry.retention import Place, Pruned, retain
-from chatferry.rows import BEFORE
-from chatferry.tables import messages, outbox, turns
 from chatferry.testing import ManualClock
 from tests.talking import LANE, ROOM, answers, asks, begins, claimed, gate, inbound, known, orders, rows, takes
 

@@ -11,12 +11,12 @@ import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatferry.database import Database, open_database
-from chatferry.ledger import Ledger
+from chatferry.ledger.database import Database, open_database
+from chatferry.ledger.ledger import Ledger
+from chatferry.ledger.retention import Place
+from chatferry.ledger.sessions import Admitted, Doors, Gate
+from chatferry.ledger.tables import metadata, turns
 from chatferry.model import Inbound, express_key, says
-from chatferry.retention import Place
-from chatferry.sessions import Admitted, Doors, Gate
-from chatferry.tables import metadata, turns
 from chatferry.testing import ManualClock
 
 DAY = 86_400.0

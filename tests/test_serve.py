@@ -173,7 +173,7 @@ async def test_a_second_signal_ends_at_once_and_the_next_start_goes_on(shop: Sho
 
 async def test_a_bug_is_logged_with_its_traceback_and_without_secrets(shop: Shop) -> None:
     program = (
-        "import sys; from chatferry.channels import line; from chatferry.cli import main\n"
+        "import sys; from chatferry.channels import line; from chatferry.cli.main import main\n"
         "async def send(self, *_, **__):\n"
         "    raise KeyError(self._settings, self._settings.token.get_secret_value())\n"
         "line.Line.send = send; sys.argv = ['chatferry', 'serve']; main()"

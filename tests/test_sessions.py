@@ -7,10 +7,10 @@ import asyncio
 import msgspec
 import pytest
 
-from chatferry.database import Database
-from chatferry.ledger import Ledger
+from chatferry.ledger.database import Database
+from chatferry.ledger.ledger import Ledger
+from chatferry.ledger.sessions import Gate
 from chatferry.model import APOLOGY, says
-from chatferry.sessions import Gate
 from chatferry.testing import ManualClock
 from tests.talking import (
     ALWAYS,

@@ -6,10 +6,10 @@ import asyncio
 
 import pytest
 
-from chatferry.accepting import Accepted
-from chatferry.database import Database
 from chatferry.errors import LeaseLost
-from chatferry.ledger import Ledger
+from chatferry.ledger.accepting import Accepted
+from chatferry.ledger.database import Database
+from chatferry.ledger.ledger import Ledger
 from chatferry.model import APOLOGY, Inbound, says
 from chatferry.testing import ManualClock
 from tests.talking import (

@@ -14,9 +14,9 @@ from pydantic import SecretStr
 
 from chatferry.channels.slack_manifest import creation_link, manifest, to_yaml
 from chatferry.channels.slack_scopes import EVENTS, SCOPES
+from chatferry.cli.setup_slack import show
 from chatferry.config import SlackSettings
 from chatferry.errors import ConfigError
-from chatferry.setup_slack import show
 from chatferry.words import LANGUAGES, Language
 from tests.commandline import shop
 

@@ -10,7 +10,7 @@ import aiohttp
 import pytest_asyncio
 from rich.console import Console
 
-from chatferry.terminal import Terminal
+from chatferry.cli.terminal import Terminal
 from tests.commandline import Shop, shop
 from tests.stack import running
 

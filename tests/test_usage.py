@@ -6,11 +6,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from chatferry.ledger import Ledger
+from chatferry.ledger.ledger import Ledger
+from chatferry.ledger.retention import Place
+from chatferry.ledger.usage import Used, together
 from chatferry.model import Inbound, Usage, says
-from chatferry.retention import Place
 from chatferry.testing import ManualClock
-from chatferry.usage import Used, together
 
 DAY = 86_400.0
 UTC, TAIPEI = ZoneInfo("UTC"), ZoneInfo("Asia/Taipei")

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from chatferry.database import Database, migrate, open_database
 from chatferry.errors import ConfigError, Unavailable
-from chatferry.tables import vault as table
+from chatferry.ledger.database import Database, migrate, open_database
+from chatferry.ledger.tables import vault as table
+from chatferry.ledger.vault import Vault
 from chatferry.testing import ManualClock
-from chatferry.vault import Vault
 
 SECRET = "a secret of the operator's"
 

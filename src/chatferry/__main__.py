@@ -1,5 +1,5 @@
 """`python -m chatferry`."""
 
-from chatferry.cli import main
+from chatferry.cli.main import main
 
 main()

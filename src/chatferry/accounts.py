@@ -11,12 +11,12 @@ import msgspec
 import structlog
 
 from chatferry.assistant import Assistant, Staff
-from chatferry.budgets import NEAR, Besides, Budget, Charge
 from chatferry.channels.base import Channel
 from chatferry.clock import Clock
 from chatferry.config import ModelSettings, MoneySettings, PriceSettings
 from chatferry.errors import Unavailable
-from chatferry.ledger import Ledger
+from chatferry.ledger.budgets import NEAR, Besides, Budget, Charge
+from chatferry.ledger.ledger import Ledger
 from chatferry.metrics import Metrics
 from chatferry.model import Inbound, Turn, Usage
 

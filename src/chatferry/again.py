@@ -6,13 +6,13 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 
-from chatferry.answers import Keep, Kept, due, key_of
 from chatferry.clock import Clock
 from chatferry.config import CacheSettings
 from chatferry.engines.base import Done, Prompt
 from chatferry.feed import Tail
 from chatferry.held import Held
-from chatferry.ledger import Ledger
+from chatferry.ledger.answers import Keep, Kept, due, key_of
+from chatferry.ledger.ledger import Ledger
 from chatferry.metrics import Metrics
 from chatferry.outcomes import Asked
 from chatferry.text import clean

@@ -13,7 +13,7 @@ import msgspec
 from chatferry.commands import span
 from chatferry.config import AlertSettings, Settings, TargetSettings
 from chatferry.errors import TryLater
-from chatferry.incidents import Told
+from chatferry.ledger.incidents import Told
 from chatferry.model import Inbound, says
 from chatferry.words import Words
 

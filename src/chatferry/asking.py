@@ -10,7 +10,7 @@ from typing import NamedTuple
 import msgspec
 import structlog
 
-from chatferry import profiles, prompt, summaries
+from chatferry import prompt, summaries
 from chatferry.again import Again, Private
 from chatferry.channels.base import briefing
 from chatferry.clock import Clock
@@ -19,7 +19,8 @@ from chatferry.errors import Fault
 from chatferry.feed import Tail
 from chatferry.held import Held
 from chatferry.knowledge.grounding import Grounding, Grounds
-from chatferry.ledger import Ledger
+from chatferry.ledger import profiles
+from chatferry.ledger.ledger import Ledger
 from chatferry.media import Media
 from chatferry.model import Message
 from chatferry.occasion import stage

@@ -23,7 +23,7 @@ from chatferry.clock import Clock
 from chatferry.composing import compose
 from chatferry.errors import Ambiguous, Fault, Final, Gone, NoLeave, TryLater, Vanished
 from chatferry.held import Held
-from chatferry.ledger import Ledger
+from chatferry.ledger.ledger import Ledger
 from chatferry.links import Links
 from chatferry.model import Attempt, Button, Grant, Message, Piece, Receipt, Turn, says
 from chatferry.signals import Signal, first_of

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from chatferry import consent, profiles
 from chatferry.assistant import Assistant, Staff
 from chatferry.channels.base import Channel
 from chatferry.clock import Clock
 from chatferry.commands import Commands, notice, pause, slow, spent
 from chatferry.config import SessionSettings
+from chatferry.ledger import consent, profiles
+from chatferry.ledger.recalling import Recalling
+from chatferry.ledger.sessions import Gate
 from chatferry.links import Links
 from chatferry.model import Inbound, Text, Turn, says, talk_key
 from chatferry.privacy import Notice
-from chatferry.recalling import Recalling
 from chatferry.replies import Replies, call
-from chatferry.sessions import Gate
 
 _DOOR = ("code_ask", "code_right", "code_wrong", "code_group")
 """Words to strangers (`guests`)."""

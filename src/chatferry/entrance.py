@@ -7,8 +7,8 @@ from typing import Literal
 
 from chatferry.channels.base import Channel
 from chatferry.config import Settings
-from chatferry.configpeople import EntranceSettings
-from chatferry.guests import Knock
+from chatferry.config.people import EntranceSettings
+from chatferry.ledger.guests import Knock
 from chatferry.likeness import folded
 from chatferry.model import Inbound, conversation_key
 

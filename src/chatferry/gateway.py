@@ -15,7 +15,7 @@ import aiohttp
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from chatferry import news, readers
+from chatferry import readers
 from chatferry.accounts import Accounts
 from chatferry.again import Again
 from chatferry.alarms import Bell
@@ -25,7 +25,6 @@ from chatferry.channels.base import keeping, listening
 from chatferry.clock import Clock, SharedClock
 from chatferry.commands import Commands
 from chatferry.config import Settings
-from chatferry.database import Database, migrate, open_database
 from chatferry.delivery import Delivery
 from chatferry.desk import Desk
 from chatferry.entrance import Entrance
@@ -39,7 +38,10 @@ from chatferry.keyring import Keyring
 from chatferry.knowledge.grounding import Grounding
 from chatferry.knowledge.library import Library
 from chatferry.knowledge.sync import Sync, folder_of, wanted_of
-from chatferry.ledger import Ledger
+from chatferry.ledger import news
+from chatferry.ledger.database import Database, migrate, open_database
+from chatferry.ledger.ledger import Ledger
+from chatferry.ledger.retention import retain
 from chatferry.limits import Limits
 from chatferry.links import Links, signing_key, tell_address, told_address
 from chatferry.media import Media
@@ -59,7 +61,6 @@ from chatferry.privacy import Notice
 from chatferry.readers import Readers
 from chatferry.relay import Relay
 from chatferry.replies import Replies, findings
-from chatferry.retention import retain
 from chatferry.retry import Circuit
 from chatferry.summaries import Summaries
 from chatferry.telemetry import tracer_of

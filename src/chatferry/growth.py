@@ -20,7 +20,7 @@ from chatferry.clock import Clock
 from chatferry.errors import Ambiguous, Fault, Final, Gone, TryLater, Vanished
 from chatferry.feed import Tail
 from chatferry.held import Held
-from chatferry.ledger import Ledger
+from chatferry.ledger.ledger import Ledger
 from chatferry.model import Attempt, Button, Message, Piece, Receipt, says
 from chatferry.signals import Signal, first_of
 from chatferry.text import length

@@ -11,7 +11,7 @@ from chatferry.assistant import Assistant
 from chatferry.channels.base import Capabilities, Channel
 from chatferry.clock import Clock
 from chatferry.errors import LeaseLost
-from chatferry.ledger import Ledger
+from chatferry.ledger.ledger import Ledger
 from chatferry.model import Grant, Message, Piece, Turn, says
 from chatferry.plain import plain
 

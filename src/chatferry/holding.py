@@ -12,14 +12,14 @@ import asyncio
 import msgspec
 import structlog
 
-from chatferry.accepting import Accepted
 from chatferry.channels.base import Channel, Hold
 from chatferry.clock import Clock
 from chatferry.composing import compose
 from chatferry.feed import Feed
-from chatferry.ledger import Ledger
+from chatferry.ledger.accepting import Accepted
+from chatferry.ledger.ledger import Ledger
+from chatferry.ledger.looking import Standing
 from chatferry.links import Links
-from chatferry.looking import Standing
 from chatferry.model import Inbound, conversation_key
 from chatferry.signals import first_of
 from chatferry.words import Words

@@ -8,7 +8,6 @@ from collections.abc import Callable
 import msgspec
 import structlog
 
-from chatferry.accepting import EFFECTS, Accepted
 from chatferry.accounts import Accounts
 from chatferry.channels.base import Channel, Hook, Taken, obliging
 from chatferry.clock import Clock, SystemClock
@@ -16,12 +15,13 @@ from chatferry.desk import Desk
 from chatferry.dispatch.base import Dispatcher
 from chatferry.entrance import Entrance
 from chatferry.errors import Fault, Rejected, Unavailable
-from chatferry.ledger import Ledger
+from chatferry.ledger.accepting import EFFECTS, Accepted
+from chatferry.ledger.ledger import Ledger
+from chatferry.ledger.sessions import Gate
 from chatferry.limits import Limits
 from chatferry.metrics import Metrics
 from chatferry.model import Inbound, conversation_key
 from chatferry.occasion import Tracer, caller
-from chatferry.sessions import Gate
 
 log = structlog.get_logger(__name__)
 

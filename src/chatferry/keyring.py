@@ -8,13 +8,13 @@ from collections.abc import Mapping
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from chatferry import apikeys
 from chatferry.access import Caller
-from chatferry.apikeys import ApiKey
 from chatferry.clock import Clock
-from chatferry.database import Database
 from chatferry.errors import Rejected, Unavailable
-from chatferry.ledger import Ledger
+from chatferry.ledger import apikeys
+from chatferry.ledger.apikeys import ApiKey
+from chatferry.ledger.database import Database
+from chatferry.ledger.ledger import Ledger
 
 log = structlog.get_logger(__name__)
 

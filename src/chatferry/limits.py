@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from chatferry.channels.base import Channel
 from chatferry.config import Settings
+from chatferry.ledger.pacing import Pace
 from chatferry.model import Inbound, conversation_key
-from chatferry.pacing import Pace
 from chatferry.rate import Rate
 
 

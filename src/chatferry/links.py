@@ -15,10 +15,10 @@ from typing import Literal
 
 import sqlalchemy as sa
 
-from chatferry import news
-from chatferry.database import Database
-from chatferry.statements import inserting
-from chatferry.tables import keys
+from chatferry.ledger import news
+from chatferry.ledger.database import Database
+from chatferry.ledger.statements import inserting
+from chatferry.ledger.tables import keys
 
 Page = Literal["a", "h"]
 """One answer, or the history of its conversation."""

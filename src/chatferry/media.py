@@ -14,9 +14,9 @@ from chatferry.clock import Clock
 from chatferry.engines.base import Listener, Prompt
 from chatferry.errors import Fault, TooLarge, TryLater
 from chatferry.held import Held
-from chatferry.ledger import Ledger
+from chatferry.ledger.ledger import Ledger
+from chatferry.ledger.operations import Kept
 from chatferry.model import File
-from chatferry.operations import Kept
 from chatferry.readers import Readers
 from chatferry.reading.jobs import Job
 from chatferry.retry import next_try

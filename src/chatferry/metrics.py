@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from chatferry.census import Census
+from chatferry.ledger.census import Census
 from chatferry.model import Turn, Usage
 from chatferry.occasion import current
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import msgspec
 
-from chatferry.consent import NO, YES
 from chatferry.engines.base import Done
 from chatferry.errors import Fault, TryLater
 from chatferry.feed import Outcome
 from chatferry.held import Held
+from chatferry.ledger.consent import NO, YES
 from chatferry.model import APOLOGY, Button, Message, Turn, Usage, says
 from chatferry.text import clean, closed
 

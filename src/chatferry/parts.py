@@ -20,22 +20,22 @@ from chatferry.assistant import Assistant
 from chatferry.channels.base import Channel, Surroundings
 from chatferry.clock import Clock
 from chatferry.config import AssistantSettings, ChannelSettings, JwtSettings, ModelSettings, Settings
-from chatferry.database import Database
 from chatferry.dispatch.base import Dispatcher
 from chatferry.dispatch.inprocess import InProcess
 from chatferry.engines.base import Engine, Listener
 from chatferry.engines.route import Route, Tally
 from chatferry.errors import ConfigError
 from chatferry.functions import reach
-from chatferry.ledger import Ledger
+from chatferry.ledger.database import Database
+from chatferry.ledger.ledger import Ledger
+from chatferry.ledger.vault import Vault
 from chatferry.model import Finding, Usage
 from chatferry.retry import Circuit
 from chatferry.tokens import Gauge, Gauged
 from chatferry.tools.base import Confirmed, Fixed, Guarded, Source
-from chatferry.vault import Vault
 
 if TYPE_CHECKING:
-    from chatferry.postgres import Postgres
+    from chatferry.ledger.postgres import Postgres
     from chatferry.tools.mcp import Server
 
 CHANNELS = {

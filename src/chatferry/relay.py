@@ -14,8 +14,8 @@ import structlog
 from chatferry.clock import Clock
 from chatferry.errors import Unavailable
 from chatferry.feed import Feed, Outcome, Tail
-from chatferry.ledger import Ledger
-from chatferry.looking import Progress
+from chatferry.ledger.ledger import Ledger
+from chatferry.ledger.looking import Progress
 from chatferry.model import APOLOGY
 from chatferry.signals import first_of
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from chatferry import profiles
 from chatferry.engines.base import Result, Tool
-from chatferry.ledger import Ledger
-from chatferry.profiles import LONGEST, MOST, Refused
+from chatferry.ledger import profiles
+from chatferry.ledger.ledger import Ledger
+from chatferry.ledger.profiles import LONGEST, MOST, Refused
 from chatferry.tools.base import Caller
 
 _TOLD = f"""\

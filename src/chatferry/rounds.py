@@ -8,14 +8,14 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from chatferry.clock import Clock
-from chatferry.consent import question
 from chatferry.engines.base import Call, Prompt, Result, Round
 from chatferry.feed import Tail
 from chatferry.held import Held
-from chatferry.ledger import Ledger
+from chatferry.ledger.consent import question
+from chatferry.ledger.ledger import Ledger
+from chatferry.ledger.steps import Returned, Step, by_round, round_of
 from chatferry.model import Inbound, Usage
 from chatferry.prompt import with_rounds
-from chatferry.steps import Returned, Step, by_round, round_of
 from chatferry.toolbox import Toolbox
 from chatferry.tools.base import Caller
 

@@ -18,11 +18,11 @@ from chatferry.channels.base import Channel, briefing
 from chatferry.clock import Clock
 from chatferry.engines.base import Delta, Done, Prompt, Restart
 from chatferry.errors import Fault, Final, Unavailable
-from chatferry.ledger import Ledger
+from chatferry.ledger.ledger import Ledger
+from chatferry.ledger.recalling import Line, Memory, Recollection
 from chatferry.model import Message, says
 from chatferry.prompt import cut, shortened, spoken, summary_limit
 from chatferry.quoting import quoted
-from chatferry.recalling import Line, Memory, Recollection
 from chatferry.text import clean
 
 log = structlog.get_logger(__name__)

@@ -17,9 +17,9 @@ from chatferry.alarms import Bell, key_of
 from chatferry.clock import Clock
 from chatferry.config import AlertSettings
 from chatferry.errors import TryLater, Unavailable
-from chatferry.incidents import Alarm, Incident, Verdict
-from chatferry.ledger import Ledger
-from chatferry.measures import Count, Outcomes, slowest, succeeded
+from chatferry.ledger.incidents import Alarm, Incident, Verdict
+from chatferry.ledger.ledger import Ledger
+from chatferry.ledger.measures import Count, Outcomes, slowest, succeeded
 from chatferry.retry import Circuit, next_try
 
 log = structlog.get_logger(__name__)

@@ -15,14 +15,14 @@ from chatferry.asking import Asking
 from chatferry.assistant import Staff
 from chatferry.channels.base import Channel, editing
 from chatferry.clock import Clock
-from chatferry.consent import Ask
 from chatferry.delivery import Delivery
 from chatferry.desk import Desk
 from chatferry.errors import Ambiguous, Final, Gone, LeaseLost, TryLater, Unavailable
 from chatferry.feed import Feed, Outcome, Tail
 from chatferry.growth import Growth, unstepped
 from chatferry.held import Held
-from chatferry.ledger import Ledger
+from chatferry.ledger.consent import Ask
+from chatferry.ledger.ledger import Ledger
 from chatferry.metrics import Metrics
 from chatferry.model import APOLOGY, Message, Receipt, Turn, Usage, says
 from chatferry.occasion import Tracer, stage

@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, async_playwright
 
-from chatferry.demo import Playing, Wish, playing
+from chatferry.cli.demo import Playing, Wish, playing
 from chatferry.simulator.serving import listening
 from tests.browser.phone import Phone, phone
 from tests.browser.playground import WIDE, Desk, sitting

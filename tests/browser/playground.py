@@ -9,7 +9,7 @@ from typing import Any
 
 from playwright.async_api import Browser, ConsoleMessage, Locator, Page
 
-from chatferry.demo import Playing
+from chatferry.cli.demo import Playing
 from tests.browser.phone import Phone, phone
 from tests.watching import Fact, until
 

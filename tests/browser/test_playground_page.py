@@ -10,7 +10,7 @@ from typing import Literal
 import pytest
 from playwright.async_api import Browser, expect
 
-from chatferry.demo import Playing
+from chatferry.cli.demo import Playing
 from tests.browser.phone import NARROW, Line
 from tests.browser.playground import WIDE, Desk, sitting
 

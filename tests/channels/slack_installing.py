@@ -17,11 +17,11 @@ from pydantic import SecretStr
 from chatferry.channels.base import Page, Surroundings, Visit
 from chatferry.channels.slack_install import Installations
 from chatferry.config import SlackSettings
-from chatferry.database import Database, migrate, open_database
+from chatferry.ledger.database import Database, migrate, open_database
+from chatferry.ledger.vault import Vault
 from chatferry.simulator.serving import serving
 from chatferry.simulator.slack import TEAM, SlackSimulator
 from chatferry.testing import ManualClock
-from chatferry.vault import Vault
 from chatferry.words import words
 
 PUBLIC = "https://bot.example.com"

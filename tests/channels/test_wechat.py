@@ -17,10 +17,10 @@ from chatferry.channels.wechat import LOOK_SECONDS
 from chatferry.channels.wechat_api import LARGEST_ANSWER
 from chatferry.channels.wechat_way import BELIEF_SECONDS
 from chatferry.errors import Ambiguous, ChatferryError, Final, Gone, NoLeave, TryLater
+from chatferry.ledger.tables import vault
 from chatferry.model import File, says
 from chatferry.simulator.serving import serving
 from chatferry.simulator.wechat_records import Fault
-from chatferry.tables import vault
 from tests.channels.wechat_world import ANN, MEDIA, SEND, STABLE, TYPING, World, opened, until
 from tests.contracts import channel as contract
 

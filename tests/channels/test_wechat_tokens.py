@@ -12,9 +12,9 @@ from structlog.testing import capture_logs
 
 from chatferry.channels.wechat import WeChat
 from chatferry.errors import NoLeave, TryLater
+from chatferry.ledger.tables import vault
 from chatferry.model import Grant, says
 from chatferry.simulator.wechat_records import Fault
-from chatferry.tables import vault
 from tests.channels.wechat_world import ANN, SEND, STABLE, World, opened, until
 
 

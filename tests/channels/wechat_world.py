@@ -15,14 +15,14 @@ from chatferry.channels.base import Hook, Surroundings
 from chatferry.channels.wechat import WeChat
 from chatferry.clock import SystemClock
 from chatferry.config import WeChatSettings
-from chatferry.database import Database, migrate, open_database
+from chatferry.ledger.database import Database, migrate, open_database
+from chatferry.ledger.vault import Vault
 from chatferry.model import Grant, Inbound, Receipt, says
 from chatferry.simulator.serving import serving
 from chatferry.simulator.wechat import WeChatSimulator
 from chatferry.simulator.wechat_people import address, xml
 from chatferry.simulator.wechat_records import Call, Fields
 from chatferry.testing import ManualClock
-from chatferry.vault import Vault
 from chatferry.words import words
 
 ANN = address("ann")

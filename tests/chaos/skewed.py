@@ -8,6 +8,6 @@ import time
 if __name__ == "__main__":
     wrong, right = float(sys.argv.pop(1)), time.time
     time.time = lambda: right() + wrong
-    from chatferry.cli import main
+    from chatferry.cli.main import main
 
     main()

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from chatferry.cli import app
+from chatferry.cli.main import app
 from chatferry.config import ServerSettings
 from tests.deploy.dockerfile import REPOSITORY, steps
 
@@ -32,7 +32,7 @@ def blocks(name: str, language: str) -> list[str]:
 
 def known() -> set[str]:
     """The variables that the program reads."""
-    sources = (REPOSITORY / "src/chatferry").glob("config*.py")
+    sources = (REPOSITORY / "src/chatferry/config").glob("*.py")
     return {name for source in sources for name in re.findall(r'"([A-Z][A-Z_]+)"', source.read_text("utf-8"))}
 
 

@@ -12,8 +12,8 @@ import pytest
 import sqlalchemy as sa
 
 from chatferry.config import load_server
-from chatferry.database import migrate, open_database
-from chatferry.postgres import Postgres
+from chatferry.ledger.database import migrate, open_database
+from chatferry.ledger.postgres import Postgres
 
 
 @pytest.fixture

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from chatferry.database import Database
 from chatferry.knowledge.grounding import judge
 from chatferry.knowledge.library import Library
 from chatferry.knowledge.sync import Sync
-from chatferry.ledger import Ledger
+from chatferry.ledger.database import Database
+from chatferry.ledger.ledger import Ledger
 from chatferry.testing import ManualClock
 from tests.knowledge.shop import LANGUAGES, shop, write
 

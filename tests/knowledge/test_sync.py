@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from chatferry.database import Database, open_database
 from chatferry.knowledge.documents import LARGEST, named
 from chatferry.knowledge.grounding import judge
 from chatferry.knowledge.library import Library
 from chatferry.knowledge.shelves import Add, Shelving
 from chatferry.knowledge.sync import Sync
-from chatferry.ledger import Ledger
-from chatferry.tables import passages, sources, terms
+from chatferry.ledger.database import Database, open_database
+from chatferry.ledger.ledger import Ledger
+from chatferry.ledger.tables import passages, sources, terms
 from chatferry.testing import ManualClock
 from chatferry.words import words
 from tests import media

@@ -22,10 +22,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from chatferry.cli.simulate import Playing, playing
 from chatferry.errors import ConfigError
 from chatferry.playground.bots import Bot, Given, bots, named
 from chatferry.playground.stage import bound
-from chatferry.simulate import Playing, playing
 from chatferry.simulator.serving import listening, serving
 from tests.watching import Fact, until
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from chatferry.gateway import Gateway
-from chatferry.looking import Entry
+from chatferry.ledger.looking import Entry
 from chatferry.simulator.model import Break, split
 from chatferry.simulator.slack_records import Post
 from tests.scenarios.slack_support import STOPPED, World

@@ -12,7 +12,7 @@ from typing import Any
 
 from chatferry.config import Settings
 from chatferry.gateway import Gateway
-from chatferry.looking import Entry
+from chatferry.ledger.looking import Entry
 from chatferry.simulator import line_people as people
 from chatferry.simulator.line import LineSimulator
 from chatferry.simulator.line_records import Call, Fault, Seen

@@ -11,9 +11,9 @@ from typing import Any
 import openai
 import pytest
 
+from chatferry.cli.usage import show_usage
 from chatferry.config import MoneySettings
 from chatferry.gateway import Gateway
-from chatferry.reporting import show_usage
 from chatferry.simulator.model import Break, Pause, Refuse
 from chatferry.simulator.model_calls import acts
 from chatferry.words import words

@@ -18,14 +18,14 @@ import sqlalchemy as sa
 from openai import AsyncOpenAI
 from websockets.asyncio.client import connect
 
-from chatferry import apikeys
-from chatferry.apikeys import ApiKey
 from chatferry.config import ApiSettings, AssistantSettings, ModelSettings, ServerSettings, Settings
-from chatferry.database import Database
 from chatferry.keyring import PULSE
+from chatferry.ledger import apikeys
+from chatferry.ledger.apikeys import ApiKey
+from chatferry.ledger.database import Database
+from chatferry.ledger.tables import api_keys
 from chatferry.simulator.model import ModelSimulator
 from chatferry.simulator.serving import serving
-from chatferry.tables import api_keys
 from chatferry.testing import ManualClock
 from tests.scenarios.asking import ask, client_at, is_error, text
 from tests.stack import gateway_on

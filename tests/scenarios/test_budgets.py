@@ -13,8 +13,8 @@ import openai
 import pytest
 from structlog.testing import capture_logs
 
+from chatferry.cli.usage import show_usage
 from chatferry.config import BudgetSettings, MoneySettings
-from chatferry.reporting import show_usage
 from chatferry.words import words
 from tests.scenarios.asking import ask, client_at, text
 from tests.scenarios.support import World, ended, screen, until, world

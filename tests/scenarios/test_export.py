@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from chatferry.export import write
+from chatferry.cli.export import write
 from chatferry.gateway import Gateway
 from chatferry.simulator import line_people
 from tests.scenarios.support import CLUB, ended, screen, world

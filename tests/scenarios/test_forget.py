@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from chatferry.database import open_database
-from chatferry.forget import remove
+from chatferry.cli.forget import remove
 from chatferry.gateway import Gateway
+from chatferry.ledger.database import open_database
+from chatferry.ledger.tables import metadata
 from chatferry.simulator import line_people
 from chatferry.simulator.model import Break
-from chatferry.tables import metadata
 from tests.scenarios.support import CLUB, asked, ended, screen, texts, until, world
 
 pytestmark = pytest.mark.usefixtures("layout")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from chatferry.gateway import Gateway
-from chatferry.looking import Entry
+from chatferry.ledger.looking import Entry
 from chatferry.simulator.line_records import Fault
 from chatferry.simulator.model import Break, Raw, Refuse
 from chatferry.words import words

@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from chatferry.demo import Playing, Wish, playing
+from chatferry.cli.demo import Playing, Wish, playing
 from chatferry.simulator.serving import listening
 from tests.watching import until
 

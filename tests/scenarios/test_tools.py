@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from chatferry import operate
+from chatferry.cli import operate
 from chatferry.simulator.model import ModelSimulator, Refuse
 from chatferry.simulator.model_calls import acts
 from chatferry.simulator.serving import serving

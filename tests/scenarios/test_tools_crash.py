@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from chatferry.clock import SystemClock
-from chatferry.database import open_database
-from chatferry.ledger import Ledger
+from chatferry.ledger.database import open_database
+from chatferry.ledger.ledger import Ledger
 from chatferry.simulator.line import LineSimulator
 from chatferry.simulator.model import ModelSimulator
 from chatferry.simulator.model_calls import acts

@@ -207,7 +207,7 @@ def test_who_wants_no_traces_pays_for_none(tmp_path: Path) -> None:
 def test_what_is_not_installed_is_said_with_its_mend(tmp_path: Path) -> None:
     program = (
         "import sys; sys.modules['opentelemetry.sdk'] = None; "
-        "from chatferry.cli import main; sys.argv = ['chatferry', 'serve', '--port', '0']; main()"
+        "from chatferry.cli.main import main; sys.argv = ['chatferry', 'serve', '--port', '0']; main()"
     )
     (tmp_path / "chatferry.toml").write_text(
         '[models.default]\nprovider = "demo"\n[api]\nkeys = ["k"]\n[telemetry]\notlp = "http://127.0.0.1:9"\n'

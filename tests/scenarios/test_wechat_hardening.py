@@ -13,9 +13,9 @@ import sqlalchemy as sa
 
 from chatferry.clock import SystemClock
 from chatferry.config import ReplySettings
-from chatferry.database import migrate, open_database
-from chatferry.ledger import Ledger
-from chatferry.looking import Standing
+from chatferry.ledger.database import migrate, open_database
+from chatferry.ledger.ledger import Ledger
+from chatferry.ledger.looking import Standing
 from chatferry.model import Inbound, says
 from chatferry.simulator.wechat import WeChatSimulator
 from chatferry.simulator.wechat_records import Fault

@@ -20,15 +20,15 @@ import sqlalchemy as sa
 from pydantic import SecretStr
 
 from chatferry.config import AssistantSettings, ModelSettings, ServerSettings, Settings, WeChatSettings
-from chatferry.database import Database, open_database
 from chatferry.gateway import Gateway
-from chatferry.looking import Entry
+from chatferry.ledger.database import Database, open_database
+from chatferry.ledger.looking import Entry
+from chatferry.ledger.tables import turns
 from chatferry.plain import RULE
 from chatferry.simulator.model import ModelSimulator, Pause
 from chatferry.simulator.serving import serving
 from chatferry.simulator.wechat import WeChatSimulator
 from chatferry.simulator.wechat_records import Call, Delivery, Fields, Seen
-from chatferry.tables import turns
 from chatferry.testing import ManualClock
 from chatferry.words import words
 from tests.stack import gateway_on

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import aiohttp
 
+from chatferry.ledger.looking import Entry
 from chatferry.links import Page
-from chatferry.looking import Entry
 from tests.stack import Stack
 
 

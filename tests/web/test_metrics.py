@@ -16,9 +16,9 @@ from openai import APIStatusError
 from prometheus_client.parser import text_string_to_metric_families
 
 from chatferry.clock import SystemClock
-from chatferry.database import Database, migrate, open_database
 from chatferry.gateway import Gateway
-from chatferry.ledger import Ledger
+from chatferry.ledger.database import Database, migrate, open_database
+from chatferry.ledger.ledger import Ledger
 from chatferry.model import Inbound, says
 from chatferry.simulator.model import Break, Refuse
 from chatferry.testing import ManualClock

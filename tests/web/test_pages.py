@@ -15,7 +15,7 @@ import aiohttp
 import msgspec
 import pytest
 
-from chatferry.looking import Shown
+from chatferry.ledger.looking import Shown
 from chatferry.model import Inbound, says
 from chatferry.simulator.model import Break, Pause, Refuse
 from chatferry.web.growing import SILENCE

@@ -11,10 +11,10 @@ from urllib.parse import quote
 import pytest
 import sqlalchemy as sa
 
-from chatferry.database import Database
-from chatferry.ledger import Ledger
+from chatferry.ledger.database import Database
+from chatferry.ledger.ledger import Ledger
+from chatferry.ledger.tables import sessions
 from chatferry.model import Inbound, says
-from chatferry.tables import sessions
 from chatferry.web.past import PAGE, SCAN, Past, past, searchable
 from chatferry.words import words
 from tests.stack import Stack, running

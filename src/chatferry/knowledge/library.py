@@ -17,11 +17,11 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import SQLAlchemyError
 
-from chatferry.commit import unavailable
-from chatferry.database import Database
 from chatferry.knowledge.terms import Wanted
-from chatferry.rows import padded
-from chatferry.tables import passages, sources, terms
+from chatferry.ledger.commit import unavailable
+from chatferry.ledger.database import Database
+from chatferry.ledger.rows import padded
+from chatferry.ledger.tables import passages, sources, terms
 
 BEST = 8
 """Passages that a search finds at the most."""

@@ -16,8 +16,8 @@ import sqlalchemy as sa
 
 from chatferry.knowledge.cutting import Passage
 from chatferry.knowledge.terms import terms as terms_of
-from chatferry.statements import inserting
-from chatferry.tables import passages, sources, terms
+from chatferry.ledger.statements import inserting
+from chatferry.ledger.tables import passages, sources, terms
 
 BATCH = 25
 """Passages of one write: some ten milliseconds of the writer's time."""

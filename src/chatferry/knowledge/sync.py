@@ -17,7 +17,6 @@ import structlog
 
 from chatferry.clock import Clock
 from chatferry.config import Settings
-from chatferry.database import Database
 from chatferry.errors import Unavailable
 from chatferry.knowledge.cutting import Passage
 from chatferry.knowledge.documents import (
@@ -33,7 +32,8 @@ from chatferry.knowledge.documents import (
 )
 from chatferry.knowledge.library import Library, Source
 from chatferry.knowledge.shelves import BATCH, Add, Complete, Open, Remove, Retire, Shelved, shelved
-from chatferry.ledger import Ledger
+from chatferry.ledger.database import Database
+from chatferry.ledger.ledger import Ledger
 from chatferry.readers import Readers
 from chatferry.reading.jobs import Job
 from chatferry.sniffing import sniff

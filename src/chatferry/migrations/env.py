@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from chatferry.tables import metadata
+from chatferry.ledger.tables import metadata
 
 context.configure(connection=context.config.attributes["connection"], target_metadata=metadata)
 context.run_migrations()

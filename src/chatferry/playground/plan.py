@@ -11,7 +11,7 @@ from urllib.parse import quote
 import msgspec
 
 from chatferry.config import ModelSettings, ServerSettings, Settings, found, load
-from chatferry.configfile import Draft, variables
+from chatferry.config.file import Draft, variables
 from chatferry.errors import ConfigError
 from chatferry.words import LANGUAGES, Language
 

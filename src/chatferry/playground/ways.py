@@ -7,9 +7,9 @@ import contextlib
 from collections.abc import Mapping
 
 from chatferry.clock import SystemClock
-from chatferry.database import open_database
 from chatferry.errors import Unavailable
-from chatferry.looking import Looking
+from chatferry.ledger.database import open_database
+from chatferry.ledger.looking import Looking
 from chatferry.simulator.scene import Scene
 
 _WATCHED = 50

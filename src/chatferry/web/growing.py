@@ -25,8 +25,8 @@ from chatferry.assistant import Assistant
 from chatferry.clock import Clock
 from chatferry.errors import Unavailable
 from chatferry.feed import Feed, Tail
-from chatferry.ledger import Ledger
-from chatferry.looking import Shown
+from chatferry.ledger.ledger import Ledger
+from chatferry.ledger.looking import Shown
 from chatferry.signals import first_of
 from chatferry.web.http import gone
 from chatferry.web.showing import View, look, tongue, view

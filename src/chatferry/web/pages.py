@@ -19,8 +19,8 @@ from starlette.routing import BaseRoute, Route
 from chatferry.assistant import Assistant
 from chatferry.errors import Unavailable
 from chatferry.gateway import Gateway
+from chatferry.ledger.looking import Shown
 from chatferry.links import Expired, Page
-from chatferry.looking import Shown
 from chatferry.privacy import Notice
 from chatferry.web.growing import Growing
 from chatferry.web.http import RETRY_AFTER

@@ -8,8 +8,8 @@ import unicodedata
 from itertools import groupby
 from typing import NamedTuple
 
-from chatferry.ledger import Ledger
-from chatferry.looking import Said, Section
+from chatferry.ledger.ledger import Ledger
+from chatferry.ledger.looking import Said, Section
 from chatferry.web.showing import pictures, told
 from chatferry.words import Words
 

@@ -8,8 +8,8 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from chatferry.assistant import Assistant
-from chatferry.ledger import Ledger
-from chatferry.looking import Shown
+from chatferry.ledger.ledger import Ledger
+from chatferry.ledger.looking import Shown
 from chatferry.model import APOLOGY, File, Message, Part, Text
 from chatferry.prompt import placeholder
 from chatferry.words import Words, language_of

@@ -1,0 +1,1 @@
+"""The command line: `main` has the commands, each other file what one of them does."""

@@ -1,0 +1,76 @@
+"""The tables [api] and [api.jwt]: who may ask the API, and how much."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal, get_args
+
+from pydantic import AfterValidator, Field, SecretStr
+
+from chatferry.config.file import Draft
+from chatferry.config.types import Duration, Filled, Secret, Table, wrong
+
+Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512"]
+"""By which issuers with public keys sign. With `secret` it is HS256."""
+
+
+def _a_place(value: str) -> str:
+    if not re.fullmatch(r"https?://[^\s/?#@]+[^\s#]*", value):
+        raise wrong("must be an address that begins with http:// or https://")
+    return value
+
+
+def _unguessable(secret: SecretStr) -> SecretStr:
+    if len(secret) < 32:
+        raise wrong("must have 32 characters at least, for what signs tokens can be guessed at leisure",
+                    "`openssl rand -hex 32` makes a good one")  # fmt: skip
+    return secret
+
+
+class JwtSettings(Table):
+    """Users of an identity provider, or of an application of yours, ask by tokens of theirs."""
+
+    issuer: Filled
+    """Who makes the tokens, exactly as their `iss` says it."""
+    audience: Filled
+    """For whom they are made: their `aud`, or one of it."""
+    jwks_url: Annotated[str, AfterValidator(_a_place)] | None = None
+    """Where the issuer's public keys are."""
+    secret: Annotated[Secret, AfterValidator(_unguessable)] | None = None
+    """Or what we share with whoever makes the tokens (HS256)."""
+    algorithms: Annotated[tuple[Algorithm, ...], Field(min_length=1)] = ("RS256", "ES256")
+    """What the issuer may sign by, where it has public keys. A token has no say in this."""
+    leeway: Annotated[Duration, Field(le=300)] = 30.0
+    """How far clocks may be apart."""
+    scope_claim: Filled | None = None
+    """The claim that tells the scopes, such as `scope`. None: every user may ask every assistant."""
+
+
+class ApiSettings(Table):
+    keys: tuple[Secret, ...] = ()
+    """Each of them opens the API, and may do everything there; `chatferry keys` makes others."""
+    jwt: JwtSettings | None = None
+    rate: int | None = Field(default=None, ge=1)
+    """Requests per minute and caller. None: what [limits] says of a user."""
+    concurrency: int | None = Field(default=None, ge=1)
+    """Conversations of the API that are answered at once, in a process. None: as many as there is room for."""
+
+
+def check(draft: Draft) -> None:
+    """Pin a fault where it is not said, or said twice, how tokens are verified."""
+    jwt = draft.table("api").get("jwt")
+    if not isinstance(jwt, dict):
+        return
+    if "jwks_url" in jwt and "secret" in jwt:
+        mend = "leave out what the issuer does not sign by"
+        draft.fault(("api", "jwt", "secret"), "cannot be beside jwks_url", mend)
+    elif "jwks_url" not in jwt and "secret" not in jwt:
+        mend = 'jwks_url = "https://..." in [api.jwt], or secret = "${NAME}" for HS256'
+        draft.fault(("api", "jwt"), "does not say how tokens are verified", mend)
+    elif "secret" in jwt and "algorithms" in jwt:
+        draft.fault(("api", "jwt", "algorithms"), "is for jwks_url: with a secret it is HS256", "leave it out")
+    listed = jwt.get("algorithms")
+    for index, name in enumerate(listed if isinstance(listed, list) else ()):
+        if isinstance(name, str) and name not in get_args(Algorithm):
+            mend = f"one of {', '.join(get_args(Algorithm))}"
+            draft.fault(("api", "jwt", "algorithms", index), "is no algorithm with public keys", mend)
