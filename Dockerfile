@@ -7,7 +7,7 @@ RUN python -m venv --without-pip /opt/chatferry
 WORKDIR /src
 COPY pyproject.toml README.md ./
 COPY src src
-RUN pip --python /opt/chatferry/bin/python install --no-cache-dir '.[jwt,postgres,slack,wechat]'
+RUN pip --python /opt/chatferry/bin/python install --no-cache-dir '.[jwt,mcp,otel,postgres,privacy,slack,wechat]'
 RUN mkdir /data
 
 FROM python:${PYTHON}-slim
