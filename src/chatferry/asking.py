@@ -86,7 +86,7 @@ class Asking:
             before = rounds.said
             tail.restart(before)
             wanted = rounds.prompt(question)
-            told = partial(grounds.told, returned=rounds.returned)
+            told = partial(grounds.told, returned=rounds.returned, last=wanted.last)
             done = await self._hear(held, told, wanted, tail, asked, pace)
             if done is None:
                 return

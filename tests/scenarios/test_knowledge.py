@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from chatferry.clock import SystemClock
 from chatferry.config import ModelSettings
 from chatferry.gateway import Gateway
 from chatferry.simulator.line import LineSimulator
-from chatferry.simulator.model import Break, ModelSimulator, Refuse
+from chatferry.simulator.model import Break, ModelSimulator, Odd, Raw, Refuse
 from chatferry.simulator.model_calls import acts
 from chatferry.simulator.serving import serving
 from chatferry.words import words
@@ -228,3 +229,18 @@ async def test_what_rests_on_a_tool_alone_is_checked_too_and_a_long_result_fits_
         assert len(shown) < 4000
         its.checker.reply = lambda _: "PASS"
         assert text(await ask(its.openai, "Do you sell bicycles?")) == "It sells bicycles."
+
+
+async def test_a_model_that_cannot_stop_calling_is_heard_for_what_it_says_beside_it(tmp_path: Path) -> None:
+    Gate.open = asyncio.Event()
+    Gate.open.set()
+    tools = ("tests.scenarios.harbour:ferry",)
+    async with shop(tmp_path, ground="strict", checker="careful", tools=tools, tool_rounds=1) as its:
+        its.checker.reply = lambda _: "PASS"
+        looks_up(its, "ferry", name="Mei")
+        call = {"index": 0, "id": "c9", "function": {"name": "ferry", "arguments": "{}"}}
+        said = {"content": "Within thirty days.", "tool_calls": [call]}
+        chunk = json.dumps({"choices": [{"index": 0, "delta": said, "finish_reason": "tool_calls"}]})
+        for question in ("Can unused goods be returned?", "Do you sell bicycles?"):
+            its.model.plans += [Odd(), Raw([f"data: {chunk}\n\ndata: [DONE]\n\n".encode()])]
+            assert text(await ask(its.openai, question)) == "Within thirty days."
