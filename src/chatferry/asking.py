@@ -19,7 +19,7 @@ from chatferry.held import Held
 from chatferry.knowledge.grounding import Grounding, Grounds
 from chatferry.ledger import Ledger
 from chatferry.media import Media
-from chatferry.model import Message
+from chatferry.model import Message, Usage
 from chatferry.occasion import stage
 from chatferry.outcomes import Asked
 from chatferry.prompt import NOTHING, Material
@@ -75,6 +75,9 @@ class Asking:
         except Fault as fault:
             asked.fault = fault
             log.warning("model failed", turn=held.turn.id, assistant=held.assistant.name, error=str(fault))
+        finally:
+            if asked.done is None and grounds.spent is not None:
+                asked.usage = (asked.usage or Usage()) + grounds.spent
 
     async def _rounds(
         self, held: Held, grounds: Grounds, rounds: Rounds, question: Prompt, tail: Tail, asked: Asked, pace: float

@@ -19,7 +19,7 @@ class Asked(msgspec.Struct):
     done: Done | None = None
     fault: Fault | None = None
     usage: Usage | None = None
-    """What its rounds have cost, where it was to call something: that is owed, whatever the end."""
+    """What its rounds have cost, and an answer that did not come through: that is owed, whatever the end."""
 
 
 def outcome_of(asked: Asked, text: str, held: Held) -> Outcome:

@@ -150,8 +150,9 @@ async def test_an_answer_is_shown_only_when_the_second_model_lets_it_pass(tmp_pa
         # Where nobody can say, strict says nothing.
         its.checker.reply = lambda _: "It depends: PASS or FAIL?"
         await its.line.say("ann", question)
-        await ended(its.gateway, 5)
+        turn = (await ended(its.gateway, 5))[-1]
         assert screen(its.line) == [WORDS.sorry_failed]
+        assert turn.prompt_tokens > 0, "what was checked has cost something"
         assert await its.counted("unchecked") == 1
 
 
@@ -171,8 +172,9 @@ async def test_an_answer_that_is_stopped_while_it_is_checked_was_never_said(tmp_
         await its.line.say("ann", "Can unused goods be returned?")
         await its.checker.hanging.wait()
         await its.line.say("ann", "/stop")
-        await ended(its.gateway, 2)
+        turn = (await ended(its.gateway, 2))[0]
         assert screen(its.line) == [WORDS.answer_stopped]
+        assert turn.prompt_tokens > 0
 
 
 async def test_what_changes_in_the_files_changes_the_answers(tmp_path: Path) -> None:

@@ -104,6 +104,8 @@ class Grounds:
         self._sources = [one.source for one in found]
         self._said: list[str] = []
         """What the model said before it waited for its calls."""
+        self.spent: Usage | None = None
+        """What an answer has cost that is being checked."""
         self.passages = tuple(numbered(place, one.source, one.text) for place, one in enumerate(found, 1))
         """What the model shall read, the best first."""
 
@@ -161,6 +163,7 @@ class Grounds:
                 yield Delta(sources)
             yield done
             return
+        self.spent = done.usage
         passed, usage = await self._check(checker, said, returned)
         yield Delta(said + sources if passed else words.not_known)
         finish = done.finish if passed else "stop"
