@@ -25,7 +25,7 @@ demo: .venv/.base ## LINE, WeChat and Slack on a page: no account, no key
 	@$(BIN)/chatferry demo
 
 # Four at once also on two cores: much of the suite waits, for processes that start and for WeChat.
-test: .venv/.dev ## the whole suite
+test: .venv/.dev ## every module, in some minutes; with ARGS=--long the whole suite
 	@$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: .venv/.dev ## ruff and mypy --strict
@@ -36,7 +36,7 @@ bench: .venv/.dev ## all measurements (minutes); figures: bench/RESULTS.md
 
 crash: .venv/.dev ## the crash tests, long: 300 kills
 	@$(BIN)/python -m pytest tests/scenarios/test_crash.py tests/scenarios/test_slack_crash.py \
-		tests/scenarios/test_wechat_crash.py --kills 300
+		tests/scenarios/test_wechat_crash.py --long --kills 300
 
 chaos: .venv/.dev ## five minutes of everything at once, on PostgreSQL
 	@$(BIN)/python -m tests.chaos $(ARGS)

@@ -27,19 +27,24 @@ structlog.configure(
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--kills", type=int, default=24, help="How often the crash test kills the gateway.")
+    parser.addoption("--kills", type=int, help="How often the crash test kills the gateway: 8 times, 24 with --long.")
     parser.addoption("--seed", type=int, help="Repeats the random choices of a crash test that printed this.")
     parser.addoption(
         "--examples", type=int, default=20, help="Requests of each kind that the API's document is tried by."
     )
     parser.addoption("--deploy", action="store_true", help="Build the image's file system: it takes most of a minute.")
+    parser.addoption("--long", action="store_true", help="Also what takes long and tells little beyond its neighbours.")
 
 
 LONG = ("test_crash", "test_line_busy", "test_wechat_crash", "test_playground_faults", "test_hardening")
 """Files that take long, or wait long: who begins with them is not the last to end."""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--long"):
+        # Not skipped: a skip is something that this machine lacks.
+        config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("long")])
+        items[:] = [item for item in items if not item.get_closest_marker("long")]
     items.sort(key=lambda item: item.path.stem not in LONG)
 
 
@@ -86,7 +91,7 @@ def postgres_clean(postgres_server: str, postgres_template: str) -> Iterator[str
         elsewhere.submit(asyncio.run, empty(url)).result()
 
 
-@pytest.fixture(params=["one process", "web and worker"])
+@pytest.fixture(params=["one process", pytest.param("web and worker", marks=pytest.mark.long)])
 def layout(request: pytest.FixtureRequest) -> Iterator[None]:
     """Everything that `gateway_on` starts is one process on SQLite, or two on PostgreSQL."""
     token = apart.set(None if request.param == "one process" else request.getfixturevalue("postgres_clean"))

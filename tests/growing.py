@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from chatferry.accepting import Accepted
 from chatferry.accounts import Accounts
+from chatferry.again import Again
 from chatferry.asking import Asking
 from chatferry.assistant import Assistant, Staff
 from chatferry.channels.base import Capabilities, Editing, Taken
@@ -110,6 +111,7 @@ class World:
                     Media(ledger, Readers(), {}, clock),
                     Grounding(Library(self.database), Metrics()),
                     Summaries(ledger, accounts, clock),
+                    Again(ledger, Metrics(), clock),
                     clock,
                 ),
                 accounts,

@@ -12,6 +12,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from chatferry.accounts import Accounts
+from chatferry.again import Again
 from chatferry.asking import Asking
 from chatferry.assistant import Assistant, Staff
 from chatferry.channels.base import Capabilities, Taken
@@ -102,7 +103,8 @@ class Mind:
             self.summaries = Summaries(self.ledger, accounts, self.clock)
             media = Media(self.ledger, Readers(), {}, self.clock)
             grounding = Grounding(Library(self.database), Metrics())
-            asking = Asking(self.ledger, media, grounding, self.summaries, self.clock)
+            again = Again(self.ledger, Metrics(), self.clock)
+            asking = Asking(self.ledger, media, grounding, self.summaries, again, self.clock)
             worker = Worker(
                 self.ledger, Delivery(self.ledger, links, self.clock), Growth(self.ledger, self.clock), Feed(),
                 self.clock, Metrics(), asking, accounts,

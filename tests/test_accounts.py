@@ -80,7 +80,7 @@ def test_a_person_is_charged_by_the_day_and_the_assistant_by_the_month(tmp_path:
     its = accounts(tmp_path, "budget = { messages = 5, tokens = 9000, money = 1.5 }\n")
     found = its.budget(board(), ASKS, 1.8e9)
     assert found is not None
-    assert (found.day, found.month) == ("2027-01-15 default board:ann", "2027-01 default")
+    assert (found.day, found.month) == ('["board","ann","default","2027-01-15"]', "2027-01 default")
     assert (found.messages, found.tokens, found.worst, found.money) == (5, 9000, 5000, 1_500_000)
     bill = its.bill(Turn(1, 1, "board", ASKS, 1.8e9), _default(its), Usage(600, 200, 550))
     assert [(one.key, one.tokens, one.cost) for one in bill] == [

@@ -39,7 +39,7 @@ def asks(event: str, room: str = "room") -> Inbound:
 
 
 async def said(ledger: Ledger, *events: str, budget: Budget = TODAY) -> list[Accepted]:
-    return [(await ledger.accept("board", [asks(event)], (), (), [budget]))[0] for event in events]
+    return [(await ledger.accept("board", [asks(event)], (), (), (), [budget]))[0] for event in events]
 
 
 async def answered(ledger: Ledger, turn: Turn, tokens: int, cost: int = 0) -> None:
@@ -75,7 +75,7 @@ async def test_what_is_delivered_again_is_charged_once(ledger: Ledger) -> None:
 @pytest.mark.parametrize("rooms", [1, 50])
 async def test_fifty_requests_at_once_are_let_in_as_far_as_the_budget_goes(ledger: Ledger, rooms: int) -> None:
     ten = its(messages=10)
-    asked = [ledger.accept("board", [asks(f"e{n}", f"room{n % rooms}")], (), (), [ten]) for n in range(50)]
+    asked = [ledger.accept("board", [asks(f"e{n}", f"room{n % rooms}")], (), (), (), [ten]) for n in range(50)]
     accepted = [one for (one,) in await asyncio.gather(*asked)]
     assert sorted(await kinds(ledger, accepted)) == ["message"] * 10 + ["spent"] * 40
 
@@ -84,7 +84,7 @@ async def test_fifty_requests_at_once_by_two_processes(database: Database, clock
     async with Ledger(database, clock).open() as one, Ledger(database, clock).open() as other:
         ten = its(messages=10)
         asked = [
-            ledger.accept("board", [asks(f"{name}{n}", f"room{n}")], (), (), [ten])
+            ledger.accept("board", [asks(f"{name}{n}", f"room{n}")], (), (), (), [ten])
             for n in range(25)
             for name, ledger in (("one", one), ("other", other))
         ]
@@ -94,7 +94,7 @@ async def test_fifty_requests_at_once_by_two_processes(database: Database, clock
 
 async def test_tokens_are_charged_when_they_are_known_and_until_then_at_their_most(ledger: Ledger) -> None:
     thousand = its(messages=None, tokens=1000, worst=400)
-    asked = [ledger.accept("board", [asks(f"e{n}", f"room{n}")], (), (), [thousand]) for n in range(50)]
+    asked = [ledger.accept("board", [asks(f"e{n}", f"room{n}")], (), (), (), [thousand]) for n in range(50)]
     accepted = [one for (one,) in await asyncio.gather(*asked)]
     assert sorted(await kinds(ledger, accepted)) == ["message"] * 2 + ["spent"] * 48, "three might cost 1,200"
     for one, room in zip(accepted, range(50), strict=True):

@@ -350,9 +350,37 @@ def used(text: str) -> str:
     return re.sub(r"^#(?=[\w\[])", "", text, flags=re.MULTILINE)
 
 
+@pytest.mark.parametrize(
+    ("table", "fault"),
+    [
+        ('first_contact = "code"', "channels.line.code: is required"),
+        ('code = "heron-tea"', "channels.line.code: is asked of nobody"),
+        ('first_contact = "code"\ncode = "tea"', "channels.line.code: must have 8 characters at least"),
+        ('allow = ["U1"]\ndeny = ["U2", "U1"]', "is in allow too"),
+        ('denied = "No."', "channels.line.denied: is said to nobody"),
+    ],
+)
+def test_doors_that_nobody_can_open_are_told(table: str, fault: str) -> None:
+    write(f'{DEMO}[channels.line]\nsecret = "s"\ntoken = "t"\n{table}')
+    assert any(fault in line for line in faults())
+
+
+@pytest.mark.parametrize(
+    ("table", "fault"),
+    [
+        ("facts = false", "privacy.facts: leaves nothing to be told"),
+        ('notice = "none.md"', "privacy.notice: cannot be read: No such file"),
+    ],
+)
+def test_a_notice_that_says_nothing_is_told(table: str, fault: str) -> None:
+    write(f"{DEMO}{API}[privacy]\n{table}")
+    assert any(fault in line for line in faults())
+
+
 @pytest.mark.parametrize("edit", [str, used])
 def test_the_example_loads(edit: Callable[[str], str]) -> None:
     text = edit(EXAMPLE.read_text("utf-8"))
+    write("We care.", "privacy.md")
     made = load(write(text), dict.fromkeys(re.findall(r"\${(\w+)}", text), "x" * 16) | {"WECHAT_AES_KEY": "k" * 43})
     assert made.assistants["default"].tongue == "zh-TW"
 

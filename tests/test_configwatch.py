@@ -33,14 +33,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def alerts(*tables: str) -> tuple[AlertSettings, ...]:
-    Path("chatferry.toml").write_text(BASE + "".join(f"[[alerts]]\n{table}\n" for table in tables), "utf-8")
+def alerts(*tables: str, base: str = BASE) -> tuple[AlertSettings, ...]:
+    Path("chatferry.toml").write_text(base + "".join(f"[[alerts]]\n{table}\n" for table in tables), "utf-8")
     return load(environ={}).alerts
 
 
-def faults(*tables: str) -> list[str]:
+def faults(*tables: str, base: str = BASE) -> list[str]:
     with pytest.raises(ConfigError) as caught:
-        alerts(*tables)
+        alerts(*tables, base=base)
     return [
         line.partition("chatferry.toml:")[2].partition("  ")[2] or line.strip()
         for line in str(caught.value).split("\n")
@@ -118,6 +118,10 @@ def test_what_cannot_be_measured_is_told_with_its_mend() -> None:
         f'when = "queue"\nmodel = "default"\nwindow = "5s"\n{to}',
         f'when = "queue"\nmodel = "default"\n{to}',
         f'when = "sucess"\n{to}',
+        f'when = "budget"\nthreshold = 80\nmodel = "default"\n{to}',
+        f'when = "budget"\nname = "rich"\nassistant = "rich"\n{to}',
+        f'when = "budget"\nassistant = "poor"\n{to}',
+        base=BASE + "[assistants.default]\n[assistants.poor]\n[assistants.rich]\nbudget = { money = 9 }\n",
     )
     assert told == [
         "alerts.0.threshold: must be the share of messages that succeed, between 0 and 1",
@@ -139,5 +143,11 @@ def test_what_cannot_be_measured_is_told_with_its_mend() -> None:
         'mend: name = "..."',
         "alerts.3.model: says nothing where `when` is 'queue'",
         "mend: leave it out",
-        "alerts.4.when: must be 'success', 'latency', 'queue' or 'circuit'",
+        "alerts.4.when: must be 'success', 'latency', 'queue', 'circuit' or 'budget'",
+        "alerts.5.threshold: must be the share of its money that an assistant has spent, between 0 and 1",
+        "mend: 0.8",
+        "alerts.5.model: says nothing where `when` is 'budget'",
+        "mend: leave it out",
+        "alerts.7.when: watches nothing: poor has no budget of money",
+        "mend: budget = { money = 50 }",
     ]

@@ -241,8 +241,8 @@ async def test_a_turn_that_is_changed_while_a_message_begins_is_lost_and_no_bug(
     behind = Behind(tmp_path / "ledger.db")
     behind.looks.set()
     await migrate(behind)
-    behind.looks.clear()
     async with Ledger(behind, clock).open() as ledger:
+        behind.looks.clear()
         turn = await claimed(ledger, ref="m1")
         begins = asyncio.create_task(ledger.draft(turn, says("assistant", "…"), Attempt(key="k")))
         await asyncio.sleep(0)

@@ -83,6 +83,7 @@ async def talk(database: Database, turns: int, cost: Cost) -> dict[int, str]:
     return answers
 
 
+@pytest.mark.long
 async def test_two_thousand_turns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     began = time.process_time()
     with costs() as cost:

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from chatferry.database import Database, migrate, open_database
 from chatferry.engines.base import Prompt
 from chatferry.errors import TryLater
+from chatferry.ledger import Ledger
 from chatferry.model import Inbound, says
 from chatferry.profiles import MOST, Refused
 from chatferry.recalling import Memory
@@ -273,11 +274,17 @@ async def test_what_was_said_in_an_earlier_session_counts_where_the_whole_conver
         assert await mind.say("what is my dog called?") == "I don't know."
 
 
+async def told(ledger: Ledger) -> None:
+    """What `ASKED` is called for: a turn that is not forgotten."""
+    await ledger.accept("board", [Inbound("told", "room", "heard", says("user", "hello"), sender="ann")])
+
+
 # ── profiles ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 async def test_facts_are_noted_replaced_and_forgotten(mind: Mind) -> None:
     tool = Remember(mind.ledger)
+    await told(mind.ledger)
 
     async def said(**arguments: Any) -> tuple[str, bool]:
         result = await tool.call(arguments, ASKED)
@@ -302,6 +309,7 @@ async def test_facts_are_noted_replaced_and_forgotten(mind: Mind) -> None:
 
 async def test_what_somebody_told_in_private_stays_there(file: Database, clock: ManualClock) -> None:
     async with Mind(file, clock, {"profile": True, "summary_model": None}).open() as mind:
+        await told(mind.ledger)
         await Remember(mind.ledger).call({"fact": "is afraid of dogs"}, ASKED)
         await mind.say("hi", room="other")
         assert "- is afraid of dogs" in mind.engine.prompts[-1].system, "wherever they talk to us alone"
@@ -376,6 +384,7 @@ async def test_with_the_last_turn_of_a_talk_its_summary_goes(
 
 
 async def test_a_fact_goes_when_it_is_as_old_as_may_be(database: Database, mind: Mind, clock: ManualClock) -> None:
+    await told(mind.ledger)
     await Remember(mind.ledger).call({"fact": "old"}, ASKED)
     clock.advance(50 * DAY)
     await Remember(mind.ledger).call({"fact": "young"}, ASKED)

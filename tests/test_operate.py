@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import pytest
 import pytest_asyncio
 
 from chatferry.looking import Entry
@@ -161,6 +162,7 @@ async def test_the_same_key_is_sent_once(shop: Shop) -> None:
     assert said(shop)[1:] == ["rain"]
 
 
+@pytest.mark.long
 async def test_the_same_key_for_another_person_is_another_message(shop: Shop) -> None:
     bob = shop.line.address("bob")
     async with shop.serving():
@@ -174,6 +176,7 @@ async def test_the_same_key_for_another_person_is_another_message(shop: Shop) ->
     assert [seen.text for seen in shop.line.chats[bob]][1:] == ["rain"]
 
 
+@pytest.mark.long
 async def test_a_push_without_quota_is_kept_until_the_person_writes(shop: Shop) -> None:
     await meet(shop)
     shop.line.quota = 0

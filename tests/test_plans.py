@@ -7,14 +7,23 @@ import json
 import re
 import sqlite3
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 import sqlalchemy as sa
 
+from chatferry import people
+from chatferry.answers import Keep
+from chatferry.budgets import Besides, Budget, Charge
+from chatferry.consent import Ask
 from chatferry.database import Database
 from chatferry.engines.base import Call, Picture, Result
+from chatferry.export import talk_kept, turns_kept
+from chatferry.forget import known, survey
+from chatferry.guests import Knock
 from chatferry.incidents import Verdict
 from chatferry.knowledge.cutting import Passage
 from chatferry.knowledge.library import Library
@@ -24,6 +33,7 @@ from chatferry.ledger import Ledger
 from chatferry.model import Attempt, File, Grant, Inbound, Kind, Message, Receipt, Usage, says
 from chatferry.operations import Kept
 from chatferry.pacing import Pace
+from chatferry.people import Person
 from chatferry.rate import Rate
 from chatferry.recalling import Memory
 from chatferry.retention import Place
@@ -34,6 +44,7 @@ from chatferry.testing import ManualClock
 DAY = 86_400.0
 TABLES = (
     "turns|outbox|messages|sessions|pace|memories|profiles|steps|files|sources|passages|terms|api_keys|budgets|answers"
+    "|usage|guests|tombstones|asks"
 )
 SMALL = ("turns_open", "turns_asking", "turns_due", "turns_leased", "turns_one_doing", "turns_retracted", "outbox_open")
 """Indexes of what is open now: to read one of them whole is to read what has to be done."""
@@ -183,6 +194,29 @@ async def watched(ledger: Ledger, clock: ManualClock) -> None:
     assert [one.open for one in await ledger.incidents()] == [True]
 
 
+async def costs(ledger: Ledger, clock: ManualClock) -> None:
+    """What is asked is charged, what was used is told, and answers are kept to be given again, once."""
+    day, month = clock.now() + 0.4 * DAY, clock.now() + 9 * DAY
+    budget = Budget("board", "ann", "day shop board:ann", day, 2, 900, 9, "month shop", month, 900, "person")
+    bought = [msgspec.structs.replace(about("message", ref), conversation="till") for ref in ("u1", "u2", "u3")]
+    await ledger.accept("board", bought, (), (), (), [budget] * 3)
+    turn = await ledger.claim("board:till")
+    assert turn is not None
+    charge = Charge(budget.month, month, 9, 9)
+    turn = await ledger.answered(turn, says("assistant", "a"), [], usage=Usage(7, 2, 9), charges=(charge,))
+    await ledger.finish(turn, [])
+    await ledger.besides(Besides(turn.id, Usage(1, 1, 1), (charge,)))
+    assert await ledger.warned(budget.month, 80)
+    assert await ledger.purses([budget.month]) == {budget.month: 18}
+    assert await ledger.usage(0.0, clock.now() + DAY, ZoneInfo("UTC"), people=True)
+    for key in ("k1", "k2"):
+        clock.advance(1.0)
+        await ledger.keep_answer(Keep(key, "shop", turn.id, "a", "m", clock.now(), 1, DAY))
+    assert await ledger.kept_answer("k1", DAY) is None
+    await ledger.touch_answer("k2")
+    assert await ledger.kept_answer("k2", DAY) is not None
+
+
 async def past(ledger: Ledger, clock: ManualClock) -> None:
     """What is old is removed, and what there is is counted, once."""
     clock.advance(DAY)
@@ -190,7 +224,7 @@ async def past(ledger: Ledger, clock: ManualClock) -> None:
     await ledger.census()
 
 
-async def known(ledger: Ledger, database: Database) -> None:
+async def read(ledger: Ledger, database: Database) -> None:
     """What answers rest on is read, searched and forgotten, once."""
     for text in ("one", "two"):
         source = await ledger.shelve(Open("default", "a.md", text, 0.0))
@@ -199,6 +233,36 @@ async def known(ledger: Ledger, database: Database) -> None:
     assert await Library(database).search("default", wanted("passage two"))
     await ledger.shelve(Retire((source,)))
     assert await ledger.shelve(Remove(source, "default")) == 1
+
+
+async def belongings(ledger: Ledger, clock: ManualClock) -> None:
+    """What is somebody's is found, shown and removed; and strangers are let in, once."""
+    for room, who in (("ann", "ann"), ("club", "ann"), ("club", "bob")):
+        event = msgspec.structs.replace(about("message", f"p {room} {who}"), conversation=room, sender=who)
+        await ledger.accept("board", [event])
+        turn = await ledger.claim(f"board:{room}")
+        assert turn is not None
+        ask = Ask("bob", 2e9) if who == "bob" else None
+        turn = await ledger.answered(turn, says("assistant", "a"), [says("assistant", "a")], ask=ask)
+        await ledger.finish(turn, [says("user", "q"), says("assistant", "a")])
+    stranger = msgspec.structs.replace(about("message", "p knock"), sender="eve", consent="yes")
+    knock = Knock("board:eve", "board:club", code=True)
+    await ledger.accept("board", [msgspec.structs.replace(stranger, conversation="club")], (), (), [knock])
+    ann = Person("board", "ann")
+    assert "board" in await ledger.look(people.channels)
+    found = await known(ledger, "ann", "board")
+    assert found == [ann]
+    assert (await survey(ledger, ann, 10_000))["turns"] > 1
+    talks_, _ = await ledger.look(partial(people.talks, person=ann))
+    for talk in talks_:
+        await ledger.look(partial(talk_kept, talk=talk))
+        assert await ledger.look(partial(turns_kept, talk=talk, past=0, upto=10_000))
+    await ledger.withdraw(ann, 10_000)
+    for talk in talks_:
+        await ledger.forget(talk, 10_000)
+    await ledger.forget_rest(ann, ["ann"])
+    await ledger.stand("board:ann", "out")
+    await ledger.lapse()
 
 
 HISTORY = """
@@ -221,6 +285,17 @@ HISTORY = """
         SELECT event, event, event, '', 'chat', false, 0 FROM turns WHERE channel = 'old';
     INSERT INTO steps (turn, round, place, said, call, key, began_at)
         SELECT id, 0, 0, '', '{}', '', 0 FROM turns WHERE channel = 'old';
+    INSERT INTO answers (key, assistant, turn, answer, model, made_at, asked_at)
+        SELECT 'k' || id, 'old', id, '', '', 0, 0 FROM turns WHERE channel = 'old';
+    INSERT INTO budgets (key, ends_at, messages, tokens, cost, told)
+        SELECT 'k' || id, 2e9, 0, 0, 0, 0 FROM turns WHERE channel = 'old';
+    INSERT INTO usage (day, channel, assistant, model, turns, prompt_tokens, completion_tokens, cost)
+        SELECT event, 'old', '', '', 1, 0, 0, 0 FROM turns WHERE channel = 'old';
+    INSERT INTO guests (guest, standing, free_at, changed_at)
+        SELECT conversation || id, 'in', 0, 0 FROM turns WHERE channel = 'old';
+    INSERT INTO asks (conversation, turn, person, until)
+        SELECT conversation || id, id, '', 0 FROM turns WHERE channel = 'old';
+    INSERT INTO tombstones (event, until) SELECT event::bytea, 2e9 FROM turns WHERE channel = 'old';
     INSERT INTO pace (key, free_at, pause_until) SELECT conversation || id, 2e9, 0 FROM turns WHERE channel = 'old';
     INSERT INTO sources (base, path, digest, passages, current, changed_at)
         SELECT 'old', n::text, '', 20, true, 0 FROM generate_series(1, 1000) n;
@@ -297,10 +372,12 @@ async def test_every_statement_finds_its_rows_by_an_index(
         await talks(ledger, clock)
         await watched(ledger, clock)
         await memory(ledger)
+        await belongings(ledger, clock)
+        await costs(ledger, clock)
         await past(ledger, clock)
-        await known(ledger, database)
+        await read(ledger, database)
     assert len(statements) > 50
-    for removal in ("DELETE FROM pace", "DELETE FROM files"):
+    for removal in ("DELETE FROM pace", "DELETE FROM files", "DELETE FROM answers", "DELETE FROM budgets"):
         assert any(statement.startswith(removal) for statement in statements)
     if database_url.startswith("sqlite"):
         assert wide_on_sqlite(tmp_path / "ledger.db", statements) == {}

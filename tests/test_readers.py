@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from chatferry.readers import Readers, text_of
+from chatferry.readers import Readers
 from chatferry.reading.jobs import Job
 from tests import media
 
@@ -86,10 +86,3 @@ async def test_the_reading_process_has_no_secrets(tmp_path: Path, monkeypatch: p
     assert found.text == "hello"
     assert "sk-secret" not in told.read_text()
     assert os.environ["PATH"] in told.read_text()
-
-
-async def test_the_text_of_a_file_on_the_disk(tmp_path: Path) -> None:
-    path = tmp_path / "letter.docx"
-    path.write_bytes(media.docx("Dear 茶 shop,", "the cup is broken."))
-    found = await text_of(path, 12, readers=Readers())
-    assert (found.text, found.cut) == ("Dear 茶 shop,", True)

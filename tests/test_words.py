@@ -7,7 +7,7 @@ import pytest
 
 from chatferry.words import LANGUAGES, SIMPLIFIED, TRADITIONAL, Language, language_of, words
 
-LINKED = ("history_here", "ready_later", "rest_here")
+LINKED = ("history_here", "ready_later", "rest_here", "privacy_here")
 
 
 def sentences(language: str) -> dict[str, str]:
@@ -52,6 +52,13 @@ def test_sentences_take_exactly_what_is_put_into_them(language: Language) -> Non
         "unread_large": ["size"],
         "unread_many": ["number"],
         "read_cut": ["number"],
+        "too_long": ["number"],
+        "code_pause": ["time"],
+        "privacy_tools": ["names"],
+        "privacy_masked": ["kinds"],
+        "privacy_kept_time": ["time"],
+        "privacy_links": ["time"],
+        "privacy_rights_ask": ["contact"],
         "greeting_session": ["start"],
         "alert_raised": ["alert"],
         "alert_over": ["alert", "time"],
@@ -59,6 +66,7 @@ def test_sentences_take_exactly_what_is_put_into_them(language: Language) -> Non
         "alert_success": ["turns", "value", "limit"],
         "alert_latency": ["turns", "value", "limit"],
         "alert_queue": ["value", "limit"],
+        "alert_budget": ["value", "limit"],
         "alert_where": ["where"],
         "memory_forget": ["forget"],
         **{key: ["number"] for key in ("seconds", "minutes", "hours", "days")},

@@ -11,8 +11,9 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from chatferry import memories, statements, steps
+from chatferry import consent, memories, statements, steps, tombstones
 from chatferry.budgets import Budget, Budgets
+from chatferry.guests import Guests, Knock
 from chatferry.model import Inbound, conversation_key, express_key, lane_key
 from chatferry.pacing import Pace, Paces
 from chatferry.rows import INBOUND, dump, recorded
@@ -48,12 +49,14 @@ class Accept(msgspec.Struct, frozen=True):
     """What each event is counted by, if by anything."""
     budgets: tuple[Budget | None, ...] = ()
     """What each event is charged to, if to anything."""
+    knocks: tuple[Knock | None, ...] = ()
+    """What each event shows at the door, if there is one."""
+    marks: tuple[bytes, ...] = ()
+    """What is kept of each event where it was forgotten (`tombstones`)."""
 
 
 Key = tuple[str, str]
 
-REDELIVERED = 86_400.0
-"""Seconds for which a platform may deliver what we did not take (Slack, "Delayed Events": a day)."""
 _STONES = sa.select(turns.c.conversation, turns.c.ref).where(
     turns.c.kind == sa.literal_column("'retract'"), turns.c.accepted_at > sa.bindparam("since")
 )
@@ -62,6 +65,7 @@ _STONES = sa.select(turns.c.conversation, turns.c.ref).where(
 def accept(connection: sa.Connection, operations: Sequence[Accept]) -> list[list[Accepted]]:
     """A result for each event of each operation, in their order."""
     doors, given = Doors(connection, operations[-1].now), operations
+    operations = _answered(connection, _let_in(connection, _remembered(connection, operations)))
     operations, admitted = _admit(connection, doors, operations)
     rows = _owed(connection, operations)
     made: dict[Key, int] = {}
@@ -87,6 +91,8 @@ def accept(connection: sa.Connection, operations: Sequence[Accept]) -> list[list
             _hear(connection, turn, op, event)
         if new and event.kind == "erase":
             return Accepted(turn, True, _stop(connection, op, event).ends)
+        if new and event.kind == "command" and event.command in ("clear", "start", "stop"):
+            consent.drop(connection, conversation_key(op.channel, event.conversation))
         if new and key in admitted:
             its = admitted[key]
             ends = doors.record(op.channel, event.conversation, turn, its)
@@ -94,8 +100,8 @@ def accept(connection: sa.Connection, operations: Sequence[Accept]) -> list[list
         return Accepted(turn, new, delivery=deliveries.get(key, 1))
 
     def passed(op: Accept, event: Inbound) -> Accepted:
-        its = admitted[op.channel, event.event]
-        return Accepted(0, False, wait=its.wait, spent=its.spent)
+        its = admitted.get((op.channel, event.event))
+        return Accepted(0, False, wait=its.wait, spent=its.spent) if its is not None else Accepted(0, False)
 
     results = [
         [
@@ -110,6 +116,76 @@ def accept(connection: sa.Connection, operations: Sequence[Accept]) -> list[list
 
 _NOTHING = Inbound("", "")
 """In the place of an event that is not for us."""
+
+
+def _remembered(connection: sa.Connection, operations: Sequence[Accept]) -> Sequence[Accept]:
+    """The operations without the events that were forgotten since a platform first delivered them."""
+    gone = tombstones.standing(connection, [mark for op in operations for mark in op.marks], operations[-1].now)
+    if not gone:
+        return operations
+
+    def rest(op: Accept, values: tuple[Any, ...], instead: Any) -> tuple[Any, ...]:
+        paired = zip(values, op.marks, strict=False)
+        return tuple(instead if mark in gone else value for value, mark in paired) if op.marks else values
+
+    return [
+        msgspec.structs.replace(
+            op,
+            events=rest(op, op.events, _NOTHING),
+            gates=rest(op, op.gates, None),
+            paces=rest(op, op.paces, None),
+            knocks=rest(op, op.knocks, None),
+        )
+        for op in operations
+    ]
+
+
+def _let_in(connection: sa.Connection, operations: Sequence[Accept]) -> Sequence[Accept]:
+    """The operations with each event as it counts at the door. One that is known already stays as it is."""
+    knocks = [knock for op in operations for knock in op.knocks if knock is not None]
+    if not knocks:
+        return operations
+    keys = [(op.channel, event.event) for op in operations for event in op.events if event is not _NOTHING]
+    there, seen = recorded(connection, keys) if keys else {}, set[Key]()
+    guests = Guests(connection, knocks, operations[-1].now)
+
+    def admit(op: Accept) -> Accept:
+        changed = []
+        for event, knock in zip(op.events, op.knocks, strict=True):
+            key = op.channel, event.event
+            counts = event if knock is None or key in there or key in seen else guests.admit(event, knock) or _NOTHING
+            seen.add(key)
+            changed.append(counts)
+        same = [new is old for new, old in zip(changed, op.events, strict=True)]
+        gates = tuple(gate if its else None for gate, its in zip(op.gates, same, strict=True))
+        paces = tuple(pace if its else None for pace, its in zip(op.paces, same, strict=True))
+        return msgspec.structs.replace(op, events=tuple(changed), gates=gates, paces=paces)
+
+    operations = [admit(op) if op.knocks else op for op in operations]
+    guests.write()
+    return operations
+
+
+def _answered(connection: sa.Connection, operations: Sequence[Accept]) -> Sequence[Accept]:
+    """The operations with each event as it counts where something is asked. One that is known stays as it is."""
+    said = [
+        (op.channel, event) for op in operations for event in op.events if event.consent and event.kind == "message"
+    ]
+    if not said:
+        return operations
+    there = recorded(connection, [(channel, event.event) for channel, event in said])
+    talks = [conversation_key(channel, event.conversation) for channel, event in said]
+    open_ = consent.Open(connection, talks, operations[-1].now)
+    seen = set(there)
+
+    def counts(op: Accept, event: Inbound) -> Inbound:
+        key = op.channel, event.event
+        if not event.consent or event.kind != "message" or key in seen:
+            return event
+        seen.add(key)
+        return open_.answer(conversation_key(op.channel, event.conversation), event)
+
+    return [msgspec.structs.replace(op, events=tuple(counts(op, event) for event in op.events)) for op in operations]
 
 
 def _admit(
@@ -198,7 +274,7 @@ def _known(connection: sa.Connection, conversations: Collection[str]) -> set[str
 
 def _taken_back(connection: sa.Connection, now: float) -> set[Key]:
     """Conversation and `ref` of the messages that were taken back before they came, as long as they may come yet."""
-    return {(row.conversation, row.ref) for row in connection.execute(_STONES, {"since": now - REDELIVERED})}
+    return {(row.conversation, row.ref) for row in connection.execute(_STONES, {"since": now - tombstones.REDELIVERED})}
 
 
 def _row(channel: str, event: Inbound, now: float) -> dict[str, Any]:
@@ -287,6 +363,7 @@ def _forget(connection: sa.Connection, conversation: str, turn: Any, ref: str) -
             columns["state"] = "withdrawn"
     connection.execute(sa.update(turns).where(turns.c.id == turn.id).values(columns))
     steps.forget(connection, turn.id)
+    consent.drop(connection, conversation, turn.id)
     _tell_history(connection, conversation, turn.id, inbound)
 
 

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
+import msgspec
 import structlog
 
 from chatferry.assistant import Assistant, Staff
@@ -138,7 +139,8 @@ def price(its: PriceSettings | None, usage: Usage) -> int:
 
 
 def _day(day: Period, assistant: Assistant, channel: str, sender: str) -> str:
-    return f"{day.name} {assistant.name} {channel}:{sender}"
+    """It begins with whose it is (`people.elsewhere`)."""
+    return msgspec.json.encode((channel, sender, assistant.name, day.name)).decode()
 
 
 def _month(month: Period, assistant: str) -> str:

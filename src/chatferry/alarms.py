@@ -46,6 +46,7 @@ def text_of(told: Told, alert: AlertSettings, words: Words) -> str:
             "latency": (words.alert_latency, words.look_latency),
             "queue": (words.alert_queue, words.look_queue),
             "circuit": (words.alert_circuit, words.look_circuit),
+            "budget": (words.alert_budget, words.look_budget),
         }
         what, look = kind[alert.when]
         put = {"{turns}": str(told.turns), "{value}": _shown(told.value, alert, words)}
@@ -60,7 +61,7 @@ def text_of(told: Told, alert: AlertSettings, words: Words) -> str:
 def _shown(value: float | None, alert: AlertSettings, words: Words) -> str:
     if value is None:
         return ""
-    return f"{value * 100:.3g} %" if alert.when == "success" else span(value, words)
+    return f"{value * 100:.3g} %" if alert.when in ("success", "budget") else span(value, words)
 
 
 def body_of(told: Told, alert: AlertSettings, words: Words, number: int = 0) -> bytes:

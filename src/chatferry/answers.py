@@ -1,15 +1,14 @@
-"""Answers that are given again: to the same question to the same assistant, where nothing else was said.
+"""Answers that are kept, to be given again to the same question where nothing else was said (`again`).
 
-They lie in the ledger, so that all processes share them. A question that is just being answered here is not asked again
-meanwhile: who asks it too reads along.
+They lie in the ledger, so that all processes share them. All functions that take a connection are synchronous and run
+inside the ledger's one transaction (`writes`).
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import hashlib
-from collections.abc import AsyncIterator, Sequence
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -18,21 +17,23 @@ import sqlalchemy as sa
 from chatferry.assistant import Assistant
 from chatferry.config import CacheSettings
 from chatferry.engines.base import Prompt
-from chatferry.feed import Tail
 from chatferry.likeness import folded
-from chatferry.model import File, Options
-from chatferry.signals import first_of
+from chatferry.model import Inbound, Options
+from chatferry.rows import padded
 from chatferry.statements import inserting
 from chatferry.tables import answers as table
+from chatferry.tables import turns
 
 _LONGEST = 500
 """Characters of a question that somebody else may ask in the same words."""
 _TOUCH = 0.1
 """Share of the time to live after which it is noted again that an answer was asked for."""
-_FEW = 50
-"""Answers that are too old and are taken away with one that is new: more than it adds."""
-_COUNTED = 1000
-"""So many are counted whenever one comes; more of them with every sixteenth."""
+_MANY = 100
+"""Answers that are taken away at a time: more than are added."""
+_FEW = 1000
+"""Where there is room for more, it is not looked with each new answer whether there are too many, but in one of 16."""
+_END = re.compile(r"(?<=\w)[\s?.。]+$")
+"""What a question may end in or not. What stands alone, or is an exclamation mark, may be what is asked about: 5!"""
 
 
 class Kept(msgspec.Struct, frozen=True):
@@ -63,70 +64,21 @@ class Touch(msgspec.Struct, frozen=True):
     now: float
 
 
-def key_of(assistant: Assistant, prompt: Prompt) -> str | None:
+def key_of(assistant: Assistant, inbound: Inbound, prompt: Prompt) -> str | None:
     """What two questions have in common that get the same answer; None where there is more to it than the question.
 
-    What the assistant is told of the person, or finds in its documents, is part of it.
+    What the assistant is told of the person, or finds in its documents, is part of it, and so is its configuration.
     """
-    if assistant.settings.cache is None or len(prompt.messages) != 1 or prompt.rounds or prompt.options != Options():
+    if len(prompt.messages) != 1 or prompt.options != Options() or inbound.files or inbound.confirms:
         return None
     (asked,) = prompt.messages
-    if asked.name or len(asked.text) > _LONGEST or any(isinstance(part, File) for part in asked.parts):
+    if inbound.shared or asked.author or asked.name or len(asked.text) > _LONGEST:
         return None
-    question = " ".join(folded(asked.text).rstrip("?!.。？！… ").split())
+    question = _END.sub("", " ".join(folded(asked.text).split()))
     if not question:
         return None
-    tools = sorted(tool.name for tool in prompt.tools)
-    settings = assistant.settings
-    told = msgspec.json.encode([assistant.name, settings.model, prompt.system, tools, question])
+    told = msgspec.json.encode([assistant.name, assistant.made_of, prompt.system, prompt.tools, question])
     return hashlib.sha256(told).hexdigest()
-
-
-# ── in the making ────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-class Flight:
-    """A question that is being asked."""
-
-    def __init__(self, tail: Tail) -> None:
-        self.tail = tail
-        self.over = asyncio.Event()
-        self.landed: Kept | None = None
-        """The answer, where it came to a good end."""
-
-
-class Flights:
-    """The questions that are being asked in this process."""
-
-    def __init__(self) -> None:
-        self._flying: dict[str, Flight] = {}
-
-    async def join(self, key: str, tail: Tail) -> Kept | None:
-        """Read along with who asks this now, if somebody does; None where nobody does, or no answer came of it."""
-        flight = self._flying.get(key)
-        if flight is None:
-            return None
-        while not flight.over.is_set():
-            tail.reads(flight.tail.text)
-            await first_of(flight.tail.grown(tail.text), flight.over.wait())
-        if flight.landed is not None:
-            tail.reads(flight.landed.text)
-        return flight.landed
-
-    @contextlib.asynccontextmanager
-    async def begin(self, key: str, tail: Tail) -> AsyncIterator[Flight]:
-        """Others may read along while the context is open. Somebody else who began meanwhile is not disturbed."""
-        flight = Flight(tail)
-        self._flying.setdefault(key, flight)
-        try:
-            yield flight
-        finally:
-            if self._flying.get(key) is flight:
-                del self._flying[key]
-            flight.over.set()
-
-
-# ── in the ledger ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def find(connection: sa.Connection, key: str, since: float) -> Kept | None:
@@ -141,6 +93,8 @@ def due(kept: Kept, its: CacheSettings, now: float) -> bool:
 
 
 def _keep(connection: sa.Connection, operations: Sequence[Keep]) -> list[None]:
+    # Of a turn that was forgotten meanwhile nothing comes back.
+    there = set(connection.execute(_THERE, {"ids": padded(sorted({op.turn for op in operations}))}).scalars())
     rows = {
         op.key: {
             "key": op.key,
@@ -152,11 +106,14 @@ def _keep(connection: sa.Connection, operations: Sequence[Keep]) -> list[None]:
             "asked_at": op.now,
         }
         for op in operations
+        if op.turn in there
     }
+    if not rows:
+        return [None] * len(operations)
     upsert = inserting(connection.dialect.name, table)
     newer = {name: upsert.excluded[name] for name in ("turn", "answer", "model", "made_at", "asked_at")}
-    there = upsert.on_conflict_do_update(index_elements=[table.c.key], set_=newer)
-    connection.execute(there.returning(table.c.key), [rows[key] for key in sorted(rows)])
+    anew = upsert.on_conflict_do_update(index_elements=[table.c.key], set_=newer)
+    connection.execute(anew.returning(table.c.key), [rows[key] for key in sorted(rows)])
     for op in {op.assistant: op for op in operations}.values():
         _trim(connection, op)
     return [None] * len(operations)
@@ -164,33 +121,49 @@ def _keep(connection: sa.Connection, operations: Sequence[Keep]) -> list[None]:
 
 def _trim(connection: sa.Connection, op: Keep) -> None:
     """What nobody asked for longest goes: what is too old, and what is more than there is room for."""
-    mine = {"assistant": op.assistant}
-    connection.execute(_OLD, {**mine, "past": op.now - op.ttl})
-    # To count many each time would cost more than all the rest.
-    if op.size <= _COUNTED or op.key[0] == "0":
-        most = connection.execute(_COUNT, mine).scalar_one()
-        if most > op.size:
-            connection.execute(_LEAST, {**mine, "number": most - op.size})
+    mine = {"assistant": op.assistant, "number": _MANY}
+    _remove(connection, _OLD, {**mine, "past": op.now - op.ttl})
+    # To step over many each time would cost more than all the rest.
+    if op.size <= _FEW or op.key[0] == "0":
+        _remove(connection, _BEYOND, {**mine, "size": op.size})
+
+
+def _remove(connection: sa.Connection, which: sa.Select[tuple[str]], values: Mapping[str, object]) -> None:
+    gone = list(connection.execute(which, values).scalars())
+    if gone:
+        connection.execute(_REMOVED, {"keys": padded(gone)})
 
 
 def _touch(connection: sa.Connection, operations: Sequence[Touch]) -> list[None]:
-    rows = [{"_key": key, "_now": operations[-1].now} for key in sorted({op.key for op in operations})]
-    connection.execute(_TOUCHED, rows)
+    keys = sorted({op.key for op in operations})
+    connection.execute(_TOUCHED, {"keys": padded(keys), "now": max(op.now for op in operations)})
     return [None] * len(operations)
 
 
-_MINE = table.c.assistant == sa.bindparam("assistant")
+_THERE = (
+    sa.select(turns.c.id)
+    .where(turns.c.id.in_(sa.bindparam("ids", expanding=True)))
+    .order_by(turns.c.id)
+    .with_for_update(read=True, key_share=True)
+)
 _FOUND = sa.select(table.c.answer, table.c.model, table.c.asked_at).where(
     table.c.key == sa.bindparam("key"), table.c.made_at > sa.bindparam("since")
 )
-_by_age = sa.select(table.c.key).where(_MINE).order_by(table.c.asked_at).with_for_update(skip_locked=True)
-_OLD = sa.delete(table).where(
-    table.c.key.in_(_by_age.where(table.c.asked_at < sa.bindparam("past")).limit(_FEW).scalar_subquery())
+_MINE = (
+    sa.select(table.c.key)
+    .where(table.c.assistant == sa.bindparam("assistant"))
+    .limit(sa.bindparam("number", type_=sa.Integer()))
 )
-_LEAST = sa.delete(table).where(
-    table.c.key.in_(_by_age.limit(sa.bindparam("number", type_=sa.Integer())).scalar_subquery())
+_OLD = _MINE.where(table.c.asked_at < sa.bindparam("past")).order_by(table.c.asked_at)
+_BEYOND = _MINE.order_by(table.c.asked_at.desc()).offset(sa.bindparam("size", type_=sa.Integer()))
+# What another process writes about just now, it writes: nobody waits for us in a circle.
+_THESE = table.c.key.in_(
+    sa.select(table.c.key)
+    .where(table.c.key.in_(sa.bindparam("keys", expanding=True)))
+    .with_for_update(skip_locked=True)
+    .scalar_subquery()
 )
-_COUNT = sa.select(sa.func.count()).select_from(table).where(_MINE)
-_TOUCHED = sa.update(table).where(table.c.key == sa.bindparam("_key")).values(asked_at=sa.bindparam("_now"))
+_REMOVED = sa.delete(table).where(_THESE)
+_TOUCHED = sa.update(table).where(_THESE).values(asked_at=sa.bindparam("now"))
 
 WRITES: dict[type, Any] = {Keep: _keep, Touch: _touch}

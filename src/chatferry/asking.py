@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from functools import partial
+from typing import NamedTuple
 
 import msgspec
 import structlog
 
 from chatferry import profiles, prompt, summaries
+from chatferry.again import Again, Private
 from chatferry.channels.base import briefing
 from chatferry.clock import Clock
 from chatferry.engines.base import Delta, Done, Event, Prompt, Restart
@@ -26,7 +28,7 @@ from chatferry.prompt import NOTHING, Material
 from chatferry.remember import Remember
 from chatferry.rounds import Rounds
 from chatferry.summaries import Summaries, Wanted, named
-from chatferry.toolbox import opened
+from chatferry.toolbox import Toolbox, opened
 from chatferry.tools.base import Fixed, Source
 
 log = structlog.get_logger(__name__)
@@ -39,13 +41,31 @@ Told = Callable[[AsyncGenerator[Event, None]], AsyncGenerator[Event, None]]
 """What a model says, and what people get of it."""
 
 
+class _Answer(NamedTuple):
+    """One answer in the making, and what comes of it."""
+
+    held: Held
+    grounds: Grounds
+    tail: Tail
+    asked: Asked
+
+
 class Asking:
     """Asks for all turns of a process."""
 
-    def __init__(self, ledger: Ledger, media: Media, grounding: Grounding, summaries: Summaries, clock: Clock) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        media: Media,
+        grounding: Grounding,
+        summaries: Summaries,
+        again: Again,
+        clock: Clock,
+    ) -> None:
         self._ledger = ledger
         self._media = media
         self._grounding = grounding
+        self._again = again
         self._clock = clock
         self._summaries = summaries
         self._noting = Fixed("remember", Remember(ledger))
@@ -57,7 +77,7 @@ class Asking:
             await self._media.look(held)
             material, said = await self._remember(held)
             grounds = await self._grounding.look(held.assistant, held.turn, self._named(held, said()))
-        pace = 0.0 if held.channel.caps.live else _PACE
+        one = _Answer(held, grounds, tail, asked)
         try:
             tools = await opened(self._sources(held), held.assistant.settings)
             offered = tools.offered if tools else ()
@@ -66,12 +86,12 @@ class Asking:
                 history = self._history(held, said(), material)
                 question = await prompt.build(held.assistant, held.turn.inbound, history, material)
                 question = await self._media.shown(question)
-            if tools is None:
-                tail.restart()  # an earlier try may have left its words with a watcher
-                asked.done = await self._hear(held, grounds.told, question, tail, asked, pace)
+            answer = partial(self._answer, one, tools, question)
+            # An earlier holder may have called something, and without a ground there is nothing to be given again.
+            if grounds.unknown or (tools is not None and held.turn.lease > 1):
+                await answer(lambda: None)
             else:
-                rounds = Rounds(self._ledger, self._clock, held, tools)
-                await self._rounds(held, grounds, rounds, question, tail, asked, pace)
+                await self._again.ask(held, question, tail, asked, answer)
         except Fault as fault:
             asked.fault = fault
             log.warning("model failed", turn=held.turn.id, assistant=held.assistant.name, error=str(fault))
@@ -79,18 +99,33 @@ class Asking:
             if asked.done is None and grounds.spent is not None:
                 asked.usage = (asked.usage or Usage()) + grounds.spent
 
-    async def _rounds(
-        self, held: Held, grounds: Grounds, rounds: Rounds, question: Prompt, tail: Tail, asked: Asked, pace: float
-    ) -> None:
+    async def _answer(self, one: _Answer, tools: Toolbox | None, question: Prompt, private: Private) -> None:
+        """Have the model answer, now and for this person."""
+        if tools is None:
+            one.tail.restart()  # an earlier try may have left its words with a watcher
+            one.asked.done = await self._hear(one, one.grounds.told, question)
+        else:
+            await self._rounds(one, Rounds(self._ledger, self._clock, one.held, tools), question, private)
+        if not one.grounds.sound:
+            private()
+
+    async def _rounds(self, one: _Answer, rounds: Rounds, question: Prompt, private: Private) -> None:
         """Ask until there is an answer, calling between what the model wants to be called."""
+        tail, asked = one.tail, one.asked
         await rounds.recall(tail)
+        await rounds.resume(tail)
         asked.usage = rounds.usage
         while True:
+            if rounds.waiting:
+                tail.add(rounds.question())
+                asked.asks = len(rounds.waiting)
+                asked.done = Done(usage=rounds.usage, model=asked.done.model if asked.done else "")
+                return
             before = rounds.said
             tail.restart(before)
             wanted = rounds.prompt(question)
-            told = partial(grounds.told, returned=rounds.returned, last=wanted.last)
-            done = await self._hear(held, told, wanted, tail, asked, pace)
+            told = partial(one.grounds.told, returned=rounds.returned, last=wanted.last)
+            done = await self._hear(one, told, wanted)
             if done is None:
                 return
             rounds.add(done.usage)
@@ -99,12 +134,13 @@ class Asking:
                 finish = "stop" if done.calls else done.finish
                 asked.done = msgspec.structs.replace(done, finish=finish, usage=rounds.usage, calls=())
                 return
+            private()
             await rounds.make(tail.text[len(before) :], done.calls, tail)
 
-    async def _hear(
-        self, held: Held, told: Told, question: Prompt, tail: Tail, asked: Asked, pace: float
-    ) -> Done | None:
+    async def _hear(self, one: _Answer, told: Told, question: Prompt) -> Done | None:
         """Pass on what the model says, as it is to be `told`; returns how it ended."""
+        held, tail, asked = one.held, one.tail, one.asked
+        pace = 0.0 if held.channel.caps.live else _PACE
         before, done = tail.text, None
         async with contextlib.aclosing(told(held.assistant.engine.run(question, pace=pace))) as events:
             async for event in events:

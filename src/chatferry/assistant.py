@@ -33,6 +33,8 @@ class Assistant:
     """What prompts cost its model."""
     summarizer: Engine | None = None
     """The model that keeps a summary of what does not fit into a prompt any more."""
+    made_of: str = ""
+    """What the configuration says of how it answers, as a hash: by that it is told from what it was."""
 
     @property
     def greeting(self) -> str:

@@ -5,12 +5,21 @@ from __future__ import annotations
 import io
 import logging
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from chatferry import __version__
+from chatferry.cli_admin import (
+    ConfigOption,
+    alerts_app,
+    export,
+    forget,
+    keys_app,
+    knowledge_app,
+    people_app,
+    usage,
+)
 from chatferry.errors import ChatferryError, ConfigError
 
 if TYPE_CHECKING:
@@ -27,22 +36,15 @@ turns_app = typer.Typer(
     help="The latest turns; `turns show ID` tells what one called, `turns retry ID` does one again.",
 )
 app.add_typer(turns_app, name="turns")
-alerts_app = typer.Typer(no_args_is_help=True, help="What is watched, and who is told: `alerts list`, `alerts test`.")
 app.add_typer(alerts_app, name="alerts")
+app.add_typer(people_app, name="people")
 slack_app = typer.Typer(no_args_is_help=True, help="Slack: `slack manifest` makes the app.")
 app.add_typer(slack_app, name="slack")
-keys_app = typer.Typer(no_args_is_help=True, help="What opens the API: make, list, rotate and revoke keys.")
 app.add_typer(keys_app, name="keys")
-knowledge_app = typer.Typer(no_args_is_help=True, help="What answers rest on: `knowledge sync` reads the files.")
 app.add_typer(knowledge_app, name="knowledge")
 
 Role = Literal["all", "web", "worker"]
 """As in `gateway`, which is imported when it runs."""
-
-ConfigOption = Annotated[
-    Path | None,
-    typer.Option("--config", "-c", help="chatferry.toml; else CHATFERRY_CONFIG, ./chatferry.toml, the environment."),
-]
 
 
 def main() -> None:
@@ -223,24 +225,6 @@ def push(
     raise SystemExit(push(settings, channel, conversation, said, key))
 
 
-@app.command()
-def usage(
-    config: ConfigOption = None,
-    since: Annotated[str, typer.Option(metavar="DAY", help="The first day; else the first of this month.")] = "",
-    until: Annotated[str, typer.Option(metavar="DAY", help="The last day; else today.")] = "",
-    by: Annotated[
-        str, typer.Option(metavar="NAMES", help="day, channel, assistant, model, person: one or more, with commas.")
-    ] = "assistant,model",
-    as_csv: Annotated[bool, typer.Option("--csv", help="For a spreadsheet, with exact costs.")] = False,
-) -> None:
-    """What was asked and what it cost."""
-    from chatferry.config import load_money, load_server
-    from chatferry.reporting import show_usage
-
-    names = [name.strip() for name in by.split(",") if name.strip()]
-    show_usage(load_server(config), load_money(config), since=since, until=until, by=names, as_csv=as_csv)
-
-
 @turns_app.callback()
 def turns(
     context: typer.Context,
@@ -283,30 +267,6 @@ def turns_show(
     raise SystemExit(show_turn(load_server(config or above), turn))
 
 
-@alerts_app.command("list")
-def alerts_list(config: ConfigOption = None) -> None:
-    """Every alert, how it stands, and whom it tells."""
-    from chatferry.config import load
-    from chatferry.operate import show_alerts
-
-    show_alerts(load(config))
-
-
-@alerts_app.command("test")
-def alerts_test(
-    name: Annotated[str, typer.Argument(help="The alert's name, as `alerts list` shows it.")],
-    config: ConfigOption = None,
-) -> None:
-    """Tell everybody whom an alert tells that this is only a try."""
-    from chatferry import logs
-    from chatferry.config import load
-    from chatferry.operate import try_alert
-
-    settings = load(config)
-    logs.configure(level=logging.CRITICAL)  # what became of it is told by the command
-    raise SystemExit(try_alert(settings, name))
-
-
 @slack_app.command("manifest")
 def slack_manifest(
     config: ConfigOption = None,
@@ -322,93 +282,8 @@ def slack_manifest(
     show(config, channel=channel, name=name, socket=socket, several=several, link=link)
 
 
-Lifetime = Annotated[str | None, typer.Option("--expires", metavar="TIME", help="How long it is good, such as 90d.")]
-KeyName = Annotated[str, typer.Argument(help="Of whom, or what, it is: `website`.")]
-
-
-@keys_app.command("create")
-def keys_create(
-    name: KeyName,
-    scope: Annotated[
-        list[str] | None, typer.Option(help="chat, chat:ASSISTANT or read; may be repeated. Else chat and read.")
-    ] = None,
-    expires: Lifetime = None,
-    config: ConfigOption = None,
-) -> None:
-    """Make a key. It is printed once, and alone on standard output; what is kept is a hash."""
-    from chatferry.config import assistants, load_server
-    from chatferry.manage_keys import create
-
-    lifetime = _seconds("--expires", expires)
-    raise SystemExit(create(load_server(config), name, scope or (), lifetime, assistants(config)))
-
-
-@keys_app.command("list")
-def keys_list(config: ConfigOption = None) -> None:
-    """Show all keys: what they may, when they expire, when they were last used."""
-    from chatferry.config import load_server
-    from chatferry.manage_keys import show
-
-    show(load_server(config))
-
-
-@keys_app.command("rotate")
-def keys_rotate(
-    name: KeyName,
-    grace: Annotated[str, typer.Option(metavar="TIME", help="How long the one before it stays good.")] = "24h",
-    expires: Lifetime = None,
-    config: ConfigOption = None,
-) -> None:
-    """Make a new key for the same caller, whose conversations go on. It is printed as by `create`."""
-    from chatferry.config import load_server
-    from chatferry.manage_keys import rotate
-
-    lifetime = _seconds("--expires", expires)
-    raise SystemExit(rotate(load_server(config), name, _seconds("--grace", grace) or 0.0, lifetime))
-
-
-@keys_app.command("revoke")
-def keys_revoke(name: KeyName, config: ConfigOption = None) -> None:
-    """End a key, and the one before it: within seconds every process refuses them."""
-    from chatferry.config import load_server
-    from chatferry.manage_keys import revoke
-
-    raise SystemExit(revoke(load_server(config), name))
-
-
-def _seconds(option: str, given: str | None) -> float | None:
-    from chatferry.configtypes import seconds
-
-    if given is None:
-        return None
-    if (read := seconds(given)) is None:
-        raise ConfigError(f"{option}: must be a time such as 30m, 24h or 90d")
-    return read
-
-
-@knowledge_app.command("sync")
-def knowledge_sync(config: ConfigOption = None) -> None:
-    """Read the files of `knowledge` that are new or changed, and forget those that are gone."""
-    from chatferry import logs
-    from chatferry.config import load
-    from chatferry.operate_knowledge import sync
-
-    settings = load(config)
-    logs.configure(level=logging.CRITICAL)  # what became of each file is told by the command
-    raise SystemExit(sync(settings))
-
-
-@knowledge_app.command("search")
-def knowledge_search(
-    question: Annotated[str, typer.Argument(help="As somebody would ask it.")],
-    config: ConfigOption = None,
-    assistant: Annotated[str, typer.Option(help="Whose knowledge, where several assistants have some.")] = "",
-) -> None:
-    """Show the passages that would be found for a question, and whether a strict assistant would answer it."""
-    from chatferry.config import load
-    from chatferry.operate_knowledge import search
-
-    raise SystemExit(search(load(config), question, assistant))
+for command in (usage, export, forget):
+    app.command()(command)
 
 
 @app.command()

@@ -10,7 +10,7 @@ from chatferry.config import CommandSettings, SessionSettings
 from chatferry.likeness import folded
 from chatferry.words import Words
 
-Name = Literal["start", "stop", "clear", "history", "help", "memory", "forget"]
+Name = Literal["start", "stop", "clear", "history", "memory", "forget", "privacy", "help"]
 
 _LONGEST = 100
 """Characters of the longest text, or first word, that can be a command: their names have 40 at most."""
@@ -27,13 +27,15 @@ class Command(NamedTuple):
 class Commands:
     """Tells commands from what is for the assistant. The whole text is the command; only `start` takes a question."""
 
-    def __init__(self, settings: CommandSettings) -> None:
+    def __init__(self, settings: CommandSettings, *, notice: bool = False) -> None:
+        """notice: there is one about privacy."""
         given: dict[Name, tuple[str, ...]] = {
             "stop": settings.stop,
             "clear": settings.clear,
             "history": settings.history,
             "memory": settings.memory,
             "forget": settings.forget,
+            "privacy": settings.privacy if notice else (),
             "help": settings.help,
         }
         self._named: dict[str, Name] = {folded(said): name for name, names in given.items() for said in names}
@@ -103,6 +105,7 @@ class Commands:
             "clear": words.help_clear,
             "history": words.help_history,
             **({"memory": words.help_memory, "forget": words.help_forget} if remembers else {}),
+            "privacy": words.help_privacy,
             "help": words.help_help,
         }
         lines = [f"{session.start} – {words.help_start}"] if session is not None and gated else []
@@ -121,8 +124,17 @@ def notice(words: Words, session: SessionSettings | None) -> str:
 
 def slow(seconds: float, words: Words) -> str:
     """What is said to who is too fast: roughly when to go on, and never too early."""
+    return words.slow.replace("{time}", _roughly(seconds, words))
+
+
+def pause(seconds: float, words: Words) -> str:
+    """What is said to who has guessed a code too often."""
+    return words.code_pause.replace("{time}", _roughly(seconds, words))
+
+
+def _roughly(seconds: float, words: Words) -> str:
     step = 60.0 if seconds > 60.0 else 10.0 if seconds > 10.0 else 1.0
-    return words.slow.replace("{time}", span(math.ceil(max(seconds, 1.0) / step) * step, words))
+    return span(math.ceil(max(seconds, 1.0) / step) * step, words)
 
 
 def spent(which: str, seconds: float, words: Words) -> str:

@@ -17,6 +17,7 @@ from chatferry.configapi import ApiSettings, JwtSettings
 from chatferry.configassistants import AssistantSettings, SessionSettings
 from chatferry.configfile import Draft, Key, read, set_it, suggest, variables
 from chatferry.configlimits import BudgetSettings, CacheSettings, LimitSettings, MoneySettings, PriceSettings
+from chatferry.configpeople import EntranceSettings, PrivacySettings
 from chatferry.configrules import check, fill
 from chatferry.configtables import (
     ChannelSettings,
@@ -36,10 +37,10 @@ from chatferry.configwatch import AlertSettings, TargetSettings, TelemetrySettin
 
 __all__ = [
     "AlertSettings", "ApiSettings", "AssistantSettings", "BudgetSettings", "CacheSettings", "ChannelSettings",
-    "CommandSettings", "JwtSettings", "LimitSettings", "LineSettings", "McpSettings", "ModelSettings", "MoneySettings",
-    "PagesSettings", "PriceSettings", "ReplySettings", "RoomSettings", "ServerSettings", "SessionSettings", "Settings",
-    "SlackSettings", "TargetSettings", "TelemetrySettings", "WeChatSettings", "assistants", "found", "load",
-    "load_money", "load_server",
+    "CommandSettings", "EntranceSettings", "JwtSettings", "LimitSettings", "LineSettings", "McpSettings",
+    "ModelSettings", "MoneySettings", "PagesSettings", "PriceSettings", "PrivacySettings", "ReplySettings",
+    "RoomSettings", "ServerSettings", "SessionSettings", "Settings", "SlackSettings", "TargetSettings",
+    "TelemetrySettings", "WeChatSettings", "assistants", "found", "load", "load_money", "load_server",
 ]  # fmt: skip
 
 T = TypeVar("T", bound=BaseModel)

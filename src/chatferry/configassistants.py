@@ -84,6 +84,11 @@ class AssistantSettings(Table):
     tool_limit: int = Field(default=16_000, ge=200)
     """Characters of a result that the model gets to read."""
 
+    confirm: tuple[Annotated[str, AfterValidator(a_tool)], ...] = ()
+    """Those of `tools` that are called only when the person has said yes; a function may demand it itself."""
+    confirm_timeout: Duration = 600.0
+    """Seconds for which a yes counts."""
+
     voice: str | None = None
     """The model that writes down what was spoken (OpenAI's `/audio/transcriptions`). None: nobody listens."""
     ocr: bool = False

@@ -30,6 +30,10 @@ class LimitSettings(Table):
     """What one person may ask over all conversations of a channel. None, written 0 in TOML: no limit."""
     conversation: Limit = None
     """What may be asked in one conversation."""
+    channel: Limit = None
+    """What may be asked on a whole channel, whoever asks."""
+    message: Annotated[int | None, Field(ge=1), BeforeValidator(lambda given: given or None)] = None
+    """Characters of one message. None, written 0 in TOML: no limit."""
 
     def over(self, usual: LimitSettings) -> LimitSettings:
         """What is said here, and for the rest the usual."""
@@ -56,7 +60,7 @@ class CacheSettings(Table):
     """An answer is given again to the same question, where nothing else was said."""
 
     ttl: Duration = 3600.0
-    size: int = Field(default=10_000, ge=1, le=1_000_000)
+    size: int = Field(default=10_000, ge=1, le=100_000)
     """Answers that are kept; those that were not asked for longest go first."""
 
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from graphlib import CycleError, TopologicalSorter
 
-from chatferry import configapi, configtalk, configtools, configwatch
+from chatferry import configapi, configpeople, configtalk, configtools, configwatch
 from chatferry.configfile import Draft, Key, set_it, suggest
 
 _SERVER = {
@@ -73,6 +73,7 @@ def fill(draft: Draft, environ: Mapping[str, str]) -> None:
         if _good_name(name):
             table.setdefault("path", f"/hooks/{name}")
     configtalk.locate(draft)
+    configpeople.locate(draft)
 
 
 def _fill_models(draft: Draft, environ: Mapping[str, str]) -> None:
@@ -119,6 +120,7 @@ def check(draft: Draft) -> None:
     _check_fallbacks(draft, models)
     configtalk.check(draft)
     configapi.check(draft)
+    configpeople.check(draft)
     configtools.check(draft)
     configwatch.check(draft)
 

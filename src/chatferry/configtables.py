@@ -16,6 +16,7 @@ from pydantic_core import PydanticCustomError
 from chatferry.configapi import ApiSettings
 from chatferry.configassistants import AssistantSettings
 from chatferry.configlimits import LimitSettings, MoneySettings, PriceSettings
+from chatferry.configpeople import EntranceSettings, PrivacySettings
 from chatferry.configtypes import (
     Duration,
     Filled,
@@ -106,7 +107,7 @@ class ModelSettings(Table):
         return model
 
 
-class LineSettings(Table):
+class LineSettings(EntranceSettings):
     type: Literal["line"] = "line"
     secret: Secret
     token: Secret
@@ -137,7 +138,7 @@ Room = Annotated[RoomSettings, BeforeValidator(lambda its: {"assistant": its} if
 """`C0123 = "translator"` says as much as `C0123 = { assistant = "translator" }`."""
 
 
-class SlackSettings(Table):
+class SlackSettings(EntranceSettings):
     type: Literal["slack"] = "slack"
     secret: Secret | None = None
     """The signing secret; needed unless everything comes by Socket Mode."""
@@ -174,7 +175,7 @@ class SlackSettings(Table):
     """Expected in the address, in front of the signature."""
 
 
-class WeChatSettings(Table):
+class WeChatSettings(EntranceSettings):
     type: Literal["wechat"] = "wechat"
     token: Secret
     """Of the account's server configuration; signs what comes."""
@@ -221,6 +222,8 @@ class CommandSettings(Table):
     stop: Names = ("/stop",)
     clear: Names = ("/clear", "/new")
     history: Names = ("/history",)
+    privacy: Names = ("/privacy",)
+    """Where there is a table [privacy]."""
     help: Names = ("/help",)
     memory: Names = ("/memory",)
     forget: Names = ("/memory clear",)
@@ -270,6 +273,8 @@ class Settings(Table):
     replies: tuple[ReplySettings, ...] = ()
     """Asked in this order, before the assistant; the first that fits answers."""
     pages: PagesSettings = PagesSettings()
+    privacy: PrivacySettings | None = None
+    """None: there is no such page, and no such command."""
     mcp: dict[str, McpSettings] = Field(default_factory=dict)
     alerts: tuple[AlertSettings, ...] = ()
     telemetry: TelemetrySettings = TelemetrySettings()

@@ -17,9 +17,10 @@ _USUAL = {
     "stop": ["/stop"],
     "clear": ["/clear", "/new"],
     "history": ["/history"],
-    "help": ["/help"],
     "memory": ["/memory"],
     "forget": ["/memory clear"],
+    "privacy": ["/privacy"],
+    "help": ["/help"],
 }
 
 
@@ -104,7 +105,7 @@ def _check_reply(draft: Draft, key: Key, rule: Mapping[str, object], known: Coll
             draft.fault((*key, "channels", index), "names nothing that exists", suggest(name, known))
 
 
-_READABLE = (".md", ".markdown", ".txt", ".csv", ".tsv", ".html", ".htm")
+_READABLE = (".md", ".markdown", ".txt", ".csv", ".tsv", ".html", ".htm", ".pdf", ".docx", ".xlsx")
 
 
 def _check_knowledge(draft: Draft, key: Key, table: Mapping[str, object]) -> None:

@@ -35,3 +35,18 @@ def check(draft: Draft) -> None:
                 continue
             mend = suggest(server, servers) if servers else f"write [mcp.{server}] with its command or its url"
             draft.fault(("assistants", name, "tools", index), "names nothing that exists", mend)
+        demanded = table.get("confirm")
+        offered = [tool for tool in listed if isinstance(tool, str)] if isinstance(listed, list) else []
+        for index, tool in enumerate(demanded if isinstance(demanded, list) else ()):
+            if isinstance(tool, str) and not any(_has(one, tool) for one in offered):
+                draft.fault(("assistants", name, "confirm", index), "is none of its tools", suggest(tool, set(offered)))
+
+
+def _has(offered: str, tool: str) -> bool:
+    """Is a tool, or one of a server's, among what is offered?"""
+    server = tool.partition("/")[0]
+    return (
+        tool == offered
+        or (tool.startswith("mcp:") and offered in (server, tool))
+        or (tool == server and tool.startswith("mcp:") and offered.startswith(f"{server}/"))
+    )

@@ -11,9 +11,15 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from chatferry.configfile import Draft, Key, suggest
 from chatferry.configtypes import Duration, Name, Secret, Table, Url, wrong
 
-_THRESHOLDS = {"success": 0.95, "latency": 30.0, "queue": 60.0, "circuit": 0.0}
+_THRESHOLDS = {"success": 0.95, "latency": 30.0, "queue": 60.0, "circuit": 0.0, "budget": 0.8}
 _MEASURED = ("threshold", "least", "channel", "assistant", "model")
-_KNOWS = {"success": _MEASURED, "latency": _MEASURED, "queue": ("threshold", "channel"), "circuit": ("model",)}
+_KNOWS = {
+    "success": _MEASURED,
+    "latency": _MEASURED,
+    "queue": ("threshold", "channel"),
+    "circuit": ("model",),
+    "budget": ("threshold", "assistant"),
+}
 """What each kind can be narrowed by."""
 
 _IDS = {
@@ -59,11 +65,12 @@ Target = Annotated[TargetSettings, BeforeValidator(_target)]
 class AlertSettings(Table):
     """Something that must not be, and who is told when it is."""
 
-    when: Literal["success", "latency", "queue", "circuit"]
+    when: Literal["success", "latency", "queue", "circuit", "budget"]
     """success: too few messages are answered well; latency: one in twenty waits too long; queue: what came is not
-    begun; circuit: a model keeps failing and is left alone."""
+    begun; circuit: a model keeps failing and is left alone; budget: most of an assistant's money for the month is
+    spent."""
     threshold: Duration = Field(default_factory=lambda told: _THRESHOLDS.get(told.get("when", ""), 0.0))
-    """The share of messages that succeed, at least; or the time that is the most."""
+    """The share of messages that succeed, at least; the time that is the most; or the share of money that is spent."""
     window: Annotated[Duration, Field(ge=60, le=3600)] = 600.0
     """What is measured, and for how long all must be well for the incident to be over."""
     least: int = Field(default=20, ge=1)
@@ -123,8 +130,22 @@ def _check_measure(draft: Draft, key: Key, table: Mapping[str, object]) -> None:
             draft.fault((*key, setting), "names nothing that exists", suggest(name, names))
     threshold = table.get("threshold")
     share = isinstance(threshold, int | float) and not isinstance(threshold, bool) and 0 < threshold <= 1
-    if when == "success" and threshold is not None and not share:
-        draft.fault((*key, "threshold"), "must be the share of messages that succeed, between 0 and 1", "0.95")
+    shares = {"success": "of messages that succeed", "budget": "of its money that an assistant has spent"}
+    if when in shares and threshold is not None and not share:
+        draft.fault((*key, "threshold"), f"must be the share {shares[when]}, between 0 and 1", str(_THRESHOLDS[when]))
+    if when == "budget":
+        _check_purse(draft, key, table.get("assistant"))
+
+
+def _check_purse(draft: Draft, key: Key, assistant: object) -> None:
+    """Somebody who is watched has a budget of money."""
+    assistants = draft.tables("assistants")
+    if assistant is not None and assistant not in assistants:
+        return
+    budgets = [its.get("budget") for name, its in assistants.items() if assistant in (None, name)]
+    if not any(isinstance(budget, dict) and "money" in budget for budget in budgets):
+        who = f"{assistant} has no" if assistant is not None else "no assistant has a"
+        draft.fault((*key, "when"), f"watches nothing: {who} budget of money", "budget = { money = 50 }")
 
 
 def _check_target(draft: Draft, key: Key, target: object) -> None:

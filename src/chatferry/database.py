@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+import sqlite3
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -69,6 +70,13 @@ class Database(Protocol):
         """Tell what other processes say (`news`), until cancelled; None: something may have been missed."""
         ...
 
+    async def scrub(self, *, anew: bool = False) -> list[str]:
+        """Overwrite what was removed, as far as that can be done from here; tells what was done, and what was not.
+
+        anew: write the whole of it anew, which takes long, and lets nobody else write meanwhile.
+        """
+        ...
+
     async def aclose(self) -> None: ...
 
 
@@ -119,6 +127,10 @@ def _version(connection: sa.Connection) -> str | None:
     return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
 
 
+_CLEAN = ("foreign_keys = ON", "secure_delete = ON")
+"""What is removed is overwritten at once: many builds of SQLite do so unasked, not all."""
+
+
 class Sqlite:
     """A file, one thread that writes and two that read."""
 
@@ -128,7 +140,7 @@ class Sqlite:
         except OSError as fault:
             raise _unusable(fault) from None
         self._path = path
-        self._writer = _engine(path, 1, "journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON")
+        self._writer = _engine(path, 1, "journal_mode = WAL", "synchronous = FULL", *_CLEAN)
         sa.event.listen(self._writer, "begin", _begin_immediate)
         self._reader = _engine(path, 2, "query_only = ON")
         self._writing = ThreadPoolExecutor(1, "ledger-write")
@@ -193,6 +205,22 @@ class Sqlite:
             yield True
         finally:
             lock.release()
+
+    async def scrub(self, *, anew: bool = False) -> list[str]:
+        def scrub() -> list[str]:
+            with self._writer.connect() as connection:
+                driver: Any = connection.connection.driver_connection
+                try:
+                    if anew:
+                        driver.execute("VACUUM")
+                    busy, *_ = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+                except sqlite3.OperationalError as fault:
+                    return [f"not overwritten: {fault}; do it again when less is going on"]
+            file = "the file was written anew (VACUUM)" if anew else "what was removed is overwritten (secure_delete)"
+            wal = "is in use and was not emptied; it is with its next checkpoint" if busy else "was emptied"
+            return [file, f"the write-ahead log {wal}"]
+
+        return await asyncio.get_running_loop().run_in_executor(self._writing, scrub)
 
     async def aclose(self) -> None:
         for pool, engine in ((self._writing, self._writer), (self._reading, self._reader)):

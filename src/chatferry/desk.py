@@ -4,34 +4,48 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from chatferry import profiles
+from chatferry import consent, profiles
 from chatferry.assistant import Assistant, Staff
 from chatferry.channels.base import Channel
 from chatferry.clock import Clock
-from chatferry.commands import Commands, notice, slow, spent
+from chatferry.commands import Commands, notice, pause, slow, spent
 from chatferry.config import SessionSettings
 from chatferry.links import Links
 from chatferry.model import Inbound, Text, Turn, says, talk_key
+from chatferry.privacy import Notice
 from chatferry.recalling import Recalling
 from chatferry.replies import Replies, call
 from chatferry.sessions import Gate
+
+_DOOR = ("code_ask", "code_right", "code_wrong", "code_group")
+"""Words to strangers (`guests`)."""
 
 
 class Desk:
     """Looks at every message when it is accepted, and later answers those that are for us."""
 
     def __init__(
-        self, commands: Commands, replies: Replies, staff: Staff, links: Links, clock: Clock, ledger: Recalling
+        self,
+        commands: Commands,
+        replies: Replies,
+        staff: Staff,
+        links: Links,
+        clock: Clock,
+        ledger: Recalling,
+        notice: Notice | None = None,
     ) -> None:
         self._commands = commands
         self._replies = replies
         self._staff = staff
         self._links = links
         self._clock = clock
+        self._notice = notice
         self._ledger = ledger
 
-    def receive(self, channel: Channel, event: Inbound) -> tuple[Inbound, Gate | None]:
+    def receive(self, channel: Channel, event: Inbound, *, longest: int | None = None) -> tuple[Inbound, Gate | None]:
         """The event as a command, if it is one; and the session that it has to be in, if any.
+
+        longest: characters that a message may have where there is somebody to be told so.
 
         Whoever brings the whole talk along has no session with us, and no commands.
         """
@@ -39,6 +53,10 @@ class Desk:
         if event.kind != "message" or event.message is None or event.context is not None or assistant is None:
             return event, None
         said, session = event.message.text, assistant.settings.session
+        if longest is not None and len(said) > longest and channel.caps.batch:
+            # Nothing of it is kept.
+            told = assistant.words.too_long.replace("{number}", str(longest))
+            return replace(event, kind="command", command="reply", reply=told, message=None), None
         gate = self._gate(channel, event, assistant, session) if session else None
         command = self._commands.read(said, session)
         if command is not None and command.name == "start":
@@ -54,7 +72,7 @@ class Desk:
         if found := self._replies.find(said, channel.name):
             kind, reply = found
             return replace(event, kind="command", command=kind, reply=reply), None
-        return event, gate
+        return consent.read(event, assistant.words) if assistant.settings.tools else event, gate
 
     async def answer(self, turn: Turn, assistant: Assistant) -> str:
         """What a command is answered with; empty: nothing. Raises Final where a function of the operator's fails."""
@@ -65,9 +83,18 @@ class Desk:
             return slow(inbound.again_at - self._clock.now(), assistant.words)
         if inbound.command == "spent":
             return spent(inbound.reply, inbound.again_at - self._clock.now(), assistant.words)
+        if inbound.command == "code_pause":
+            return pause(inbound.again_at - self._clock.now(), assistant.words)
+        if inbound.command in _DOOR:
+            return str(getattr(assistant.words, inbound.command))
         if inbound.command == "python":
             message = inbound.message or says("user", "")
             return await call(inbound.reply, message, inbound.conversation)
+        if inbound.command == "privacy" and self._notice is not None and self._notice.there:
+            base = self._links.base
+            if not base:
+                return self._notice.text(assistant.words)
+            return assistant.words.privacy_here.replace("{link}", f"{base}/privacy?lang={settings.tongue}")
         if inbound.command == "memory":
             return await self._memory(turn, assistant)
         link = self._links.history(turn.id, self._clock.now())

@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from chatferry import news, readers
 from chatferry.accounts import Accounts
+from chatferry.again import Again
 from chatferry.alarms import Bell
 from chatferry.asking import Asking
 from chatferry.assistant import Staff
@@ -27,6 +28,7 @@ from chatferry.config import Settings
 from chatferry.database import Database, migrate, open_database
 from chatferry.delivery import Delivery
 from chatferry.desk import Desk
+from chatferry.entrance import Entrance
 from chatferry.errors import ConfigError, Unavailable
 from chatferry.feed import Feed
 from chatferry.functions import sound
@@ -53,6 +55,7 @@ from chatferry.parts import (
     make_listeners,
     make_servers,
 )
+from chatferry.privacy import Notice
 from chatferry.readers import Readers
 from chatferry.relay import Relay
 from chatferry.replies import Replies, findings
@@ -73,6 +76,8 @@ Role = Literal["all", "web", "worker"]
 _ALONE = 60.0
 _AMONG_OTHERS = 7.0
 """Seconds of a lease: a process that dies is noticed, at the latest, that much and one sweep later."""
+_LAPSE = 3600.0
+"""Seconds between two times that we look for what has come to its end."""
 _LOOK = 0.1
 """Seconds between two looks whether readers have left, at the end."""
 
@@ -112,8 +117,9 @@ class Gateway:
         self.staff = Staff(make_assistants(settings, self.engines, self.servers, self.circuits, clock, tally), assigned)
         self.accounts = Accounts(settings.models, settings.money, self.staff)
         self.links = links
-        replies = Replies(settings.replies)
-        self.desk = Desk(Commands(settings.commands), replies, self.staff, links, clock, self.ledger)
+        self.notice = Notice(settings)
+        commands, replies = Commands(settings.commands, notice=self.notice.there), Replies(settings.replies)
+        self.desk = Desk(commands, replies, self.staff, links, clock, self.ledger, self.notice)
         self.summaries = Summaries(self.ledger, self.accounts, clock)
         self.keyring = Keyring(database, self.ledger, clock)
         self.channels = make_channels(settings, http, clock, database, self.keyring)
@@ -130,6 +136,7 @@ class Gateway:
                 Media(self.ledger, Readers(), make_listeners(settings, http), clock),
                 Grounding(Library(database), self.metrics),
                 self.summaries,
+                Again(self.ledger, self.metrics, clock),
                 clock,
             ),
             self.accounts,
@@ -146,6 +153,7 @@ class Gateway:
             self.metrics,
             self.desk,
             Limits(settings),
+            Entrance(settings),
             self.accounts,
             clock=clock,
             end=self.worker.stop,
@@ -161,6 +169,7 @@ class Gateway:
             Bell.of(settings, http, self._say),
             signs={"circuit": left_alone(self.circuits)},
             models={name: assistant.model for name, assistant in settings.assistants.items()},
+            purses=self.accounts.purses,
         )
 
     async def _say(self, channel: str, inbound: Inbound) -> None:
@@ -208,7 +217,7 @@ class Gateway:
             if self.settings.api is not None:
                 kept["keys"] = self.keyring.keep()
         if self.role != "web":
-            kept |= {"leases": self.worker.keep_leases(), "summaries": self.summaries.keep()}
+            kept |= {"leases": self.worker.keep_leases(), "summaries": self.summaries.keep(), "lapse": self._lapse()}
             kept["knowledge"] = self.knowledge.keep()
         if self.role != "web" and self.accounts.purses(self.clock.now()):
             kept["budgets"] = self.accounts.watch(self.ledger, self.clock, self.metrics)
@@ -224,6 +233,13 @@ class Gateway:
         if isinstance(self.clock, SharedClock):
             kept["clock"] = self.clock.keep()
         return kept
+
+    async def _lapse(self) -> None:
+        """Let what was kept of strangers, and of what was forgotten, come to its end, until cancelled."""
+        while True:
+            await self.clock.sleep(_LAPSE)
+            with contextlib.suppress(Unavailable):
+                await self.ledger.lapse()
 
     async def reached(self, base: str) -> None:
         """People reach us by this address: all processes know it from here on."""

@@ -14,12 +14,14 @@ from chatferry.channels.base import Channel, Hook, Taken, obliging
 from chatferry.clock import Clock, SystemClock
 from chatferry.desk import Desk
 from chatferry.dispatch.base import Dispatcher
+from chatferry.entrance import Entrance
 from chatferry.errors import Fault, Rejected, Unavailable
 from chatferry.ledger import Ledger
 from chatferry.limits import Limits
 from chatferry.metrics import Metrics
-from chatferry.model import conversation_key
+from chatferry.model import Inbound, conversation_key
 from chatferry.occasion import Tracer, caller
+from chatferry.sessions import Gate
 
 log = structlog.get_logger(__name__)
 
@@ -34,6 +36,7 @@ class Intake:
         metrics: Metrics,
         desk: Desk,
         limits: Limits | None = None,
+        entrance: Entrance | None = None,
         accounts: Accounts | None = None,
         *,
         clock: Clock | None = None,
@@ -45,6 +48,7 @@ class Intake:
         self._metrics = metrics
         self._desk = desk
         self._limits = limits
+        self._entrance = entrance
         self._accounts = accounts
         self._clock = clock or SystemClock()
         self._end = end
@@ -74,15 +78,18 @@ class Intake:
         if taken.events:
             if self._closed:
                 raise Unavailable("shutting down")
-            received = [self._desk.receive(channel, event) for event in taken.events]
+            entrance = self._entrance
+            knocks = [entrance.knock(channel, event) for event in taken.events] if entrance else []
+            received = [self._receive(channel, event) for event in taken.events]
             events, gates = zip(*received, strict=True)
             held = taken.hold is not None
             paces = [self._limits.pace(channel, event, held=held) for event in events] if self._limits else ()
+            knocks = knocks if any(knocks) else []
             now = self._clock.now()
             charged = self._accounts
             budgets = [charged.budget(channel, event, now, held=held) for event in events] if charged else ()
             began = self._tracer.now() if self._tracer else 0.0
-            accepted = await self._ledger.accept(channel.name, events, gates, paces, budgets)
+            accepted = await self._ledger.accept(channel.name, events, gates, paces, knocks, budgets)
             if self._tracer:
                 self._trace(self._tracer, channel, accepted, began)
             taken = msgspec.structs.replace(taken, events=events)
@@ -110,6 +117,10 @@ class Intake:
         for owed in accepted:
             if owed.new and owed.turn:
                 tracer.accepted(owed.turn, began, tracer.now(), caller.get(), {"channel": channel.name})
+
+    def _receive(self, channel: Channel, event: Inbound) -> tuple[Inbound, Gate | None]:
+        longest = self._limits.longest(channel) if self._limits else None
+        return self._desk.receive(channel, event, longest=longest)
 
     async def _oblige(self, channel: Channel, aside: msgspec.Struct) -> None:
         try:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from chatferry import answers, apikeys, incidents, memories, profiles
+from chatferry import answers, apikeys, forgetting, guests, incidents, memories, profiles
 from chatferry.budgets import Besides, Warned
 from chatferry.clock import Clock
 from chatferry.commit import GroupCommit
 from chatferry.database import Database
+from chatferry.forgetting import Forgot
 from chatferry.knowledge.shelves import Shelving
+from chatferry.people import Person, Talk
 from chatferry.profiles import Fact
 from chatferry.recalling import Line, Memory, Recalling
 from chatferry.text import clean
@@ -21,6 +23,8 @@ class Keeping(Recalling):
     def __init__(self, database: Database, clock: Clock, commit: GroupCommit, lease: float) -> None:
         super().__init__(database, clock, lease)
         self._commit = commit
+        self._key = b""
+        """By which it is known again what was forgotten."""
 
     # ── what assistants remember ─────────────────────────────────────────────────────────────────────────────
 
@@ -98,3 +102,28 @@ class Keeping(Recalling):
         """Whom the alarm is for has heard it, and it is forgotten; or else it is due again after so many seconds."""
         due = None if again is None else self._clock.now() + again
         await self._commit.submit(incidents.Rung(alarm.id, due))
+
+    # ── people ──────────────────────────────────────────────────────────────────────────────────────────
+
+    async def withdraw(self, person: Person, upto: int) -> Forgot:
+        """Let nobody work any more on what this person has asked up to a turn."""
+        forgot: Forgot = await self._commit.submit(forgetting.Withdraw(person, upto, self._clock.now()))
+        return forgot
+
+    async def forget(self, talk: Talk, upto: int, *, limit: int = forgetting.BATCH) -> Forgot:
+        """Remove the next turns of a person in a talk, up to a turn; with the last, what else is kept of the talk."""
+        forgot: Forgot = await self._commit.submit(forgetting.Forget(talk, upto, self._clock.now(), self._key, limit))
+        return forgot
+
+    async def forget_rest(self, person: Person, addresses: Sequence[str]) -> Forgot:
+        """Remove what is kept about a person by their id, or by the addresses of their own talks."""
+        forgot: Forgot = await self._commit.submit(forgetting.ForgetRest(person, tuple(addresses)))
+        return forgot
+
+    async def stand(self, guest: str, standing: str) -> None:
+        """Let somebody in, or keep them out."""
+        await self._commit.submit(guests.Stand(guest, standing, self._clock.now()))
+
+    async def lapse(self) -> None:
+        """Take away what was kept of forgotten events for as long as platforms may deliver them again."""
+        await self._commit.submit(forgetting.Lapse(self._clock.now()))

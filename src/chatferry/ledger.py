@@ -12,14 +12,17 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 import msgspec
 from sqlalchemy.exc import SQLAlchemyError
 
-from chatferry import fetching, operations, retention, rows, writes
+from chatferry import fetching, operations, retention, rows, tombstones, writes
 from chatferry.accepting import Accept, Accepted
 from chatferry.budgets import Budget, Charge
 from chatferry.clock import Clock
 from chatferry.commit import GroupCommit, unavailable
+from chatferry.consent import Ask
 from chatferry.database import Database
 from chatferry.errors import Closed, LeaseLost, Unavailable, Unsure
+from chatferry.guests import Knock
 from chatferry.keeping import Keeping
+from chatferry.links import signing_key
 from chatferry.model import APOLOGY, Attempt, Grant, Inbound, Message, Piece, Receipt, Turn, Usage, says
 from chatferry.operations import Change, Kept, Renewed
 from chatferry.pacing import Pace
@@ -45,6 +48,7 @@ class Ledger(Keeping):
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncIterator[Ledger]:
         """Write while the context is open. The schema must be there (`database.migrate`)."""
+        self._key = await signing_key(self._database)
         async with self._commit.running():
             yield self
 
@@ -56,17 +60,28 @@ class Ledger(Keeping):
         events: Sequence[Inbound],
         gates: Sequence[Gate | None] = (),
         paces: Sequence[Pace | None] = (),
+        knocks: Sequence[Knock | None] = (),
         budgets: Sequence[Budget | None] = (),
     ) -> list[Accepted]:
         """Keep events; when this returns they are on the disk. One result for each: the turn, and whether it is new.
 
         An event that is there already gives its turn again. `retract` gives the turn that it withdrew, or turn 0,
-        and so does a message that its gate does not let in, or that is one too many.
+        and so does a message that nobody lets in, or that is one too many.
         Raises Unavailable, and then nothing was kept.
         """
         none = (None,) * len(events)
-        rules = tuple(gates) or none, tuple(paces) or none, tuple(budgets) or none
-        operation = Accept(channel, tuple(events), self._clock.now(), *rules)
+        none = (None,) * len(events)
+        marks = tuple(tombstones.mark(self._key, channel, event.event) for event in events)
+        operation = Accept(
+            channel,
+            tuple(events),
+            self._clock.now(),
+            tuple(gates) or none,
+            tuple(paces) or none,
+            tuple(budgets) or none,
+            tuple(knocks),
+            marks,
+        )
         accepted: list[Accepted] = await self._commit.submit(operation)
         return accepted
 
@@ -137,6 +152,7 @@ class Ledger(Keeping):
         first_token_at: float | None = None,
         error: str = "",
         assistant: str = "",
+        ask: Ask | None = None,
     ) -> Turn:
         """Store the answer and the pieces it goes out in: from here on the model is not asked again.
 
@@ -160,6 +176,7 @@ class Ledger(Keeping):
                 "assistant": assistant,
             },
             charge=tuple(charges),
+            ask=ask,
             say=tuple(pieces[len(drafts) :]),
             rewrite=tuple(
                 (draft.id, pieces[i] if i < len(pieces) else Message("assistant", ())) for i, draft in enumerate(drafts)
@@ -302,11 +319,12 @@ class Ledger(Keeping):
         returned: tuple[Returned, ...] = (),
         keep: tuple[Kept, ...] = (),
         charge: tuple[Charge, ...] = (),
+        ask: Ask | None = None,
         patience: float = _PATIENCE,
     ) -> None:
         change = Change(
             turn, self._clock.now(), columns or {}, say, rewrite, notice, draft, begun, attempt, sent, remember, recall,
-            unsay, absorb, attempts, abandon, gather, calls, returned, keep, charge,
+            unsay, absorb, attempts, abandon, gather, calls, returned, keep, charge, ask,
         )  # fmt: skip
         # What was answered or sent is not forgotten because the database is away for a moment.
         until = self._clock.now() + patience

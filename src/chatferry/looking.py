@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -23,6 +23,8 @@ from chatferry.model import Inbound, Message, Piece, Turn, Usage, conversation_k
 from chatferry.steps import STEPS, Step, step_of
 from chatferry.tables import OPEN, OPEN_STATES, OUT, budgets, messages, outbox, sessions, state_is, turns
 from chatferry.usage import Used, used
+
+T = TypeVar("T")
 
 _AHEAD = 100
 """Waiting turns that one look takes in."""
@@ -423,6 +425,10 @@ class Looking:
     async def incidents(self) -> list[incidents.Incident]:
         """How every alert stands that was ever looked at."""
         return await self._look(incidents.all_of)
+
+    async def look(self, work: Callable[[sa.Connection], T]) -> T:
+        """What `work` finds in what is committed. Raises Unavailable."""
+        return await self._look(work)
 
     async def _rows(self, query: sa.Select[Any], given: Mapping[str, Any] | None = None) -> Sequence[sa.Row[Any]]:
         return await self._look(lambda connection: connection.execute(query, given).all())

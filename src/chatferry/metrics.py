@@ -82,6 +82,11 @@ class Metrics:
             "asked), passed, rejected or unchecked, by the model that checks.", ["assistant", "outcome"],
             registry=registry,
         )  # fmt: skip
+        self.given = Counter(
+            "chatferry_answers", "Answers of assistants with a cache, where others may get the same: kept (it was "
+            "there), joined (somebody asked the same just then), asked (the model was).", ["assistant", "outcome"],
+            registry=registry,
+        )  # fmt: skip
         self.removed = Counter(
             "chatferry_removed", "Rows removed because they were older than server.keep.", ["table"], registry=registry
         )

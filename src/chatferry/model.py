@@ -160,6 +160,8 @@ class Inbound(msgspec.Struct, frozen=True, omit_defaults=True):
     options: Options = Options()
     joined: bool = False
     """It counts only where we take part in the conversation already; else it is passed over."""
+    shared: bool = False
+    """Several people are in the conversation."""
     earlier: bool = False
     """Something was said in the conversation before this, which we may not have heard."""
     briefed: bool = False
@@ -176,6 +178,10 @@ class Inbound(msgspec.Struct, frozen=True, omit_defaults=True):
     """Most of what the person may ask in a day is used up, and they have not been told yet."""
     also: tuple[Inbound, ...] = ()
     """Later messages of the conversation that are answered together with this one."""
+    consent: Literal["", "yes", "no", "other"] = ""
+    """What it says to a question whether something shall be called (`consent`)."""
+    confirms: int = 0
+    """The turn that asked."""
     person: str = ""
     """Whom we talk to, where the channel has a better name for that than `sender`, such as a program's."""
 

@@ -19,10 +19,10 @@ from rich.console import Console
 from rich.text import Text
 
 from chatferry.alarms import Bell, key_of, text_of
-from chatferry.clock import SystemClock
+from chatferry.clock import Clock, SystemClock
 from chatferry.config import AlertSettings, ServerSettings, Settings, TargetSettings
 from chatferry.configfile import suggest
-from chatferry.database import migrate, open_database
+from chatferry.database import Database, migrate, open_database
 from chatferry.errors import ConfigError, Fault, InUse
 from chatferry.gateway import open_gateway
 from chatferry.incidents import Incident, Told
@@ -42,14 +42,21 @@ _PATIENCE = 60.0
 
 
 @contextlib.asynccontextmanager
-async def _ledger(server: ServerSettings) -> AsyncIterator[Ledger]:
+async def opened(server: ServerSettings, clock: Clock | None = None) -> AsyncIterator[tuple[Ledger, Database]]:
+    """The ledger beside a running gateway, and what it lies in. clock: else the one by which all processes go."""
     database = open_database(server.database)
     try:
         await migrate(database)
-        async with Ledger(database, SystemClock()).open() as ledger:
-            yield ledger
+        async with Ledger(database, clock or await database.clock()).open() as ledger:
+            yield ledger, database
     finally:
         await database.aclose()
+
+
+@contextlib.asynccontextmanager
+async def _ledger(server: ServerSettings) -> AsyncIterator[Ledger]:
+    async with opened(server, SystemClock()) as (ledger, _):
+        yield ledger
 
 
 # ── the schema ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -95,14 +102,14 @@ _GAP = "  "
 
 def show_turns(server: ServerSettings, *, limit: int, follow: bool) -> None:
     """Print the latest turns, oldest first; with `follow` each again when it changes, until interrupted."""
-    if _fresh(server) and not follow:
+    if is_fresh(server) and not follow:
         _say_none(server)
         return
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(_show_turns(server, limit, follow))
 
 
-def _fresh(server: ServerSettings) -> bool:
+def is_fresh(server: ServerSettings) -> bool:
     """Nothing was ever kept, and looking must not leave an empty database behind."""
     return server.file is not None and not server.file.exists()
 
@@ -163,7 +170,7 @@ def show_turn(server: ServerSettings, turn: int) -> int:
         async with _ledger(server) as ledger:
             return await ledger.entries(turn=turn), await ledger.steps(turn)
 
-    found, steps = ([], []) if _fresh(server) else asyncio.run(look())
+    found, steps = ([], []) if is_fresh(server) else asyncio.run(look())
     if not found:
         Console(stderr=True, highlight=False).print(f"there is no turn {turn}", soft_wrap=True, markup=False)
         return 1
@@ -210,7 +217,7 @@ def retry(server: ServerSettings, turn: int) -> int:
         async with _ledger(server) as ledger:
             return await ledger.reopen(turn), await ledger.entries(turn=turn)
 
-    reopened, found = (False, []) if _fresh(server) else asyncio.run(reopen())
+    reopened, found = (False, []) if is_fresh(server) else asyncio.run(reopen())
     console = Console(stderr=not reopened, highlight=False)
     if reopened:
         told = f"turn {turn} is due again: a running gateway takes it at once, else the next start does"
@@ -283,7 +290,7 @@ def show_alerts(settings: Settings) -> None:
         async with _ledger(settings.server) as ledger:
             return await ledger.incidents()
 
-    stands = {} if _fresh(settings.server) else {one.alert: one for one in asyncio.run(look())}
+    stands = {} if is_fresh(settings.server) else {one.alert: one for one in asyncio.run(look())}
     console = Console(highlight=False)
     for alert in settings.alerts:
         console.print(Text(f"{alert.name}: {_stands(stands.get(alert.name))}"), soft_wrap=True)

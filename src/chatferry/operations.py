@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import msgspec
 
 from chatferry.budgets import Charge
+from chatferry.consent import Ask
 from chatferry.model import Attempt, Message, Piece, Receipt, Turn
 from chatferry.steps import Returned, Step
 
@@ -72,7 +73,8 @@ class Change(msgspec.Struct, frozen=True):
     calls: tuple[Step, ...]
     returned: tuple[Returned, ...]
     keep: tuple[Kept, ...]
-    charge: tuple[Charge, ...] = ()
+    charge: tuple[Charge, ...]
+    ask: Ask | None
 
 
 class Adopt(msgspec.Struct, frozen=True):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import msgspec
 
+from chatferry.consent import NO, YES
 from chatferry.engines.base import Done
 from chatferry.errors import Fault, TryLater
 from chatferry.feed import Outcome
 from chatferry.held import Held
-from chatferry.model import APOLOGY, Message, Turn, Usage, says
+from chatferry.model import APOLOGY, Button, Message, Turn, Usage, says
 from chatferry.text import clean, closed
 
 
@@ -18,6 +19,8 @@ class Asked(msgspec.Struct):
     first_token_at: float | None = None
     done: Done | None = None
     fault: Fault | None = None
+    asks: int = 0
+    """How many calls wait for the person's yes: then the answer is the question."""
     usage: Usage | None = None
     """What its rounds have cost, and an answer that did not come through: that is owed, whatever the end."""
 
@@ -43,7 +46,11 @@ def outcome_of(asked: Asked, text: str, held: Held) -> Outcome:
     if done.finish == "length" and held.channel.caps.batch:
         # Where nothing is sent the answer is fetched with its `finish`, by a program.
         text = f"{text}\n\n{words.cut_short}"
-    return Outcome(says("assistant", text), done.finish, done.usage, done.model)
+    buttons: tuple[Button, ...] = ()
+    if asked.asks:
+        turn = held.turn.id
+        buttons = (Button(words.yes, f"{YES}{turn}"), Button(words.no, f"{NO}{turn}"))
+    return Outcome(says("assistant", text, *buttons), done.finish, done.usage, done.model)
 
 
 def pieces_of(held: Held, outcome: Outcome, notice: str) -> list[Message]:
@@ -57,7 +64,10 @@ def pieces_of(held: Held, outcome: Outcome, notice: str) -> list[Message]:
         text = f"{closed(text.rstrip())}…{held.assistant.words.stopped}"
     if notice and text:
         text = f"{notice}\n\n{text}"
-    return held.layout.pieces(text)
+    pieces = held.layout.pieces(text)
+    if pieces and outcome.answer is not None and outcome.answer.buttons and held.channel.caps.buttons:
+        pieces[-1] = msgspec.structs.replace(pieces[-1], buttons=outcome.answer.buttons)
+    return pieces
 
 
 def said_of(turn: Turn, outcome: Outcome) -> list[Message]:

@@ -30,6 +30,12 @@ class Pace(msgspec.Struct, frozen=True):
     rates: tuple[tuple[str, Rate], ...]
     told: Literal["first", "each", "caller"]
     """To the person, for the first in a pause or for each; or by `Admitted.wait` alone, and then there is no pause."""
+    whole: tuple[str, Rate, str] | None = None
+    """What everybody on the channel is counted by together; and under which key it is noted that this one pauses."""
+
+    @property
+    def keys(self) -> list[str]:
+        return [*(key for key, _ in self.rates), *(self.whole[::2] if self.whole else ())]
 
 
 class _Row(msgspec.Struct):
@@ -53,13 +59,19 @@ class Paces:
     def admit(self, admitted: Admitted, pace: Pace) -> Admitted:
         """Count what asks the assistant; what is one too many becomes a word to the person, or nothing."""
         now, mine = self._now, [(self._rows[key], rate) for key, rate in pace.rates]
+        pausing = list(mine)
+        if pace.whole is not None:
+            key, rate, own = pace.whole
+            mine.append((self._rows[key], rate))
+            # Each of them is told, and waits for himself.
+            pausing.append((self._rows[own], rate))
         if admitted.event is None or admitted.event.kind != "message":
             return admitted
         # Longer ones are of other settings, or of a clock that was wrong.
-        pauses = [row.pause_until for row, rate in mine if now < row.pause_until <= now + rate.period + _PAST]
+        pauses = [row.pause_until for row, rate in pausing if now < row.pause_until <= now + rate.period + _PAST]
         if pace.told == "caller":
             pauses = []
-        over = [(row, rate, wait) for row, rate in mine if (wait := rate.wait(row.free_at, now))]
+        over = [(i, rate, wait) for i, (row, rate) in enumerate(mine) if (wait := rate.wait(row.free_at, now))]
         if not pauses and not over:
             for row, rate in mine:
                 row.free_at, row.changed = rate.after(row.free_at, now), True
@@ -68,9 +80,10 @@ class Paces:
             return msgspec.structs.replace(admitted, event=None, wait=max(wait for _, _, wait in over))
         first = not pauses
         if first:
-            for row, rate, wait in over:
+            for i, rate, wait in over:
+                row = pausing[i][0]
                 row.pause_until, row.changed = now + max(wait, min(rate.period, _PAUSE)), True
-        until = max(pauses or [row.pause_until for row, _, _ in over])
+        until = max(pauses or [pausing[i][0].pause_until for i, _, _ in over])
         told = msgspec.structs.replace(admitted.event, kind="command", command="slow", again_at=until)
         event = told if first or pace.told == "each" else None
         return msgspec.structs.replace(admitted, event=event, wait=until - now)
@@ -103,7 +116,7 @@ def lock(connection: sa.Connection, paces: Iterable[Pace | None]) -> None:
 
 
 def _keys(paces: Iterable[Pace | None]) -> list[str]:
-    return sorted({key for pace in paces if pace is not None for key, _ in pace.rates})
+    return sorted({key for pace in paces if pace is not None for key in pace.keys})
 
 
 _FOUND = sa.select(table.c.key, table.c.free_at, table.c.pause_until).where(

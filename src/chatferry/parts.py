@@ -5,6 +5,7 @@ The one file that names concrete classes. Each is imported when the configuratio
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import random
 from collections.abc import Iterable, Iterator, Mapping
@@ -30,7 +31,7 @@ from chatferry.ledger import Ledger
 from chatferry.model import Finding, Usage
 from chatferry.retry import Circuit
 from chatferry.tokens import Gauge, Gauged
-from chatferry.tools.base import Fixed, Source
+from chatferry.tools.base import Confirmed, Fixed, Guarded, Source
 from chatferry.vault import Vault
 
 if TYPE_CHECKING:
@@ -173,9 +174,19 @@ def make_assistants(
             blind=not all(sight(its.model)),
             gauge=gauges[its.model],
             summarizer=route(its.summary_model, its) if its.summary_model else None,
+            made_of=_made_of(settings, its),
         )
         for name, its in settings.assistants.items()
     }
+
+
+def _made_of(settings: Settings, assistant: AssistantSettings) -> str:
+    """A hash of all that its answers depend on in the configuration; secrets are stars in it."""
+    asked = [name for name in (assistant.model, assistant.checker) if name is not None]
+    models = sorted({one for name in asked for one in (name, *settings.models[name].fallback)})
+    told = [assistant.model_dump_json(exclude={"budget", "cache", "greeting", "session"})]
+    told += [f"{name} {settings.models[name].model_dump_json(exclude={'price'})}" for name in models]
+    return hashlib.sha256("\n".join(told).encode()).hexdigest()
 
 
 def _sources(settings: Settings, assistant: AssistantSettings, servers: Mapping[str, Server]) -> Iterator[Source]:
@@ -183,14 +194,16 @@ def _sources(settings: Settings, assistant: AssistantSettings, servers: Mapping[
     for place in assistant.tools:
         server, _, only = place.removeprefix("mcp:").partition("/")
         if place.startswith("mcp:"):
-            yield servers[server].offering(only)
+            offering = servers[server].offering(only)
+            asked = [one.partition("/")[2] for one in assistant.confirm if one.partition("/")[0] == f"mcp:{server}"]
+            yield Guarded(offering, None if "" in asked else asked) if asked else offering
         else:
             from chatferry.tools.python import look
 
             found = look(place, settings.source)
             if isinstance(found, Finding):  # `prepare` has complained of it
                 raise ConfigError(found.detail)
-            yield Fixed(place, found)
+            yield Fixed(place, Confirmed(found) if found.confirm or place in assistant.confirm else found)
 
 
 def make_listeners(settings: Settings, http: aiohttp.ClientSession) -> dict[str, Listener]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from chatferry import budgets, fetching, news, pacing, statements
+from chatferry import budgets, fetching, forgetting, guests, news, pacing, statements
 from chatferry.accepting import Accept
 from chatferry.model import lane_key
 from chatferry.operations import Change, Renew, Reopen, Watch
@@ -21,6 +21,7 @@ def lock(connection: sa.Connection, operations: Sequence[Any]) -> None:
     Else two processes that write about the same people wait for each other until the database ends one of the two,
     after a second in which neither writes anything.
     """
+    guests.lock(connection, [knock for op in operations if isinstance(op, Accept) for knock in op.knocks])
     budgets.lock(connection, [key for op in operations for key in _charged(op)])
     pacing.lock(connection, [pace for op in operations if isinstance(op, Accept) for pace in op.paces])
     ids: set[int] = set()
@@ -90,6 +91,10 @@ def tell(connection: sa.Connection, operations: Sequence[Any], results: Sequence
                 stop.add(op.turn)
             case Watch():
                 watch.update(op.turns)
+            case forgetting.Withdraw() | forgetting.Forget():
+                # Whoever works on one looks whether it still has it; whoever waits for one, what came of it.
+                stop.update(result.ended)
+                changed.update(result.ended)
     nudge: set[int] = set()
     if lanes:
         nudge.update(connection.execute(statements.RUNNING, {"lanes": padded(lanes)}).scalars())

@@ -12,7 +12,7 @@ import msgspec
 import sqlalchemy as sa
 
 from chatferry.statements import inserting
-from chatferry.tables import profiles
+from chatferry.tables import profiles, turns
 
 MOST = 20
 """Facts of one person."""
@@ -82,6 +82,10 @@ def _note(connection: sa.Connection, operations: Sequence[Note]) -> list[tuple[F
 
 
 def _one_note(connection: sa.Connection, op: Note) -> tuple[Fact, ...] | Refused:
+    # Held, lest the person be forgotten meanwhile: then nothing is noted that would come back.
+    asked = sa.select(turns.c.id).where(turns.c.id == op.turn).with_for_update(read=True, key_share=True)
+    if connection.execute(asked).first() is None:
+        return Refused("cleared")
     new = {"person": op.person, "since": 0, "facts": "[]", "oldest_at": op.now}
     connection.execute(inserting(connection.dialect.name, profiles).on_conflict_do_nothing().values(new))
     mine = sa.select(profiles.c.since, profiles.c.facts).where(profiles.c.person == op.person)

@@ -8,7 +8,6 @@ import os
 import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
-from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
@@ -17,7 +16,7 @@ from chatferry.config import Settings
 from chatferry.errors import ConfigError
 from chatferry.model import Finding
 from chatferry.reading.jobs import Found, Job
-from chatferry.sniffing import PICTURES, sniff
+from chatferry.sniffing import PICTURES
 
 _AT_ONCE = 2
 """Files that are read at the same time, in this process."""
@@ -85,12 +84,6 @@ class Readers:
             return Reading(msgspec.json.decode(head, type=Found), picture)
         except msgspec.MsgspecError:  # it was killed for what it took, or broke
             return Reading(Found(trouble="heavy" if child.returncode and child.returncode < 0 else "broken"))
-
-
-async def text_of(path: Path, limit: int, *, readers: Readers, language: str = "") -> Found:
-    """The text of a file on this disk, `limit` characters at most. Raises OSError where there is none to be read."""
-    data = await asyncio.to_thread(path.read_bytes)
-    return (await readers.read(Job(sniff(data), text=limit, language=language), data)).found
 
 
 async def _asked(child: asyncio.subprocess.Process, question: bytes) -> bytes:

@@ -18,7 +18,7 @@ from chatferry import memories, profiles, usage
 from chatferry.clock import Clock
 from chatferry.errors import Unavailable
 from chatferry.model import express_key, talk_key
-from chatferry.tables import OPEN, files, messages, outbox, sessions, steps, turns
+from chatferry.tables import OPEN, answers, files, messages, outbox, sessions, steps, turns
 
 log = structlog.get_logger(__name__)
 
@@ -32,7 +32,7 @@ _LOCK = 0x6B656570
 """PostgreSQL's number for the lock of the one process that removes something just now."""
 
 
-_OF_A_TURN = (*((table, table.c.turn) for table in (outbox, messages, steps, files)), (turns, turns.c.id))
+OF_A_TURN = (*((table, table.c.turn) for table in (outbox, messages, steps, files, answers)), (turns, turns.c.id))
 """What goes with a turn, and the turn last."""
 
 
@@ -119,7 +119,7 @@ def _batch(connection: sa.Connection, op: Prune) -> Pruned:
     removed = {}
     if lanes:
         usage.fold(connection, lanes, op.zone)
-        for table, column in _OF_A_TURN:
+        for table, column in OF_A_TURN:
             removed[table.name] = connection.execute(sa.delete(table).where(column.in_(lanes))).rowcount
         _close(connection, {talk_key(lane) for lane in lanes.values()}, left or past + 1, past)
         # What a summary holds of what goes stays in it, but no longer than it was kept itself.

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from chatferry.clock import Clock
+from chatferry.consent import question
 from chatferry.engines.base import Call, Prompt, Result, Round
 from chatferry.feed import Tail
 from chatferry.held import Held
 from chatferry.ledger import Ledger
-from chatferry.model import Usage
+from chatferry.model import Inbound, Usage
 from chatferry.prompt import with_rounds
 from chatferry.steps import Returned, Step, by_round, round_of
 from chatferry.toolbox import Toolbox
 from chatferry.tools.base import Caller
+
+_REFUSED = "Not called: the person was asked whether this shall be done, and did not say yes."
+_UNASKED = "Not called: a person has to say yes first, and there is nobody here who can be asked."
 
 
 class Rounds:
@@ -28,8 +32,28 @@ class Rounds:
         self._held = held
         self._toolbox = toolbox
         self._made: list[Round] = []
+        self.waiting: list[Step] = []
+        """Calls that wait for the person's yes: the answer asks for it."""
         self.usage = Usage()
         """What the rounds have cost."""
+
+    async def resume(self, tail: Tail) -> None:
+        """Make the calls that another turn has asked about, if this one says yes; else the model hears that it did not.
+
+        They are steps of this turn, under the keys that they had: so they are made once, whatever happens meanwhile.
+        """
+        asked = self._consenting()
+        if asked is None or await self._ledger.steps(self._held.turn.id):
+            return
+        steps = [step for step in await self._ledger.steps(asked.confirms) if step.result is None]
+        made = [
+            Step(0, place, "", step.call, step.key)
+            for place, step in enumerate(steps)
+            if self._toolbox.demands(step.call)
+        ]
+        if made:
+            await self._ledger.calling(self._held.turn, made, self.usage)
+            await self._finish(made, tail)
 
     async def recall(self, tail: Tail) -> None:
         """Take up what an earlier holder of the turn had called; what had not returned is called again."""
@@ -71,6 +95,10 @@ class Rounds:
     async def _finish(self, made: Sequence[Step], tail: Tail) -> None:
         """Call what has not returned, and take the round in."""
         open_ = {step.place: step for step in made if step.result is None}
+        made = await self._refused(made, open_)
+        open_ = {place: step for place, step in open_.items() if made[place].result is None}
+        self.waiting = [step for step in open_.values() if self._must_ask(step)]
+        open_ = {place: step for place, step in open_.items() if step not in self.waiting}
         if open_:
             tail.does([step.call.name for step in open_.values()])
             try:
@@ -89,7 +117,38 @@ class Rounds:
                 msgspec.structs.replace(step, result=results[step.place]) if step.place in results else step
                 for step in made
             ]
-        self._made.append(round_of(made))
+        if not self.waiting:
+            self._made.append(round_of(made))
+
+    def _consenting(self) -> Inbound | None:
+        """What was said to the question of another turn, if anything was."""
+        inbound = self._held.turn.inbound
+        return next((one for one in (inbound, *inbound.also) if one.confirms), None)
+
+    def _must_ask(self, step: Step) -> bool:
+        """Has the person to be asked before this is called? What they have said yes to is the first round."""
+        return self._toolbox.demands(step.call) and not (step.round == 0 and self._consenting() is not None)
+
+    async def _refused(self, made: Sequence[Step], open_: Mapping[int, Step]) -> list[Step]:
+        """The round with a result for each call that will not be made: nobody said yes, or nobody can be asked."""
+        kept, inbound, asked = list(made), self._held.turn.inbound, self._consenting()
+        for place, step in open_.items():
+            if not self._toolbox.demands(step.call):
+                continue
+            if step.round == 0 and asked is not None:
+                why = "" if asked.consent == "yes" else _REFUSED
+            else:
+                why = "" if inbound.context is None and inbound.sender else _UNASKED
+            if why:
+                result = Result(why, failed=True)
+                await self._ledger.returned(self._held.turn, Returned(step.round, place, result))
+                kept[place] = msgspec.structs.replace(step, result=result)
+        return kept
+
+    def question(self) -> str:
+        """What the person is asked."""
+        calls = [(step.call, self._toolbox.about(step.call)) for step in self.waiting]
+        return question(calls, self._held.assistant.words)
 
     def _caller(self, step: Step) -> Caller:
         turn = self._held.turn

@@ -61,6 +61,6 @@ def padded(values: Collection[T]) -> list[T]:
 def recorded(connection: sa.Connection, events: Collection[tuple[str, str]]) -> dict[tuple[str, str], int]:
     """The turns of those events, told by channel and id, that were accepted before."""
     query, names = statements.recorded(connection.dialect.name)
-    given = [list(events)] if len(names) == 1 else [list(column) for column in zip(*events, strict=True)]
+    given = [list(map(list, events))] if len(names) == 1 else [list(column) for column in zip(*events, strict=True)]
     found = connection.execute(query, dict(zip(names, given, strict=True)))
     return {(row.channel, row.event): row.id for row in found}

@@ -95,6 +95,8 @@ def _partial(name: str, *columns: sa.Column[Any], where: sa.ColumnElement[bool],
 _partial("turns_one_doing", turns.c.conversation, where=state_is("doing"), unique=True)
 _partial("turns_open", turns.c.conversation, turns.c.id, where=OPEN)
 sa.Index("turns_ref", turns.c.conversation, turns.c.ref)
+# All that is somebody's, conversation by conversation.
+sa.Index("turns_sender", turns.c.channel, turns.c.sender, turns.c.conversation, turns.c.id)
 _partial("turns_due", turns.c.due_at, where=state_is("due"))
 # Messages that were taken back before they came: there are few.
 _partial("turns_retracted", turns.c.accepted_at, where=turns.c.kind == sa.literal_column("'retract'"))
@@ -239,6 +241,49 @@ profiles = sa.Table(
     sa.Column("oldest_at", sa.Double, nullable=False),
 )
 sa.Index("profiles_oldest", profiles.c.oldest_at)
+# By its beginning: somebody on a channel, whatever the assistant.
+sa.Index("profiles_owner", profiles.c.person, postgresql_ops={"person": "text_pattern_ops"})
+
+asks = sa.Table(
+    "asks",
+    metadata,
+    # In which a person is asked whether something shall be called.
+    sa.Column("conversation", sa.Text, primary_key=True),
+    # The turn whose calls wait for that.
+    sa.Column("turn", _Id, nullable=False),
+    sa.Column("person", sa.Text, nullable=False),
+    sa.Column("until", sa.Double, nullable=False),
+)
+
+guests = sa.Table(
+    "guests",
+    metadata,
+    # Who, or which group, knocked at a channel that does not let everybody in: as `model.conversation_key` writes it.
+    sa.Column("guest", sa.Text, primary_key=True),
+    # `in`; `out`, by hand; or what a stranger was told (`guests`).
+    sa.Column("standing", sa.Text, nullable=False),
+    # When all their wrong guesses do not count any more.
+    sa.Column("free_at", sa.Double, nullable=False),
+    sa.Column("changed_at", sa.Double, nullable=False),
+)
+
+
+def strange() -> sa.ColumnElement[bool]:
+    """Somebody who is not in was told so."""
+    return guests.c.standing.in_(_literals("asked", "told", "paused"))
+
+
+_partial("guests_strange", guests.c.changed_at, where=strange())
+
+tombstones = sa.Table(
+    "tombstones",
+    metadata,
+    # An event that was forgotten, by a keyed hash: it is not let in when the platform delivers it again.
+    sa.Column("event", sa.LargeBinary, primary_key=True),
+    # The platform does not do so after that.
+    sa.Column("until", sa.Double, nullable=False),
+)
+sa.Index("tombstones_until", tombstones.c.until)
 
 sources = sa.Table(
     "sources",
@@ -314,6 +359,8 @@ budgets = sa.Table(
     sa.Column("told", sa.Integer, nullable=False),
 )
 sa.Index("budgets_ends", budgets.c.ends_at)
+# By its beginning: somebody on a channel, whatever the assistant and the day.
+sa.Index("budgets_owner", budgets.c.key, postgresql_ops={"key": "text_pattern_ops"})
 
 usage = sa.Table(
     "usage",

@@ -14,7 +14,7 @@ from chatferry.config import AssistantSettings
 from chatferry.engines.base import Call, Result, Tool
 from chatferry.occasion import stage
 from chatferry.text import clean
-from chatferry.tools.base import Callable, Caller, Source
+from chatferry.tools.base import Callable, Caller, Confirmed, Source
 
 log = structlog.get_logger(__name__)
 
@@ -38,6 +38,15 @@ class Toolbox:
     def offered(self) -> tuple[Tool, ...]:
         """The tools as the model reads of them."""
         return tuple(msgspec.structs.replace(one.tool, name=name) for name, one in self._tools.items())
+
+    def demands(self, call: Call) -> bool:
+        """Has the person to say yes first?"""
+        return isinstance(self._tools.get(call.name), Confirmed)
+
+    def about(self, call: Call) -> str:
+        """What the tool of a call is for."""
+        tool = self._tools.get(call.name)
+        return tool.tool.description if tool is not None else ""
 
     async def call(
         self,

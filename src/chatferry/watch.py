@@ -56,10 +56,11 @@ class Watch:
         *,
         signs: Mapping[str, Sign],
         models: Mapping[str, str],
+        purses: Callable[[float], Mapping[str, tuple[str, int]]],
     ) -> None:
-        """signs: by `when`, what only a process itself knows (a budget that is spent would be one more).
+        """signs: by `when`, what only a process itself knows. models: which one each assistant asks.
 
-        models: which one each assistant asks.
+        purses: at a time, by assistant, the key of the budget that its money is in, and how much that is.
         """
         self._ledger = ledger
         self._clock = clock
@@ -67,6 +68,7 @@ class Watch:
         self._bell = bell
         self._signs = signs
         self._models = models
+        self._purses = purses
         self._me = uuid.uuid4().hex
         self._outcomes = Outcomes(ledger.outcomes, longest=max((alert.window for alert in alerts), default=0.0))
         self._targets = {key_of(target) for alert in alerts for target in alert.to}
@@ -112,6 +114,9 @@ class Watch:
         elif alert.when == "queue":
             value = await self._ledger.waited(alert.channel)
             bad = value > alert.threshold
+        elif alert.when == "budget":
+            value = await self._spent(alert.assistant, now)
+            bad = value >= alert.threshold
         else:
             counts = await self._outcomes.during(alert.window, now)
             if counts is None:
@@ -123,6 +128,12 @@ class Watch:
             bad = beyond and turns >= (1 if stands.open else alert.least)
         targets = tuple(dict.fromkeys(map(key_of, alert.to)))
         return Verdict(alert.name, bad_at if bad else None, value, turns, alert.window, targets)
+
+    async def _spent(self, assistant: str | None, now: float) -> float:
+        """The share of its month's money that an assistant has spent; of several, whoever has spent the largest."""
+        purses = [purse for name, purse in self._purses(now).items() if assistant in (None, name)]
+        spent = await self._ledger.purses([key for key, _ in purses])
+        return max((spent.get(key, 0) / money for key, money in purses), default=0.0)
 
     def _concerns(self, alert: AlertSettings, count: Count) -> bool:
         return (

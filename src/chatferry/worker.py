@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Mapping
 
@@ -14,6 +15,7 @@ from chatferry.asking import Asking
 from chatferry.assistant import Staff
 from chatferry.channels.base import Channel, editing
 from chatferry.clock import Clock
+from chatferry.consent import Ask
 from chatferry.delivery import Delivery
 from chatferry.desk import Desk
 from chatferry.errors import Ambiguous, Final, Gone, LeaseLost, TryLater, Unavailable
@@ -177,6 +179,7 @@ class Worker:
         except LeaseLost:
             log.warning("turn taken over or withdrawn", turn=turn.id)
             self._metrics.leases_lost.inc()
+            await self._forgotten(turn)
         except Unavailable as fault:
             # Its lease runs out, and the sweep finds it again.
             log.error("ledger unavailable", turn=turn.id, error=str(fault))
@@ -252,10 +255,15 @@ class Worker:
             first_token_at=asked.first_token_at,
             error=outcome.error,
             assistant=assistant.name,
+            ask=self._asks(held) if asked.asks and not outcome.error else None,
         )
         if outcome.answer is not None and inbound.kind == "message":
             self._metrics.answered(held.turn, asked.first_token_at, self._clock.now())
         return outcome
+
+    def _asks(self, held: Held) -> Ask:
+        """Whom the answer asks, and for how long."""
+        return Ask(held.turn.inbound.sender, self._clock.now() + held.assistant.settings.confirm_timeout)
 
     async def _command(self, held: Held) -> Outcome:
         try:
@@ -348,6 +356,12 @@ class Worker:
             log.error("turn not closed", turn=turn.id, error=str(fault))
         self._feed.tail(turn.id).end(outcome)
         self._closed(turn, state)
+
+    async def _forgotten(self, turn: Turn) -> None:
+        """Where there is no such turn any more, whoever waits for its answer here waits no longer."""
+        with contextlib.suppress(Unavailable):
+            if await self._ledger.shown(turn.id) is None:
+                self._feed.tail(turn.id).end(Outcome(None, APOLOGY, error="forgotten"))
 
     async def _give_up(self, turn: Turn, error: str) -> None:
         log.error("turn failed", turn=turn.id, error=error)

@@ -14,7 +14,10 @@ from chatferry import (
     answers,
     apikeys,
     budgets,
+    consent,
     fetching,
+    forgetting,
+    guests,
     incidents,
     memories,
     peers,
@@ -103,6 +106,7 @@ def _change(connection: sa.Connection, operations: Sequence[Change]) -> list[Lea
     _keep(connection, ours)
     _remember(connection, ours)
     steps.note(connection, [(op.turn.id, op.now, step) for op in ours for step in op.calls])
+    consent.keep(connection, [(op.turn.conversation, op.turn.id, op.ask) for op in ours if op.ask])
     steps.end(connection, [(op.turn.id, op.now, its) for op in ours for its in op.returned])
     budgets.charge(connection, [charge for op in ours for charge in op.charge])
     for op in ours:
@@ -299,6 +303,8 @@ _WRITES: dict[type, Any] = {
     **answers.WRITES,
     **budgets.WRITES,
     **retention.WRITES,
+    **forgetting.WRITES,
+    **guests.WRITES,
     **shelves.WRITES,
     **incidents.WRITES,
 }

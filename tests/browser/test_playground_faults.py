@@ -35,6 +35,7 @@ async def test_a_late_answer_on_line_is_fetched_by_a_button_if_nothing_may_be_pu
     assert await desk.line.row("Your answer is still being written.").count() == 1
 
 
+@pytest.mark.long
 async def test_an_answer_that_wechat_does_not_wait_for_is_read_on_a_page(desk: Desk) -> None:
     await desk.weather("model", fault="hang")
     await desk.wechat.say("My name is Ben")
@@ -56,6 +57,7 @@ async def test_an_answer_that_wechat_does_not_wait_for_is_read_on_a_page(desk: D
     assert await desk.wechat.row(GREETED).count() == 0
 
 
+@pytest.mark.long
 async def test_a_killed_gateway_says_everything_to_the_end_and_nothing_twice(desk: Desk) -> None:
     await desk.weather("model", rate=40)
     await desk.line.say("Tell me something long, Cat")
@@ -81,6 +83,7 @@ async def test_a_killed_gateway_says_everything_to_the_end_and_nothing_twice(des
     assert await desk.line.row(f"{GREETED}Dov").count() == 1
 
 
+@pytest.mark.long
 async def test_a_model_that_refuses_or_breaks_off_is_asked_again(desk: Desk) -> None:
     sky = await desk.look("Weather")
     faults = sky.get_by_role("group", name="The model's API")
@@ -99,6 +102,7 @@ async def test_a_model_that_refuses_or_breaks_off_is_asked_again(desk: Desk) -> 
     assert await desk.slack.row("At dusk the ferryman").count() == 1
 
 
+@pytest.mark.long
 async def test_a_platform_that_fails_gets_the_answer_once(desk: Desk) -> None:
     sky = await desk.look("Weather")
     faults = sky.locator("[data-platform=line]").get_by_role("group", name="The platform's API")
@@ -128,6 +132,7 @@ async def test_a_platform_that_fails_gets_the_answer_once(desk: Desk) -> None:
     assert await desk.line.row(f"{GREETED}Gil").count() == 1
 
 
+@pytest.mark.long
 async def test_webhooks_that_come_twice_are_answered_once(desk: Desk) -> None:
     sky = await desk.look("Weather")
     for app in (desk.line, desk.wechat, desk.slack):

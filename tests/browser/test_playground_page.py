@@ -48,7 +48,15 @@ def words(lang: str) -> dict[str, str]:
     return tomllib.loads(found)
 
 
-@pytest.mark.parametrize(("locale", "lang"), [("en-GB", "en"), ("zh-TW", "zh-TW"), ("zh-CN", "zh-CN"), ("ja-JP", "ja")])
+@pytest.mark.parametrize(
+    ("locale", "lang"),
+    [
+        ("en-GB", "en"),
+        pytest.param("zh-TW", "zh-TW", marks=pytest.mark.long),
+        pytest.param("zh-CN", "zh-CN", marks=pytest.mark.long),
+        ("ja-JP", "ja"),
+    ],
+)
 async def test_the_page_speaks_the_browsers_language(browser: Browser, played: Playing, locale: str, lang: str) -> None:
     async with sitting(browser, played, viewport=WIDE, locale=locale) as desk:
         ours = words(lang)

@@ -204,7 +204,7 @@ def test_on_kubernetes_whatever_selects_finds_something() -> None:
 def test_on_kubernetes_only_what_people_need_can_be_reached() -> None:
     [ingress] = [thing for thing in KUBERNETES if thing["kind"] == "Ingress"]
     paths = {path["path"] for rule in ingress["spec"]["rules"] for path in rule["http"]["paths"]}
-    assert paths == {"/hooks/", "/a/", "/h/", "/pages/", "/v1/", "/slack/install", "/slack/oauth"}
+    assert paths == {"/hooks/", "/a/", "/h/", "/pages/", "/privacy", "/v1/", "/slack/install", "/slack/oauth"}
 
 
 # systemd and Cloud Run

@@ -17,6 +17,8 @@ from chatferry.knowledge.sync import Sync
 from chatferry.ledger import Ledger
 from chatferry.tables import passages, sources, terms
 from chatferry.testing import ManualClock
+from chatferry.words import words
+from tests import media
 
 
 def syncing(ledger: Ledger, database: Database, folder: Path, **patterns: tuple[str, ...]) -> Sync:
@@ -161,3 +163,17 @@ def test_patterns_do_not_leave_what_the_operator_named(tmp_path: Path) -> None:
     # What is named itself may be anywhere, and people are told no more of where than it takes.
     assert [one.name for one in named(("../outside/secret.md",), config).documents] == ["outside/secret.md"]
     assert [one.name for one in named((f"{outside}/*.md",), config).documents] == ["outside/secret.md"]
+
+
+async def test_text_is_taken_out_of_files_that_are_none(database: Database, ledger: Ledger, tmp_path: Path) -> None:
+    (tmp_path / "a.docx").write_bytes(media.docx("Cups are sent in paper.", "所有茶壺都附茶漏。"))
+    (tmp_path / "b.xlsx").write_bytes(media.xlsx(("pumpkin jam", 12), ("quince jam", 34)))
+    (tmp_path / "c.pdf").write_bytes(media.pdf("Gift vouchers are good for a year."))
+    (tmp_path / "d.pdf").write_bytes(b"%PDF-1.7 and then nothing")
+    sync = syncing(ledger, database, tmp_path, default=("*.docx", "*.xlsx", "*.pdf"))
+    steps = {step.path: (step.how, step.why) for step in (await sync.run()).steps}
+    assert [steps[name] for name in ("a.docx", "b.xlsx", "c.pdf")] == [("read", "")] * 3
+    assert steps["d.pdf"] == ("skipped", words("en").unread_broken)
+    assert "茶漏" in (await finds(database, "茶壺"))[0]
+    assert "quince jam\t34" in (await finds(database, "quince jam"))[0]
+    assert (await finds(database, "vouchers"))[0].startswith("Gift vouchers")

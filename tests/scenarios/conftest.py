@@ -34,4 +34,5 @@ def judge(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str], se
 
 @pytest.fixture
 def kills(request: pytest.FixtureRequest) -> int:
-    return int(request.config.getoption("--kills"))
+    given: int | None = request.config.getoption("--kills")
+    return given or (24 if request.config.getoption("--long") else 8)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from chatferry.config import BudgetSettings, PriceSettings
 from chatferry.simulator.model import Break, Refuse
 from tests.scenarios.alert_support import Watched, watched
 from tests.scenarios.support import ended, said_while_it_hangs, until
@@ -76,6 +77,30 @@ async def test_a_jam_slow_answers_and_a_model_that_is_left_alone_are_each_told_o
             (one, how) for one in ("circuit default", "jam", slow) for how in ("over", "raised")
         ]
         assert {one: len(told) for one, told in it.told().items()} == {"slack": 6, "line": 6, "webhook": 6}
+
+
+async def test_most_of_the_money_of_a_month_is_spent_which_is_told_once_and_over_with_the_month(tmp_path: Path) -> None:
+    async with watched(tmp_path, {"when": "budget", "assistant": "default"}) as it:
+        # An answer of three tokens to a prompt of 7, as the simulated model counts, costs 307 millionths.
+        priced = it.settings.models["default"].model_copy(update={"price": PriceSettings(prompt=1.0, completion=100.0)})
+        shop = it.settings.assistants["default"].model_copy(update={"budget": BudgetSettings(money=0.0007)})
+        changed = {"models": {"default": priced}, "assistants": {"default": shop}}
+        it.settings = it.settings.model_copy(update=changed)
+        async with it.process() as gateway:
+            for n, who in enumerate(("ann", "bob"), start=1):
+                assert it.hook.told == []
+                await it.world.line.say(who, f"hi {n}")
+                await ended(gateway, n, it.world.clock)
+                await it.turned(12.0)
+            await it.reached(1)
+            assert [(one["state"], round(one["value"], 2), one["threshold"]) for one in it.hook.told] == [
+                ("raised", 0.88, 0.8)
+            ]
+            assert "money for this month, 87.7 % is spent" in it.hook.told[0]["text"]
+            month = gateway.accounts.month(it.world.clock.now())
+            it.world.clock.advance(month.ends_at - it.world.clock.now())
+            await it.reached(2)
+        assert [one["state"] for one in it.hook.told] == ["raised", "over"]
 
 
 def states(it: Watched) -> list[tuple[str, str]]:

@@ -34,6 +34,7 @@ async def test_a_gateway_that_is_killed_all_the_time_answers_everything_once_and
         judge(await trial.endure(kills))
 
 
+@pytest.mark.long
 async def test_what_no_reply_may_answer_is_pushed_once_and_in_order(
     tmp_path: Path, kills: int, seed: int, judge: Judge
 ) -> None:
@@ -43,6 +44,7 @@ async def test_what_no_reply_may_answer_is_pushed_once_and_in_order(
     judge(account)
 
 
+@pytest.mark.long
 async def test_what_is_delivered_again_after_an_outage_is_answered_though_its_reply_tokens_are_dead(
     tmp_path: Path, kills: int, seed: int, judge: Judge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -54,6 +56,7 @@ async def test_what_is_delivered_again_after_an_outage_is_answered_though_its_re
     judge(account)
 
 
+@pytest.mark.long
 async def test_faults_of_line_and_of_the_model_between_the_kills_change_nothing(
     tmp_path: Path, kills: int, seed: int, judge: Judge
 ) -> None:

@@ -156,6 +156,25 @@ async def test_an_answer_is_shown_only_when_the_second_model_lets_it_pass(tmp_pa
         assert await its.counted("unchecked") == 1
 
 
+async def test_what_passed_is_told_again_with_its_sources_and_what_did_not_is_asked_again(tmp_path: Path) -> None:
+    question = "Can unused goods be returned?"
+    async with shop(tmp_path, checker="careful", ground="strict", cache={"ttl": "1h"}) as its:
+        its.model.reply, its.checker.reply = lambda _: "Within thirty days [1].", lambda _: "FAIL: no"
+        for told in (WORDS.not_known, "Within thirty days [1].\n\nSources:  \n[1] docs/returns.md › Returns"):
+            assert text(await ask(its.openai, question)) == told
+            its.checker.reply = lambda _: "PASS"
+        its.checker.reply = lambda _: "FAIL: no"
+        assert text(await ask(its.openai, question)).endswith("[1] docs/returns.md › Returns")
+        assert (len(its.model.requests), len(its.checker.requests)) == (2, 2)
+        (its.folder / "docs" / "returns.md").write_text(RETURNS.replace("thirty", "ten"))
+        await its.synced()
+        assert text(await ask(its.openai, question)) == WORDS.not_known
+        for _ in range(2):
+            assert text(await ask(its.openai, "Who was the first king of Rome?")) == WORDS.not_known
+        assert len(its.model.requests) == 3
+        assert await its.counted("unknown") == 2
+
+
 async def test_where_the_second_model_fails_the_answer_is_shown_unless_the_assistant_is_strict(tmp_path: Path) -> None:
     async with shop(tmp_path, checker="careful") as its:
         its.checker.plans.append(Refuse(400))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from chatferry.simulator.line import LineSimulator
 from chatferry.simulator.model import Break, Refuse
 from tests.scenarios.support import (
@@ -124,6 +126,7 @@ async def test_a_second_message_that_waits_already_is_taken_along_by_an_interrup
         assert screen(stack.line)
 
 
+@pytest.mark.long
 async def test_a_hundred_people_with_twenty_messages_each_get_their_answers_in_order(tmp_path: Path) -> None:
     async def talk(name: str) -> None:
         for n in range(20):

@@ -10,6 +10,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 from chatferry.clock import SystemClock
 from chatferry.database import open_database
 from chatferry.ledger import Ledger
@@ -145,6 +147,7 @@ async def test_after_a_kill_the_next_start_calls_only_what_had_not_returned(tmp_
         its.check()
 
 
+@pytest.mark.long
 async def test_another_worker_that_takes_over_does_the_same(tmp_path: Path, postgres: str) -> None:
     async with warehouse(tmp_path, postgres) as its, its.gateway() as first:
         its.line.webhook = f"{first.url}/hooks/line"

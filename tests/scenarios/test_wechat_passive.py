@@ -130,6 +130,7 @@ async def test_several_answers_that_nobody_read_come_in_their_order(tmp_path: Pa
         assert world.screen()[2:] == [together(earlier("echo: two"), "echo: three")]
 
 
+@pytest.mark.long
 async def test_seconds_of_the_machine_do_as_well(tmp_path: Path) -> None:
     """All of it on a real clock: two seconds stand for five, and people write all at once."""
     wechat = WeChatSimulator(verified=False, limit=2.0, gap=2.0)

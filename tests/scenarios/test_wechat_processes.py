@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import aiohttp
+import pytest
 from pydantic import SecretStr
 
 from chatferry.clock import SystemClock
@@ -67,6 +68,7 @@ async def test_the_answer_comes_in_the_response_of_the_process_that_is_called_ne
         assert len(world.model.requests) == 1
 
 
+@pytest.mark.long
 async def test_the_link_opens_on_either_process_and_what_was_read_there_is_not_said_again(postgres: str) -> None:
     async with two_processes(postgres) as world, aiohttp.ClientSession() as browser:
         world.model.plans.append(Break("hang", held=True))

@@ -35,6 +35,8 @@ class Capabilities(msgspec.Struct, frozen=True):
     """May `send` be called without a grant? `ask`: `may_push` knows, for it changes."""
     collect: bool = False
     """A `Button` with data `COLLECT` may be sent, and its tap comes back as an inbound of kind `collect`."""
+    buttons: bool = False
+    """A message may have buttons; a tap comes back as a message with their data."""
     notice: float = 0.0
     """Seconds before its end at which a grant is spent on "on its way" and a collect button, if no answer is there."""
     waiting: bool = False
@@ -48,6 +50,8 @@ class Capabilities(msgspec.Struct, frozen=True):
 
 COLLECT = "chatferry:collect"
 """The data of a button that fetches what waits."""
+OURS = "chatferry:"
+"""Before the data of all our buttons."""
 STOP = "chatferry:stop"
 """The data of a button that stops the answer; its tap comes back as an inbound of kind `stop`."""
 

@@ -52,6 +52,7 @@ class Line:
             waiting=settings.waiting == "message",
             unprompted="never" if settings.late == "button" else "ask",
             collect=True,
+            buttons=True,
             notice=NOTICE_SECONDS,
         )
         self._settings = settings

@@ -250,6 +250,7 @@ def _inbound(event: Event, at: float, groups: Groups) -> Inbound | None:
         event=event.webhookEventId or "",
         conversation=conversation,
         sender=source.userId or "",
+        shared=bool(source.shared),
         grant=_grant(event, at),
         at=event.timestamp / 1000,
     )

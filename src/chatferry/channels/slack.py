@@ -62,6 +62,7 @@ class Slack:
             typing=TYPING_SECONDS,
             unprompted="always",
             edits=EDITS,
+            buttons=True,
         )
         self._settings = settings
         self._around = around

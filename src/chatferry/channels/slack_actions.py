@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec.structs import replace
 
-from chatferry.channels.base import STOP, Taken
+from chatferry.channels.base import OURS, STOP, Taken
 from chatferry.channels.slack_events import Dialog, Hint, Rules, Side, account_of, named
 from chatferry.channels.slack_place import Place
 from chatferry.channels.slack_wire import Command, Container, Interaction, Kind, Named, Said, View
@@ -110,8 +110,9 @@ def _shortcut(done: Interaction, side: Side, words: Words, at: float) -> Taken:
 
 
 def _tapped(done: Interaction, side: Side, at: float) -> Taken:
-    """The Stop button under a message."""
-    if not any(action.value == STOP for action in done.actions or ()):
+    """A button under a message: Stop, or one that says something."""
+    ours = next((action.value for action in done.actions or () if (action.value or "").startswith(OURS)), None)
+    if ours is None:
         return Taken()
     held, said = done.container or Container(), done.message or Said()
     channel = (done.channel and done.channel.id) or held.channel_id
@@ -119,7 +120,14 @@ def _tapped(done: Interaction, side: Side, at: float) -> Taken:
     if not channel or not ts:
         return Taken()
     address = str(side.place(channel, replace(said, ts=ts, thread_ts=said.thread_ts or held.thread_ts)))
-    return Taken((_stop(done, address, ts, f"action/{done.trigger_id}" if done.trigger_id else "", at),))
+    name = f"action/{done.trigger_id}" if done.trigger_id else ""
+    if ours == STOP:
+        return Taken((_stop(done, address, ts, name, at),))
+    user, shared = (done.user and done.user.id) or "", not Place.of(address).alone
+    message = replace(says("user", ours), author=user if shared else "")
+    heard = Inbound("", address, message=message, sender=user, shared=shared, at=at)
+    heard = replace(heard, assistant=side.rules.rooms.get(channel, ""))
+    return Taken((named(name, heard),))
 
 
 def _confirmed(done: Interaction, side: Side, at: float) -> Taken:

@@ -192,6 +192,7 @@ def _message(event: MessageEvent, side: Side, called: bool) -> Inbound | None:
         conversation=str(place),
         message=message,
         sender=event.author,
+        shared=not place.alone,
         ref=event.ts,
         at=_seconds(event.ts),
         assistant=side.rules.rooms.get(event.channel, ""),

@@ -31,7 +31,9 @@ _CUTS: dict[str, Callable[[str], Iterator[Passage]]] = {
     ".html": cut_html,
     ".htm": cut_html,
 }
-READABLE = tuple(_CUTS)
+EXTRACTED = (".pdf", ".docx", ".xlsx")
+"""Their text has to be taken out of them first, by `readers`."""
+READABLE = (*_CUTS, *EXTRACTED)
 
 
 class Unread(ChatferryError):
@@ -75,33 +77,30 @@ def named(patterns: Sequence[str], folder: Path) -> Named:
     return Named(tuple(sorted(found.values(), key=lambda one: one.name))[:_FILES], tuple(warnings), whole)
 
 
-def passages_of(path: Path) -> tuple[str, Iterator[Passage]]:
-    """The digest of a file, and its passages, which are cut as they are taken. Raises Unread."""
-    raw = _bytes_of(path)
-    digest = hashlib.sha256(f"{VERSION} {MOST} ".encode() + raw).hexdigest()
-    cut = _CUTS.get(path.suffix.lower(), cut_text)
-    return digest, _cut(cut, text_of(path, raw))
-
-
-def text_of(path: Path, raw: bytes) -> str:
-    """The text of a file of one of the formats that we know. Raises Unread.
-
-    Formats whose text has to be extracted (pdf, docx, xlsx) find their place here.
-    """
-    if path.suffix.lower() not in _CUTS:
+def contents(path: Path) -> tuple[str, bytes]:
+    """The digest of a file, and what is in it. Raises Unread."""
+    if path.suffix.lower() not in READABLE:
         raise Unread(f"cannot be read: a file is one of {' '.join(READABLE)}")
+    raw = _bytes_of(path)
+    return hashlib.sha256(f"{VERSION} {MOST} ".encode() + raw).hexdigest(), raw
+
+
+def passages_of(path: Path, text: str) -> Iterator[Passage]:
+    """The passages of a text, which are cut as they are taken, in the manner of its file. Raises Unread."""
+    cut = _CUTS.get(path.suffix.lower(), cut_text)
+    try:
+        yield from cut(text)
+    except csv.Error as fault:
+        raise Unread(f"is no table that can be read: {fault}") from None
+
+
+def decoded(raw: bytes) -> str:
+    """The text of a file that is one. Raises Unread."""
     try:
         text = raw.decode("utf-16" if raw.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig")
     except UnicodeDecodeError:
         raise Unread('is not written in UTF-8; save it again as UTF-8 (in Excel: "CSV UTF-8")') from None
     return text.replace("\r\n", "\n").replace("\r", "\n")
-
-
-def _cut(cut: Callable[[str], Iterator[Passage]], text: str) -> Iterator[Passage]:
-    try:
-        yield from cut(text)
-    except csv.Error as fault:
-        raise Unread(f"is no table that can be read: {fault}") from None
 
 
 def _bytes_of(path: Path) -> bytes:

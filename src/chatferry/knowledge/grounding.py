@@ -100,7 +100,9 @@ class Grounds:
         self._turn = turn
         self._question = question
         self._metrics = metrics
-        self._unknown = unknown
+        self.unknown = unknown
+        self.sound = True
+        """What is told was not rejected, and not left unchecked: it may be told again."""
         self._sources = [one.source for one in found]
         self._said: list[str] = []
         """What the model said before it waited for its calls."""
@@ -119,13 +121,13 @@ class Grounds:
         each round of an answer; `last`: what the model still wants to call is not called.
         """
         async with contextlib.aclosing(events):
-            if self._unknown and returned is None:
+            if self.unknown and returned is None:
                 for event in self._nothing(Done()):
                     yield event
                 return
             # What is said without a ground is told once there is one.
-            checker = self._assistant.checker if self._sources or self._unknown else None
-            whole = checker is not None or self._unknown
+            checker = self._assistant.checker if self._sources or self.unknown else None
+            whole = checker is not None or self.unknown
             said = ""
             async for event in events:
                 if isinstance(event, Delta):
@@ -134,13 +136,13 @@ class Grounds:
                     said = ""
                 elif event.finish == "calls" and not last:
                     self._said.append(said)
-                elif self._unknown and not returned:
+                elif self.unknown and not returned:
                     for end in self._nothing(event):
                         yield end
                     return
-                elif self._unknown and checker is None:
+                elif self.unknown and checker is None:
                     yield Delta(spoken(self._said) + said)
-                elif self._sources or self._unknown:
+                elif self._sources or self.unknown:
                     async for end in self._ended(spoken(self._said) + said, event, checker, returned or ()):
                         yield end
                     return
@@ -177,11 +179,13 @@ class Grounds:
         except Fault as fault:
             log.warning("answer not checked", error=str(fault), **about)
             self._count("unchecked")
+            self.sound = False
             if self._assistant.settings.ground == "strict":
                 raise
             return True, Usage()
         self._count("passed" if passed else "rejected")
         if not passed:
+            self.sound = False
             log.warning("answer rejected", **about)
         return passed, usage
 

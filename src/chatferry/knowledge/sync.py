@@ -20,10 +20,24 @@ from chatferry.config import Settings
 from chatferry.database import Database
 from chatferry.errors import Unavailable
 from chatferry.knowledge.cutting import Passage
-from chatferry.knowledge.documents import Document, Named, Unread, named, passages_of
+from chatferry.knowledge.documents import (
+    EXTRACTED,
+    LARGEST,
+    Document,
+    Named,
+    Unread,
+    contents,
+    decoded,
+    named,
+    passages_of,
+)
 from chatferry.knowledge.library import Library, Source
 from chatferry.knowledge.shelves import BATCH, Add, Complete, Open, Remove, Retire, Shelved, shelved
 from chatferry.ledger import Ledger
+from chatferry.readers import Readers
+from chatferry.reading.jobs import Job
+from chatferry.sniffing import sniff
+from chatferry.words import words
 
 log = structlog.get_logger(__name__)
 
@@ -77,6 +91,7 @@ class Sync:
         self._clock = clock
         self._patterns = patterns
         self._folder = folder
+        self._readers = Readers()
         self._seen: dict[tuple[str, str], tuple[Stamp, str]] = {}
         """Of each file: its time and size when it was last read here, and its digest, or why it cannot be read."""
 
@@ -151,8 +166,9 @@ class Sync:
             seen = self._seen.get(key)
             if seen is not None and seen[0] == stamp and known is not None and known.digest == seen[1]:
                 return Step(base, name, "unchanged", known.passages)
-            digest, parts = await asyncio.to_thread(passages_of, document.path)
+            digest, raw = await asyncio.to_thread(contents, document.path)
             if known is None or known.digest != digest:
+                parts = passages_of(document.path, await self._text(document.path, raw))
                 number = await self._shelve(base, name, digest, parts, pause)
                 step = Step(base, name, "read", number, "" if number else "there is nothing to read in it")
                 await self._clear([known] if known else [], pause)
@@ -163,6 +179,15 @@ class Sync:
         except Unread as fault:
             # What was in it when it could be read still is, as far as anybody knows.
             return Step(base, name, "skipped", why=str(fault))
+
+    async def _text(self, path: Path, raw: bytes) -> str:
+        """The text of a file. Raises Unread."""
+        if path.suffix.lower() not in EXTRACTED:
+            return await asyncio.to_thread(decoded, raw)
+        found = (await self._readers.read(Job(sniff(raw), text=LARGEST), raw)).found
+        if found.trouble is not None:
+            raise Unread(str(getattr(words("en"), f"unread_{found.trouble}")))
+        return found.text
 
     async def _shelve(self, base: str, path: str, digest: str, parts: Iterator[Passage], pause: float) -> int:
         source = await self._ledger.shelve(Open(base, path, digest, self._clock.now()))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -45,6 +45,29 @@ class Source(Protocol):
     async def tools(self) -> Sequence[Callable]:
         """All that can be called now; what takes long to find out is left out."""
         ...
+
+
+class Confirmed:
+    """A tool that is called when the person has said yes."""
+
+    def __init__(self, tool: Callable) -> None:
+        self.tool = tool.tool
+        self.call = tool.call
+
+
+class Guarded:
+    """A source some of whose tools need a yes: those that it knows by these names, or all."""
+
+    def __init__(self, source: Source, names: Collection[str] | None) -> None:
+        self.name = source.name
+        self._source = source
+        self._names = names
+
+    async def tools(self) -> Sequence[Callable]:
+        return [Confirmed(tool) if self._asks(tool) else tool for tool in await self._source.tools()]
+
+    def _asks(self, tool: Callable) -> bool:
+        return self._names is None or getattr(tool, "own", tool.tool.name) in self._names
 
 
 class Fixed:

@@ -39,6 +39,8 @@ class Python:
         """Raises TypeError where nobody could call it with what a model says."""
         self._function = function
         self._place = place or function.__name__
+        self.confirm = bool(getattr(function, "confirm", False))
+        """The function itself says that the person has to say yes first: `function.confirm = True`."""
         hints = _hints(function)
         given = [its for its in inspect.signature(function).parameters.values() if _told(its)]
         self._caller = next((its.name for its in given if _is_caller(its, hints)), None)

@@ -165,6 +165,8 @@ class _Service:
             (accepted,) = await gateway.intake.accept(self._api, Taken((inbound,)))
             if accepted.wait:
                 raise _spent(accepted.wait) if accepted.spent else _too_many(accepted.wait)
+            if not accepted.turn:
+                raise Rejected(409, "this request was made before, and deleted since", code="deleted")
             # Held before the ledger is read, so that no end falls between the two.
             tail = gateway.feed.tail(accepted.turn)
             if accepted.new:

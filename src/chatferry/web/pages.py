@@ -21,6 +21,7 @@ from chatferry.errors import Unavailable
 from chatferry.gateway import Gateway
 from chatferry.links import Expired, Page
 from chatferry.looking import Shown
+from chatferry.privacy import Notice
 from chatferry.web.growing import Growing
 from chatferry.web.http import RETRY_AFTER
 from chatferry.web.past import Past, past
@@ -63,6 +64,7 @@ def routes(gateway: Gateway) -> list[BaseRoute]:
         Route("/h/{token}", pages.opened("h", pages.history)),
         Route("/h/{token}/picture/{id:int}", pages.opened("h", pages.picture)),
         Route("/pages/{name}", pages.file),
+        *([Route("/privacy", pages.privacy)] if gateway.notice.there else []),
     ]
 
 
@@ -156,6 +158,12 @@ class _Pages:
         headers = {**_HEADERS, "Cache-Control": "private, max-age=3600"}
         return Response(picture.data, media_type=picture.media_type, headers=headers)
 
+    async def privacy(self, request: Request) -> Response:
+        """The notice, in the language that is asked for; else in that of the assistant."""
+        given = request.query_params.get("lang", "")
+        html = await asyncio.to_thread(_privacy, self._gateway.notice, self._anybody(), given)
+        return HTMLResponse(html, headers=_HEADERS)
+
     async def file(self, request: Request) -> Response:
         file = (await asyncio.to_thread(_files)).get(request.path_params["name"])
         if file is None:
@@ -207,6 +215,12 @@ def _history(token: str, its: _Opened, found: Past, query: str, *, since: int | 
     from chatferry.web import sheets
 
     return sheets.history(token, its.assistant, found, query, since=since)
+
+
+def _privacy(notice: Notice, assistant: Assistant, language: str) -> str:
+    from chatferry.web import sheets
+
+    return sheets.privacy(notice, assistant, language)
 
 
 def _told(assistant: Assistant, why: str) -> str:

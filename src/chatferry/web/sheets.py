@@ -6,6 +6,7 @@ Imported with the first page that is asked for: its libraries would make every s
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from datetime import UTC, datetime
 from functools import cache
@@ -17,9 +18,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from chatferry.assistant import Assistant
+from chatferry.privacy import Notice
 from chatferry.web.past import Exchange, Past, searchable
 from chatferry.web.rendering import blocks
 from chatferry.web.showing import View, tongue
+from chatferry.words import LANGUAGES, words
 
 REFRESH = 3
 """Seconds after which the page of an answer that grows is loaded again where there is no JavaScript."""
@@ -28,6 +31,9 @@ _LONG = 500
 _TEASER = 140
 """Characters that are seen of it then."""
 _MEDIA = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
+
+
+_LANGUAGES = (("en", "English"), ("zh-TW", "繁體中文"), ("zh-CN", "简体中文"), ("ja", "日本語"))
 
 
 class File(NamedTuple):
@@ -83,6 +89,24 @@ def told(assistant: Assistant, why: str) -> str:
     return _sheet("told", assistant, title=title, text=text, again=why == "unavailable")
 
 
+def privacy(notice: Notice, assistant: Assistant, language: str) -> str:
+    """What becomes of people's words, in a language of ours, or else in the assistant's."""
+    chosen = next((ours for ours in LANGUAGES if ours == language), None)
+    spoken = words(chosen) if chosen else assistant.words
+    return (
+        environment()
+        .get_template("privacy.html")
+        .render(
+            words=spoken,
+            lang=chosen or assistant.settings.tongue,
+            root=".",
+            own=_inked(blocks(notice.own)) if notice.own else "",
+            sections=notice.sections(spoken),
+            languages=_LANGUAGES,
+        )
+    )
+
+
 @cache
 def files() -> dict[str, File]:
     """All files that pages load, by name."""
@@ -126,11 +150,11 @@ def _inked(rendered: tuple[str, ...]) -> Markup:
 
 def _sheet(name: str, assistant: Assistant, **given: object) -> str:
     settings = assistant.settings
-    return _environment().get_template(f"{name}.html").render(words=assistant.words, lang=settings.tongue, **given)
+    return environment().get_template(f"{name}.html").render(words=assistant.words, lang=settings.tongue, **given)
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("chatferry.web"),
         autoescape=True,
@@ -138,8 +162,10 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals["file"] = lambda name: f"../pages/{name}?v={files()[name].mark}"
+    environment.globals["file"] = lambda name, root="..": f"{root}/pages/{name}?v={files()[name].mark}"
+    environment.globals["root"] = ".."
     environment.filters["iso"] = lambda at: f"{_moment(at):%Y-%m-%dT%H:%M:%SZ}"
+    environment.filters["json"] = lambda value: json.dumps(value, indent=2, ensure_ascii=False)
     environment.filters["clock"] = lambda at: f"{_moment(at):%Y-%m-%d %H:%M} UTC"
     return environment
 

@@ -72,6 +72,16 @@ class Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     spent_day: str
     spent_month: str
     """There are too many messages of one person, or in one talk; takes `time`, after which to go on."""
+    too_long: str
+    """A message has too many characters; takes `number`."""
+    confirm_ask: str
+    """Stands above what is to be called."""
+    confirm_how: str
+    confirm_over: str
+    """Somebody taps a button of a question that is not, or not any more, put to them."""
+    yes: str
+    """A button of 20 characters at most."""
+    no: str
     image: str
     audio: str
     video: str
@@ -123,6 +133,14 @@ class Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Takes `link`, at its end, as some apps take what follows for a part of it."""
     no_history: str
     """We do not know the address under which people reach our pages."""
+    code_ask: str
+    """Somebody writes for the first time where a code is needed."""
+    code_right: str
+    code_wrong: str
+    code_pause: str
+    """There were too many wrong guesses; takes `time`, after which there is another."""
+    code_group: str
+    """Said once in a group in which nobody is let in yet."""
     memory_facts: str
     """Stands above the facts that were noted of somebody."""
     memory_summary: str
@@ -142,6 +160,7 @@ class Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     help_memory: str
     help_forget: str
     help_help: str
+    help_privacy: str
     second: str
     seconds: str
     """This and the other times of more than one take `number`."""
@@ -157,6 +176,43 @@ class Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The answer goes on; takes `link`, at its end."""
     earlier: str
     """Stands above the answer to a question before the last one."""
+    privacy_here: str
+    """Takes `link`, at its end."""
+    privacy_title: str
+    """The title of the page about privacy."""
+    privacy_intro: str
+    privacy_sent: str
+    """Heads the list of those whom messages are sent to."""
+    privacy_sent_why: str
+    privacy_answers: str
+    """What a model is for."""
+    privacy_spare: str
+    privacy_summaries: str
+    privacy_checks: str
+    privacy_listens: str
+    privacy_nobody: str
+    """The model is a script on this very machine."""
+    privacy_tools: str
+    """Takes `names`: tools that the model may call."""
+    privacy_masked: str
+    """Takes `kinds` of what is masked."""
+    privacy_unmasked: str
+    privacy_kept: str
+    """Heads what is kept."""
+    privacy_kept_what: str
+    privacy_kept_summary: str
+    privacy_kept_notes: str
+    privacy_kept_time: str
+    """Takes `time`."""
+    privacy_kept_ever: str
+    privacy_links: str
+    """Takes `time`."""
+    privacy_rights: str
+    """Heads what people can do."""
+    privacy_rights_ask: str
+    """Takes `contact`."""
+    privacy_rights_operator: str
+    """The same where no contact is set."""
     page_answer: str
     """The title of an answer's page, and what stands before the answer."""
     page_asked: str
@@ -210,6 +266,8 @@ class Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Takes `turns`, and the times `value` and `limit`."""
     alert_queue: str
     alert_circuit: str
+    alert_budget: str
+    """Takes `value` and `limit`, both with a percent sign."""
     alert_where: str
     """Takes `where`: names of a channel, an assistant and a model."""
     look_success: str
@@ -217,6 +275,16 @@ class Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     look_latency: str
     look_queue: str
     look_circuit: str
+    look_budget: str
+    export_title: str
+    """The title of an export."""
+    export_shared: str
+    export_summary: str
+    export_calls: str
+    export_files: str
+    export_notes: str
+    export_rest: str
+    """Heads limits, and whether they were let in."""
 
 
 @cache

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0013"
-down_revision = "0011"
+down_revision = "0012"
 branch_labels = None
 depends_on = None
 
@@ -13,7 +13,6 @@ _OPEN = sa.text("state IN ('due', 'doing')")
 
 
 def upgrade() -> None:
-    op.add_column("turns", sa.Column("sender", sa.Text(), nullable=False, server_default=sa.text("''")))
     op.add_column("turns", sa.Column("cost", sa.BigInteger(), nullable=False, server_default=sa.text("0")))
     op.create_index("turns_asking", "turns", ["channel", "sender"], sqlite_where=_OPEN, postgresql_where=_OPEN)
     op.create_table(
@@ -27,6 +26,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("key"),
     )
     op.create_index("budgets_ends", "budgets", ["ends_at"])
+    op.create_index("budgets_owner", "budgets", ["key"], postgresql_ops={"key": "text_pattern_ops"})
     op.create_table(
         "usage",
         sa.Column("day", sa.Text(), nullable=False),

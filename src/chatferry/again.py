@@ -1,0 +1,128 @@
+"""Gives an answer again: as it was kept, or along with who asks the same just now; else has the model asked."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+from chatferry.answers import Keep, Kept, due, key_of
+from chatferry.clock import Clock
+from chatferry.config import CacheSettings
+from chatferry.engines.base import Done, Prompt
+from chatferry.feed import Tail
+from chatferry.held import Held
+from chatferry.ledger import Ledger
+from chatferry.metrics import Metrics
+from chatferry.outcomes import Asked
+from chatferry.text import clean
+
+_PACE = 0.1
+"""Seconds between two looks at an answer that is read along: many may do it."""
+
+Private = Callable[[], None]
+"""To be called once it is clear that an answer is nobody else's: what a tool tells is about somebody, or about now."""
+Ask = Callable[[Private], Awaitable[None]]
+"""Asks the model, and notes what came of it."""
+
+
+class Flight:
+    """A question that is being asked."""
+
+    def __init__(self, tail: Tail) -> None:
+        self.tail = tail
+        self.over = asyncio.Event()
+        self.landed: Kept | None = None
+        """The answer, where others may have it."""
+
+    def land(self, kept: Kept) -> None:
+        """This is the answer, for whoever asks the same."""
+        self.landed = kept
+        self.over.set()
+
+
+class Again:
+    """The answers of a process that are given more than once."""
+
+    def __init__(self, ledger: Ledger, metrics: Metrics, clock: Clock) -> None:
+        self._ledger = ledger
+        self._metrics = metrics
+        self._clock = clock
+        self._flying: dict[str, Flight] = {}
+
+    async def ask(self, held: Held, question: Prompt, tail: Tail, asked: Asked, ask: Ask) -> None:
+        """Answer, and note in `asked` what came of it; `ask` does so where the answer is not there, or nobody else's.
+
+        Who joins somebody that fails, is stopped, or gets what is theirs alone, asks for themselves.
+        """
+        cache = held.assistant.settings.cache
+        key = key_of(held.assistant, held.turn.inbound, question) if cache is not None else None
+        if cache is None or key is None:
+            await ask(lambda: None)
+            return
+        if (flight := self._flying.get(key)) is not None and (kept := await self._join(flight, tail, asked)):
+            self._given(kept, "joined", held, tail, asked)
+            return
+        # Begun before we look: who comes meanwhile neither looks nor asks.
+        async with self._begin(key, tail) as flight:
+            kept = await self._ledger.kept_answer(key, cache.ttl)
+            if kept is not None:
+                flight.land(kept)
+                self._given(kept, "kept", held, tail, asked)
+                if due(kept, cache, self._clock.now()):
+                    await self._ledger.touch_answer(key)
+                return
+            self._count(held, "asked")
+            await ask(flight.over.set)
+            if not flight.over.is_set() and (kept := self._worth(tail, asked)):
+                flight.land(kept)
+                await self._keep(key, kept, held, cache)
+
+    async def _join(self, flight: Flight, tail: Tail, asked: Asked) -> Kept | None:
+        """Read along with who asks; None where no answer came of it for others."""
+        async with asyncio.TaskGroup() as group:
+            reading = group.create_task(self._read(flight.tail, tail, asked))
+            await flight.over.wait()
+            reading.cancel()
+        return flight.landed
+
+    async def _read(self, theirs: Tail, mine: Tail, asked: Asked) -> None:
+        while True:
+            await theirs.grown(mine.text)
+            mine.reads(theirs.text)
+            if asked.first_token_at is None and mine.text:
+                asked.first_token_at = self._clock.now()
+            await self._clock.sleep(_PACE)
+
+    @contextlib.asynccontextmanager
+    async def _begin(self, key: str, tail: Tail) -> AsyncIterator[Flight]:
+        """Others may join while the context is open. Who began before us is not disturbed."""
+        flight = Flight(tail)
+        self._flying.setdefault(key, flight)
+        try:
+            yield flight
+        finally:
+            if self._flying.get(key) is flight:
+                del self._flying[key]
+            flight.over.set()
+
+    def _given(self, kept: Kept, how: str, held: Held, tail: Tail, asked: Asked) -> None:
+        if asked.first_token_at is None:
+            asked.first_token_at = self._clock.now()
+        tail.restart(kept.text)
+        asked.done = Done(model=kept.model)
+        self._count(held, how)
+
+    def _worth(self, tail: Tail, asked: Asked) -> Kept | None:
+        """The answer, if it came to a good end."""
+        done = asked.done
+        if done is None or done.finish != "stop" or not clean(tail.text).strip():
+            return None
+        return Kept(tail.text, done.model, self._clock.now())
+
+    async def _keep(self, key: str, kept: Kept, held: Held, cache: CacheSettings) -> None:
+        name, turn, now = held.assistant.name, held.turn.id, self._clock.now()
+        await self._ledger.keep_answer(Keep(key, name, turn, kept.text, kept.model, now, cache.size, cache.ttl))
+
+    def _count(self, held: Held, how: str) -> None:
+        self._metrics.given.labels(held.assistant.name, how).inc()

@@ -1,0 +1,146 @@
+"""Calls that need a person's yes: the question ends a turn, and the answer to it begins another, which makes the call.
+
+What is asked is kept with the answer, for one conversation at a time. Who was asked answers by a button or in words,
+and whatever else they say is no yes. All functions that take a connection are synchronous and run inside the ledger's
+one transaction (`writes`): a question is answered once, whichever process hears it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from chatferry.engines.base import Call
+from chatferry.likeness import folded
+from chatferry.model import Inbound, Text
+from chatferry.rows import padded
+from chatferry.statements import inserting
+from chatferry.tables import asks
+from chatferry.text import clean
+from chatferry.words import Words
+
+YES = "chatferry:yes:"
+NO = "chatferry:no:"
+"""The data of the buttons, before the number of the turn that asks."""
+_TAP = re.compile(r"chatferry:(yes|no):(\d{1,18})")
+_YES = {
+    folded(word)
+    for word in (
+        *("yes", "y", "yeah", "yep", "ok", "okay", "sure", "do it", "go ahead"),
+        *("好", "好的", "好啊", "是", "是的", "對", "对", "可以", "確定", "确定", "確認", "确认", "同意", "麻煩了"),
+        *("はい", "うん", "ええ", "お願いします", "おねがいします", "いいです", "いいですよ", "確認しました"),
+    )
+}
+_NO = {
+    folded(word)
+    for word in (
+        *("no", "n", "nope", "cancel", "stop", "don't"),
+        *("不", "不要", "不用", "不是", "不可以", "不行", "否", "取消", "算了"),
+        *("いいえ", "いや", "やめて", "やめます", "キャンセル", "だめ"),
+    )
+}
+_VALUE = 200
+"""Characters of an argument that are shown; a longer one says that there is more."""
+
+
+class Ask(msgspec.Struct, frozen=True):
+    """A turn asks this person, until then."""
+
+    person: str
+    until: float
+
+
+def read(event: Inbound, words: Words) -> Inbound:
+    """The event with what it says to a question, should one be open: a tap in the words of its button."""
+    said = event.message.text.strip() if event.message is not None else ""
+    if event.message is None:
+        return event
+    if tap := _TAP.fullmatch(said):
+        label = words.yes if tap[1] == "yes" else words.no
+        message = msgspec.structs.replace(event.message, parts=(Text(label),))
+        return msgspec.structs.replace(
+            event, message=message, consent=tap[1], confirms=int(tap[2]), reply=words.confirm_over
+        )
+    plain = folded(said).rstrip("!！。.~～ ")
+    return msgspec.structs.replace(event, consent="yes" if plain in _YES else "no" if plain in _NO else "other")
+
+
+def question(calls: Sequence[tuple[Call, str]], words: Words) -> str:
+    """What is to be called with which arguments, in words; each call with what its tool is for."""
+    lines = [words.confirm_ask, ""]
+    for call, about in calls:
+        lines.append(f"• {_first(about) or call.name}")
+        lines += [f"  {name}: {_short(value)}" for name, value in _arguments(call).items()]
+    return "\n".join([*lines, "", words.confirm_how])
+
+
+def _first(about: str) -> str:
+    """The first sentence of a description."""
+    line = clean(about).strip().partition("\n")[0]
+    return re.split(r"(?<=[.。!?])(?:\s|$)", line, maxsplit=1)[0].rstrip(".。")[:_VALUE]
+
+
+def _arguments(call: Call) -> Mapping[str, Any]:
+    try:
+        return msgspec.json.decode(call.arguments.strip() or "{}", type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return {"?": call.arguments}
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    text = " ".join(clean(text).split())
+    return text if len(text) <= _VALUE else f"{text[:_VALUE]}… (+{len(text) - _VALUE})"
+
+
+# ── the rows ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def keep(connection: sa.Connection, asked: Sequence[tuple[str, int, Ask]]) -> None:
+    """These are asked now; what was asked in the same conversation before is not any more."""
+    for conversation, turn, ask in asked:
+        insert = inserting(connection.dialect.name, asks).values(
+            conversation=conversation, turn=turn, person=ask.person, until=ask.until
+        )
+        new = {name: insert.excluded[name] for name in ("turn", "person", "until")}
+        connection.execute(insert.on_conflict_do_update(index_elements=[asks.c.conversation], set_=new))
+
+
+class Open:
+    """The questions that are open in some conversations; each is answered once."""
+
+    def __init__(self, connection: sa.Connection, conversations: Collection[str], now: float) -> None:
+        self._connection = connection
+        self._now = now
+        given = {"talks": padded(sorted(set(conversations)))}
+        self._rows = {row.conversation: row for row in connection.execute(_OPEN, given)} if conversations else {}
+
+    def answer(self, conversation: str, event: Inbound) -> Inbound:
+        """The event as it counts: as the answer to the question of a turn, or as what it is without one."""
+        row = self._rows.get(conversation)
+        mine = row is not None and row.person == event.sender and row.until > self._now
+        if event.confirms and not (mine and row is not None and row.turn == event.confirms):
+            return msgspec.structs.replace(event, kind="command", command="reply", message=None, consent="", confirms=0)
+        if not mine or row is None:
+            return msgspec.structs.replace(event, consent="")
+        del self._rows[conversation]
+        self._connection.execute(sa.delete(asks).where(asks.c.conversation == conversation))
+        return msgspec.structs.replace(event, confirms=row.turn, reply="")
+
+
+def drop(connection: sa.Connection, conversation: str, turn: int | None = None) -> None:
+    """Nothing is asked there any more, or not by this turn."""
+    gone = sa.delete(asks).where(asks.c.conversation == conversation)
+    connection.execute(gone if turn is None else gone.where(asks.c.turn == turn))
+
+
+_OPEN = (
+    sa.select(asks.c.conversation, asks.c.turn, asks.c.person, asks.c.until)
+    .where(asks.c.conversation.in_(sa.bindparam("talks", expanding=True)))
+    .order_by(asks.c.conversation)
+    .with_for_update()
+)

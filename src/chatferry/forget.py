@@ -1,0 +1,230 @@
+"""`chatferry forget USER`: shows what there is of a person, removes it, looks again, and leaves a proof.
+
+It works beside a running gateway, on both databases, and may be begun again after whatever stopped it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from rich.console import Console
+
+from chatferry import people, tombstones
+from chatferry.clock import Clock
+from chatferry.config import ServerSettings
+from chatferry.errors import Unavailable
+from chatferry.forgetting import Forgot
+from chatferry.ledger import Ledger
+from chatferry.operate import is_fresh, opened
+from chatferry.people import Person, Talk
+from chatferry.tables import turns
+
+REMAINS = (
+    "what the platform itself keeps, such as the messages on people's screens",
+    "what the provider of the model keeps of requests",
+    "backups, and copies of the disk; on PostgreSQL the server's write-ahead log, and what it has archived",
+    "the operator's own logs, which hold ids of turns and conversations, and no words",
+    "what answers to others, and the lines of others, quote of this person",
+)
+"""What no command of ours reaches."""
+_PATIENCE = 120.0
+"""Seconds for which a step is tried while the database is away, or busy."""
+
+
+def forget(
+    server: ServerSettings, user: str, channel: str, *, yes: bool, dry_run: bool, anew: bool, report: Path | None
+) -> int:
+    """Returns the exit status: 0 when nothing is left, 1 when nothing was known, or it was not to be done."""
+    if is_fresh(server):
+        return unknown(user, channel)
+    return asyncio.run(remove(server, user, channel, yes=yes, dry_run=dry_run, anew=anew, report=report))
+
+
+async def remove(
+    server: ServerSettings,
+    user: str,
+    channel: str = "",
+    *,
+    yes: bool = False,
+    dry_run: bool = False,
+    anew: bool = False,
+    report: Path | None = None,
+    clock: Clock | None = None,
+) -> int:
+    """The same, in a loop that runs."""
+    console = Console(highlight=False, soft_wrap=True)
+    async with opened(server, clock) as (ledger, database):
+        upto = await ledger.look(newest)
+        found = await known(ledger, user, channel)
+        if not found:
+            return unknown(user, channel)
+        for person in found:
+            console.print(f"{person.key}: {told(await survey(ledger, person, upto))}", markup=False)
+        if dry_run:
+            console.print("nothing was removed: this was a dry run")
+            return 0
+        if not yes and not _sure():
+            Console(stderr=True).print("nothing was removed; --yes does it without asking")
+            return 1
+        for person in found:
+            proof = await _remove(ledger, person, upto)
+            left = await survey(ledger, person, upto)
+            proof["database"] = await database.scrub(anew=anew)
+            proof["left"] = dict(left)
+            place = _write(proof, report)
+            console.print(_summary(person, proof, place), markup=False)
+            if left:
+                return 1
+    return 0
+
+
+def unknown(user: str, channel: str) -> int:
+    where = f" on {channel}" if channel else ""
+    Console(stderr=True, highlight=False).print(f"nobody is known by {user}{where}", soft_wrap=True, markup=False)
+    return 1
+
+
+def _sure() -> bool:
+    if not sys.stdin.isatty():
+        return False
+    sys.stdout.write("Remove all of it? There is no way back. [y/N] ")
+    sys.stdout.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def newest(connection: sa.Connection) -> int:
+    newest: int = connection.execute(sa.select(sa.func.coalesce(sa.func.max(turns.c.id), 0))).scalar_one()
+    return newest
+
+
+async def known(ledger: Ledger, user: str, channel: str) -> list[Person]:
+    """As whom somebody is known, on all channels or on one. The id may be written as `chatferry turns` shows it."""
+
+    def look(connection: sa.Connection) -> list[Person]:
+        names = [channel] if channel else people.channels(connection)
+        persons = [Person(name, user.removeprefix(f"{name}:")) for name in names]
+        return [person for person in persons if people.is_known(connection, person)]
+
+    return await ledger.look(look)
+
+
+async def survey(ledger: Ledger, person: Person, upto: int) -> Counter[str]:
+    """How many rows there are of a person, by table, up to a turn."""
+    counts: Counter[str] = Counter()
+    addresses = []
+
+    async def count(talk: Talk) -> None:
+        if not talk.shared:
+            addresses.append(talk.address)
+        past = 0
+        while True:
+            some, past = await ledger.look(partial(people.extent, talk=talk, past=past, upto=upto))
+            counts.update(some)
+            if not past:
+                break
+
+    await _each(ledger, person, count)
+    counts.update(await ledger.look(lambda connection: people.extent_elsewhere(connection, person, addresses)))
+    return +counts
+
+
+async def _each(ledger: Ledger, person: Person, do: Callable[[Talk], Awaitable[None]]) -> None:
+    past: str | None = ""
+    while past is not None:
+        talks, past = await ledger.look(partial(people.talks, person=person, past=past))
+        for talk in talks:
+            await do(talk)
+
+
+async def _remove(ledger: Ledger, person: Person, upto: int) -> dict[str, Any]:
+    """Do it, and tell what was done."""
+    removed: Counter[str] = Counter()
+    rewritten: Counter[str] = Counter()
+    digests: dict[str, bytes] = {}
+    addresses: list[str] = []
+    began = time.time()
+
+    def note(forgot: Forgot) -> None:
+        removed.update(forgot.removed)
+        rewritten.update(forgot.rewritten)
+        for table, digest in forgot.digests.items():
+            digests[table] = hashlib.sha256(digests.get(table, b"") + digest).digest()
+
+    async def talk_(talk: Talk) -> None:
+        if not talk.shared:
+            addresses.append(talk.address)
+        while True:
+            forgot = await _patiently(lambda: ledger.forget(talk, upto))
+            note(forgot)
+            if not forgot.more:
+                break
+
+    note(await _patiently(lambda: ledger.withdraw(person, upto)))
+    await _each(ledger, person, talk_)
+    note(await _patiently(lambda: ledger.forget_rest(person, addresses)))
+    return {
+        "format": "chatferry-forgotten",
+        "version": 1,
+        "at": _iso(time.time()),
+        "seconds": round(time.time() - began, 3),
+        # Whoever knows the id can see that it is this one; nobody else learns it from here.
+        "person": hashlib.sha256(person.key.encode()).hexdigest(),
+        "channel": person.channel,
+        "upto": upto,
+        "removed": {
+            table: {"rows": rows, "sha256": digests.get(table, b"").hex()} for table, rows in sorted(removed.items())
+        },
+        "rewritten": dict(sorted(rewritten.items())),
+        "kept_out_until": _iso(time.time() + tombstones.REDELIVERED),
+        "remains": list(REMAINS),
+    }
+
+
+async def _patiently(step: Callable[[], Awaitable[Forgot]]) -> Forgot:
+    until = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            return await step()
+        except Unavailable:
+            if time.monotonic() > until:
+                raise
+            await asyncio.sleep(0.5)
+
+
+def _write(proof: dict[str, Any], report: Path | None) -> Path:
+    proof["sha256"] = hashlib.sha256(json.dumps(proof, sort_keys=True).encode()).hexdigest()
+    stamp = proof["at"].replace(":", "").replace("-", "")
+    place = report or Path(f"forgotten-{proof['channel']}-{stamp}-{proof['sha256'][:8]}.json")
+    place.write_text(json.dumps(proof, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    return place
+
+
+def _summary(person: Person, proof: dict[str, Any], place: Path) -> str:
+    lines = [f"removed of {person.key}:"]
+    lines += [f"  {table:20} {its['rows']:>8}  sha256 {its['sha256'][:16]}…" for table, its in proof["removed"].items()]
+    lines += [f"  {table:20} {rows:>8}  freed of their words" for table, rows in proof["rewritten"].items()]
+    lines += [f"  {line}" for line in proof["database"]]
+    lines.append(f"looked again: {'nothing is left' if not proof['left'] else told(Counter(proof['left']))}")
+    lines.append(f"proof: {place} (sha256 {proof['sha256'][:16]}…)")
+    lines += ["not reached by this:", *(f"  {line}" for line in proof["remains"])]
+    return "\n".join(lines)
+
+
+def told(counts: Counter[str]) -> str:
+    """Rows by table, in words."""
+    return ", ".join(f"{rows} {table}" for table, rows in counts.items()) or "nothing"
+
+
+def _iso(at: float) -> str:
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -1,0 +1,223 @@
+"""Questions that were answered before, or that somebody else asks just now: on their platforms, and what it costs."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+
+from chatferry.config import MoneySettings
+from chatferry.gateway import Gateway
+from chatferry.reporting import show_usage
+from chatferry.simulator.model import Break, Pause, Refuse
+from chatferry.simulator.model_calls import acts
+from chatferry.words import words
+from tests.scenarios.asking import ask, client_at, stream, streamed, text
+from tests.scenarios.harbour import Gate
+from tests.scenarios.support import CLUB, World, ended, screen, until, world
+from tests.stack import process_on
+
+CACHE = {"cache": {"ttl": "1h"}}
+FERRY = {"tools": ("tests.scenarios.harbour:ferry",)}
+ENGLISH = words("en")
+PRICED = {"price": {"prompt": 1.0, "completion": 100.0}}
+HOUR = 3600.0
+
+
+def api(it: World) -> Any:
+    return client_at(it.line.webhook.removesuffix("/hooks/line"))
+
+
+def given(gateway: Gateway) -> dict[str, float]:
+    """How many answers were given in which way, as `/metrics` tells."""
+    registry = gateway.metrics.registry
+    ways = ("kept", "joined", "asked")
+    found = {
+        way: registry.get_sample_value("chatferry_answers_total", {"assistant": "default", "outcome": way})
+        for way in ways
+    }
+    return {way: number for way, number in found.items() if number}
+
+
+async def test_the_same_question_is_asked_once_on_all_channels_and_costs_a_message_and_nothing_more(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Three answers of four tokens, as the simulated model counts them, and no more.
+    budget = {"budget": {"money": 0.0013, "messages": 3}}
+    tables: dict[str, Any] = {"assistant": CACHE | budget, "model": PRICED}
+    async with world(tmp_path, **tables) as it, it.gateway() as gateway, api(it) as caller:
+        spellings = {"ann": "When do you open?", "bob": "when do you\u3000ＯＰＥＮ", "eve": "WHEN do you  open?? "}
+        for n, (who, said) in enumerate(spellings.items()):
+            await it.line.say(who, said)
+            await ended(gateway, n + 1)
+            assert screen(it.line, who) == ["echo: When do you open?"]
+        answer = await ask(caller, "when do you open。")
+        assert text(answer) == "echo: When do you open?"
+        assert answer.usage is not None
+        assert answer.usage.total_tokens == 0
+        assert streamed(await stream(caller, "When do you open?")) == "echo: When do you open?"
+        assert text(await ask(caller, "When do you open")) == "echo: When do you open?"
+        with pytest.raises(openai.RateLimitError):
+            await ask(caller, "When do you open")
+        assert len(it.model.requests) == 1
+        assert given(gateway) == {"asked": 1, "kept": 5}
+        # To who was told before, the same words are another question.
+        for n in (7, 8):
+            await it.line.say("ann", "When do you open?")
+            await ended(gateway, n)
+        assert len(it.model.requests) == 3
+        capsys.readouterr()
+        days = {"since": "2027-01-01", "until": "2027-01-31"}
+        await asyncio.to_thread(show_usage, it.settings.server, MoneySettings(), **days, by=["person"], as_csv=True)
+    rows = {row["person"]: row for row in csv.DictReader(io.StringIO(capsys.readouterr().out))}
+    bob = rows[it.line.address("bob")]
+    assert (bob["answers"], bob["prompt_tokens"], float(bob["cost_USD"])) == ("1", "0", 0.0)
+
+
+async def test_where_there_is_more_to_it_than_the_question_it_is_asked(tmp_path: Path) -> None:
+    Gate.open = asyncio.Event()
+    Gate.open.set()
+    async with world(tmp_path, assistant=CACHE | FERRY) as it, it.gateway() as gateway, api(it) as caller:
+        await ask(caller, "hello")
+        assert text(await ask(caller, "hello")) == "echo: hello"
+        assert len(it.model.requests) == 1
+        await ask(caller, "hello", max_tokens=5)
+        await ask(caller, "hello, " * 100)
+        await ask(caller, "hello, " * 100)
+        system = [{"role": "system", "content": "You are a cook."}, {"role": "user", "content": "hello"}]
+        await caller.chat.completions.create(model="default", messages=system)
+        assert len(it.model.requests) == 5
+        for who in ("ann", "bob"):
+            await it.line.say(who, "hello", group="club", mention_self=True)
+            await it.line.seen(CLUB, 2 if who == "bob" else 1)
+            await it.line.show(who, "image", b"no picture")
+            await it.line.seen(who, 1)
+        assert len(it.model.requests) == 9
+        # What a tool tells is about somebody, or about now.
+        it.model.act = lambda talk, _: acts(("ferry", {"name": "Mei"})) if talk[-1]["role"] == "user" else None
+        for _ in range(2):
+            await ask(caller, "where is Mei?")
+        assert len(it.model.requests) == 13
+        assert given(gateway) == {"asked": 4, "kept": 1}
+
+
+async def test_an_answer_is_given_for_a_while_and_as_long_as_the_configuration_is_the_same(tmp_path: Path) -> None:
+    async with world(tmp_path, assistant={"cache": {"ttl": "1h", "size": 2}}) as it:
+        async with it.gateway(), api(it) as caller:
+
+            async def asks(*questions: str) -> int:
+                """How often the model was asked then."""
+                before = len(it.model.requests)
+                for question in questions:
+                    it.clock.advance(1.0)
+                    assert text(await ask(caller, question)) == f"echo: {question}"
+                return len(it.model.requests) - before
+
+            assert await asks("one", "two") == 2
+            it.clock.advance(0.5 * HOUR)
+            assert await asks("one", "three", "one") == 1
+            assert await asks("two") == 1, "nobody had asked it for longest, and there was no room"
+            it.clock.advance(0.6 * HOUR)
+            assert await asks("two") == 0
+            assert await asks("one") == 1, "it is older than an hour, though it was asked for since"
+        shop = it.settings.assistants["default"].model_copy(update={"instructions": "You are a pirate."})
+        for change in (
+            {"assistants": {"default": shop}},
+            {"models": {"default": it.settings.models["default"].model_copy(update={"model": "another"})}},
+        ):
+            it.settings = it.settings.model_copy(update=change)
+            async with it.gateway(), api(it) as caller:
+                await ask(caller, "one")
+                await ask(caller, "one")
+        assert [request.body["model"] for request in it.model.requests[-2:]] == ["sim", "another"]
+        shop = shop.model_copy(update={"cache": None})
+        it.settings = it.settings.model_copy(update={"assistants": {"default": shop}})
+        before = len(it.model.requests)
+        async with it.gateway(), api(it) as caller:
+            await ask(caller, "one")
+            await ask(caller, "one")
+        assert len(it.model.requests) == before + 2
+
+
+async def test_twenty_who_ask_at_once_read_along_with_the_first(tmp_path: Path) -> None:
+    async with world(tmp_path, assistant=CACHE) as it, it.gateway() as gateway, api(it) as caller:
+        it.model.tokens = 6
+        it.model.plans.append(Pause(before=(3,)))
+        first = asyncio.create_task(stream(caller, "all?"))
+        await it.model.hanging.wait()
+        chunks = await caller.chat.completions.create(
+            model="default", messages=[{"role": "user", "content": "All"}], stream=True
+        )
+        said = ""
+        async for chunk in chunks:
+            said += chunk.choices[0].delta.content or ""
+            if said == "tok tok tok ":
+                break
+        others = [asyncio.create_task(ask(caller, "ALL?")) for _ in range(17)]
+        await it.line.say("ann", "all")
+        await until(lambda: gateway.worker.running == 20)
+        it.model.release.set()
+        async for chunk in chunks:
+            said += "".join(choice.delta.content or "" for choice in chunk.choices)
+        assert said == "tok " * 6
+        assert streamed(await first) == "tok " * 6
+        assert {text(await one) for one in others} == {"tok " * 6}
+        await ended(gateway, 20)
+        assert screen(it.line) == ["tok " * 6]
+        assert len(it.model.requests) == 1
+        assert given(gateway) == {"asked": 1, "joined": 19}
+
+
+async def test_where_the_first_fails_or_is_stopped_the_others_ask_for_themselves(tmp_path: Path) -> None:
+    async with world(tmp_path, assistant=CACHE) as it, it.gateway() as gateway, api(it) as caller:
+        for who in ("ann", "bob"):
+            it.model.plans.extend([Break("hang")] if who == "ann" else [Break("cut", held=True), Refuse(400)])
+            it.model.hanging.clear()
+            it.model.release.clear()
+            await it.line.say(who, f"who is {who}?")
+            await it.model.hanging.wait()
+            other = asyncio.create_task(ask(caller, f"who is {who}"))
+            await until(lambda: gateway.worker.running == 2)
+            if who == "ann":
+                await it.line.say("ann", "/stop")
+            else:
+                it.model.release.set()
+            await until(other.done, it.clock)
+            assert text(await other) == f"echo: who is {who}"
+        assert screen(it.line, "bob") == [ENGLISH.sorry_failed]
+        assert given(gateway) == {"asked": 4}
+
+
+async def test_nobody_waits_for_what_a_tool_tells_somebody_else(tmp_path: Path) -> None:
+    Gate.open, Gate.called = asyncio.Event(), asyncio.Event()
+    async with world(tmp_path, assistant=CACHE | FERRY) as it, it.gateway(), api(it) as caller:
+        calls = iter([acts(("ferry", {"name": "Mei"}))])
+        it.model.act = lambda talk, _: next(calls, None)
+        first = asyncio.create_task(ask(caller, "where is Mei?"))
+        await Gate.called.wait()
+        assert text(await ask(caller, "where is Mei?")) == "echo: where is Mei?"
+        assert not first.done()
+        Gate.open.set()
+        await first
+
+
+async def test_processes_share_their_answers(tmp_path: Path, postgres_clean: str) -> None:
+    async with (
+        world(tmp_path, assistant=CACHE, server={"database": postgres_clean}) as it,
+        it.gateway() as one,
+        process_on(it.settings, it.clock) as (other, url, _),
+        api(it) as caller,
+        client_at(url) as another,
+    ):
+        for _ in range(2):
+            assert text(await ask(caller, "hello")) == "echo: hello"
+            assert text(await ask(another, "hello")) == "echo: hello"
+        assert len(it.model.requests) == 1
+        ways = [given(gateway) for gateway in (one, other)]
+        assert sum(way.get("asked", 0) for way in ways) == 1
+        assert sum(way["kept"] for way in ways) == 3
