@@ -100,7 +100,9 @@ async def test_the_budget_holds_for_all_of_it_whatever_is_in_it(
     longer = prompt.with_rounds(who, asks, asked, rounds, last=bool(asked.tools) and len(rounds) > 1)
     assert who.gauge.prompt(longer) + fixed <= tokens
     assert all(len(one.calls) == len(one.results) for one in longer.rounds)
-    assert [one.calls for one in longer.rounds] == [one.calls for one in rounds[len(rounds) - len(longer.rounds) :]]
+    called = [[(call.id, call.name) for call in one.calls] for one in rounds]
+    kept = [[(call.id, call.name) for call in one.calls] for one in longer.rounds]
+    assert kept == called[len(called) - len(kept) :]
     assert who.gauge.message(longer.messages[-1]) >= min(whole, fair - 12)
     assert prompt.room(who, asks, material) <= tokens
 
@@ -182,6 +184,16 @@ async def test_the_oldest_results_are_cut_first_and_the_history_makes_room() -> 
     own = asking(Text("and?"), context=tuple(said))
     brought = await prompt.build(who, own, past([]))
     assert prompt.with_rounds(who, own, brought, [old, new]).messages == brought.messages
+
+
+async def test_a_call_with_arguments_for_which_there_is_no_room_is_cut_and_not_forgotten() -> None:
+    who = assistant(tokens=1000)
+    asked = await prompt.build(who, asking(Text("and?")), past([]))
+    made = Round("", (Call("c1", "order", f'{{"note": "{"x" * 9000}"}}'),), (Result("It is placed."),))
+    [kept] = prompt.with_rounds(who, asking(Text("and?")), asked, [made]).rounds
+    assert kept.results == made.results
+    assert str(kept.calls[0].given["arguments"]).startswith('{"note": "xxx')
+    assert len(kept.calls[0].arguments) < 300
 
 
 async def test_a_history_that_fits_is_there_from_its_first_message() -> None:

@@ -22,7 +22,7 @@ from chatferry.knowledge.grounding import Grounding, Grounds
 from chatferry.ledger import profiles
 from chatferry.ledger.ledger import Ledger
 from chatferry.media import Media
-from chatferry.model import Message
+from chatferry.model import Message, Usage
 from chatferry.occasion import stage
 from chatferry.outcomes import Asked
 from chatferry.prompt import NOTHING, Material
@@ -96,6 +96,9 @@ class Asking:
         except Fault as fault:
             asked.fault = fault
             log.warning("model failed", turn=held.turn.id, assistant=held.assistant.name, error=str(fault))
+        finally:
+            if asked.done is None and grounds.spent is not None:
+                asked.usage = (asked.usage or Usage()) + grounds.spent
 
     async def _answer(self, one: _Answer, tools: Toolbox | None, question: Prompt, private: Private) -> None:
         """Have the model answer, now and for this person."""
@@ -122,7 +125,8 @@ class Asking:
             before = rounds.said
             tail.restart(before)
             wanted = rounds.prompt(question)
-            done = await self._hear(one, partial(one.grounds.told, returned=rounds.returned), wanted)
+            told = partial(one.grounds.told, returned=rounds.returned, last=wanted.last)
+            done = await self._hear(one, told, wanted)
             if done is None:
                 return
             rounds.add(done.usage)

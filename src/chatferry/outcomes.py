@@ -22,7 +22,7 @@ class Asked(msgspec.Struct):
     asks: int = 0
     """How many calls wait for the person's yes: then the answer is the question."""
     usage: Usage | None = None
-    """What its rounds have cost, where it was to call something: that is owed, whatever the end."""
+    """What its rounds have cost, and an answer that did not come through: that is owed, whatever the end."""
 
 
 def outcome_of(asked: Asked, text: str, held: Held) -> Outcome:

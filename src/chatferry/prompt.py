@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from chatferry.assistant import Assistant
-from chatferry.engines.base import Prompt, Round, Tool
+from chatferry.engines.base import Call, Prompt, Round, Tool
 from chatferry.knowledge.quoting import brief
 from chatferry.model import File, Inbound, Message, Part, Text
 from chatferry.quoting import quoted
@@ -114,7 +114,8 @@ def with_rounds(
     """The prompt that `build` made, with what was called for its answer since, within the same budget.
 
     They get half of it: the oldest messages make room, then the question as far as its fair part. Of what is still too
-    much, the oldest results are cut first; rounds that do not fit at all are left out, the oldest first.
+    much, the oldest results are cut first, then the oldest arguments, lest the model make a call again that it does not
+    see; rounds that do not fit at all are left out, the oldest first.
     last: nothing more can be called.
     """
     gauge, budget = assistant.gauge, assistant.settings.context_tokens
@@ -270,9 +271,21 @@ def _cut_rounds(rounds: Sequence[Round], tokens: int, gauge: Gauge) -> tuple[Rou
                 over -= cost - gauge.text(result.text)
             results.append(result)
         fitting.append(msgspec.structs.replace(one, results=tuple(results)))
+    for place, one in enumerate(fitting):
+        if over > 0:
+            fitting[place] = msgspec.structs.replace(one, calls=tuple(_short(call, gauge) for call in one.calls))
+            over -= gauge.round(one) - gauge.round(fitting[place])
     while fitting and sum(map(gauge.round, fitting)) > tokens:
         del fitting[0]
     return tuple(fitting)
+
+
+def _short(call: Call, gauge: Gauge) -> Call:
+    """The call, and of long arguments, which stay an object, the beginning and the end."""
+    if gauge.text(call.arguments) <= 2 * _SHRED:
+        return call
+    short = {"arguments": cut(call.arguments, _SHRED, gauge)}
+    return msgspec.structs.replace(call, arguments=msgspec.json.encode(short).decode())
 
 
 def placeholder(file: File, words: Words) -> str:

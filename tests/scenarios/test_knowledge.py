@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from chatferry.clock import SystemClock
 from chatferry.config import ModelSettings
 from chatferry.gateway import Gateway
 from chatferry.simulator.line import LineSimulator
-from chatferry.simulator.model import Break, ModelSimulator, Refuse
+from chatferry.simulator.model import Break, ModelSimulator, Odd, Raw, Refuse
 from chatferry.simulator.model_calls import acts
 from chatferry.simulator.serving import serving
 from chatferry.words import words
@@ -149,8 +150,9 @@ async def test_an_answer_is_shown_only_when_the_second_model_lets_it_pass(tmp_pa
         # Where nobody can say, strict says nothing.
         its.checker.reply = lambda _: "It depends: PASS or FAIL?"
         await its.line.say("ann", question)
-        await ended(its.gateway, 5)
+        turn = (await ended(its.gateway, 5))[-1]
         assert screen(its.line) == [WORDS.sorry_failed]
+        assert turn.prompt_tokens > 0, "what was checked has cost something"
         assert await its.counted("unchecked") == 1
 
 
@@ -189,8 +191,9 @@ async def test_an_answer_that_is_stopped_while_it_is_checked_was_never_said(tmp_
         await its.line.say("ann", "Can unused goods be returned?")
         await its.checker.hanging.wait()
         await its.line.say("ann", "/stop")
-        await ended(its.gateway, 2)
+        turn = (await ended(its.gateway, 2))[0]
         assert screen(its.line) == [WORDS.answer_stopped]
+        assert turn.prompt_tokens > 0
 
 
 async def test_what_changes_in_the_files_changes_the_answers(tmp_path: Path) -> None:
@@ -247,3 +250,18 @@ async def test_what_rests_on_a_tool_alone_is_checked_too_and_a_long_result_fits_
         assert len(shown) < 4000
         its.checker.reply = lambda _: "PASS"
         assert text(await ask(its.openai, "Do you sell bicycles?")) == "It sells bicycles."
+
+
+async def test_a_model_that_cannot_stop_calling_is_heard_for_what_it_says_beside_it(tmp_path: Path) -> None:
+    Gate.open = asyncio.Event()
+    Gate.open.set()
+    tools = ("tests.scenarios.harbour:ferry",)
+    async with shop(tmp_path, ground="strict", checker="careful", tools=tools, tool_rounds=1) as its:
+        its.checker.reply = lambda _: "PASS"
+        looks_up(its, "ferry", name="Mei")
+        call = {"index": 0, "id": "c9", "function": {"name": "ferry", "arguments": "{}"}}
+        said = {"content": "Within thirty days.", "tool_calls": [call]}
+        chunk = json.dumps({"choices": [{"index": 0, "delta": said, "finish_reason": "tool_calls"}]})
+        for question in ("Can unused goods be returned?", "Do you sell bicycles?"):
+            its.model.plans += [Odd(), Raw([f"data: {chunk}\n\ndata: [DONE]\n\n".encode()])]
+            assert text(await ask(its.openai, question)) == "Within thirty days."

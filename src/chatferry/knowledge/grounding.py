@@ -106,17 +106,19 @@ class Grounds:
         self._sources = [one.source for one in found]
         self._said: list[str] = []
         """What the model said before it waited for its calls."""
+        self.spent: Usage | None = None
+        """What an answer has cost that is being checked."""
         self.passages = tuple(numbered(place, one.source, one.text) for place, one in enumerate(found, 1))
         """What the model shall read, the best first."""
 
     async def told(
-        self, events: AsyncGenerator[Event, None], *, returned: Sequence[str] | None = None
+        self, events: AsyncGenerator[Event, None], *, returned: Sequence[str] | None = None, last: bool = False
     ) -> AsyncGenerator[Event, None]:
         """What the model says, as people get it: with its sources; where it is checked, only when it has passed.
 
         returned: what the model's calls came to so far, which is a ground too; None: it can call nothing. Where there
         is no ground, and none can come, `events` are never begun, and no model is asked. To be gone through once for
-        each round of an answer.
+        each round of an answer; `last`: what the model still wants to call is not called.
         """
         async with contextlib.aclosing(events):
             if self.unknown and returned is None:
@@ -132,17 +134,17 @@ class Grounds:
                     said += event.text
                 elif isinstance(event, Restart):
                     said = ""
-                elif event.finish == "calls":
+                elif event.finish == "calls" and not last:
                     self._said.append(said)
                 elif self.unknown and not returned:
-                    for last in self._nothing(event):
-                        yield last
+                    for end in self._nothing(event):
+                        yield end
                     return
                 elif self.unknown and checker is None:
                     yield Delta(spoken(self._said) + said)
                 elif self._sources or self.unknown:
-                    async for last in self._ended(spoken(self._said) + said, event, checker, returned or ()):
-                        yield last
+                    async for end in self._ended(spoken(self._said) + said, event, checker, returned or ()):
+                        yield end
                     return
                 if not whole or isinstance(event, Done):
                     yield event
@@ -163,6 +165,7 @@ class Grounds:
                 yield Delta(sources)
             yield done
             return
+        self.spent = done.usage
         passed, usage = await self._check(checker, said, returned)
         yield Delta(said + sources if passed else words.not_known)
         finish = done.finish if passed else "stop"
