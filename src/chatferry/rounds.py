@@ -32,6 +32,8 @@ class Rounds:
         self._held = held
         self._toolbox = toolbox
         self._made: list[Round] = []
+        # What somebody has said yes to is round 0 of their turn, and nothing else is, though nothing may be left of it.
+        self._next = 0 if self._consenting() is None else 1
         self.waiting: list[Step] = []
         """Calls that wait for the person's yes: the answer asks for it."""
         self.usage = Usage()
@@ -46,11 +48,8 @@ class Rounds:
         if asked is None or await self._ledger.steps(self._held.turn.id):
             return
         steps = [step for step in await self._ledger.steps(asked.confirms) if step.result is None]
-        made = [
-            Step(0, place, "", step.call, step.key)
-            for place, step in enumerate(steps)
-            if self._toolbox.demands(step.call)
-        ]
+        agreed = [step for step in steps if self._toolbox.demands(step.call)]
+        made = [Step(0, place, "", step.call, step.key) for place, step in enumerate(agreed)]
         if made:
             await self._ledger.calling(self._held.turn, made, self.usage)
             await self._finish(made, tail)
@@ -65,8 +64,7 @@ class Rounds:
 
     async def make(self, said: str, calls: Sequence[Call], tail: Tail) -> None:
         """Make the calls of a round, which is kept before the first of them begins."""
-        number = len(self._made)
-        made = [Step(number, place, said, call, uuid.uuid4().hex) for place, call in enumerate(calls)]
+        made = [Step(self._next, place, said, call, uuid.uuid4().hex) for place, call in enumerate(calls)]
         await self._ledger.calling(self._held.turn, made, self.usage)
         await self._finish(made, tail)
 
@@ -94,6 +92,7 @@ class Rounds:
 
     async def _finish(self, made: Sequence[Step], tail: Tail) -> None:
         """Call what has not returned, and take the round in."""
+        self._next = made[0].round + 1
         open_ = {step.place: step for step in made if step.result is None}
         made = await self._refused(made, open_)
         open_ = {place: step for place, step in open_.items() if made[place].result is None}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sqlite3
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -109,6 +111,19 @@ async def test_a_yes_comes_too_late_and_only_the_asker_may_say_it(tmp_path: Path
         await it.line.say("ann", "yes", group="club")
         await ended(gateway, 5, it.clock)
         assert len(Desk.cancelled) == 1
+
+
+async def test_a_yes_to_what_is_gone_is_no_leave_for_anything_else(tmp_path: Path) -> None:
+    async with world(tmp_path, assistant=ASSISTANT) as it, it.gateway() as gateway:
+        it.model.act = lambda talk, _: acts(("cancel_order", {"number": "17"})) if talk[-1]["role"] == "user" else None
+        await it.line.say("ann", "cancel my order")
+        await ended(gateway, 1, it.clock)
+        with contextlib.closing(sqlite3.connect(tmp_path / "chatferry.db")) as database, database:
+            assert database.execute("DELETE FROM steps").rowcount == 1
+        await it.line.say("ann", "yes")
+        await ended(gateway, 2, it.clock)
+        assert Desk.cancelled == []
+        assert screen(it.line)[1] == asked(), "it is asked about anew"
 
 
 async def test_a_process_that_dies_in_the_call_makes_it_again_under_the_same_key(tmp_path: Path) -> None:
