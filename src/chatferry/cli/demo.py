@@ -103,6 +103,7 @@ async def _tell_missed(settings: Settings) -> None:
         servers = make_servers(settings, SystemClock())
     except ConfigError as fault:
         sys.stdout.write(f"{fault}\n")
+        sys.stdout.flush()
         return
     for server in servers.values():
         async for found in server.check():
