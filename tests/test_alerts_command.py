@@ -30,6 +30,10 @@ to = ["line:{operator}", "{hook}"]
 [[alerts]]
 when = "queue"
 to = ["{hook}"]
+
+[[alerts]]
+when = "success"
+to = ["{hook}"]
 """
 
 
@@ -58,8 +62,7 @@ async def test_a_try_tells_everybody_and_says_who_did_not_hear_it(shop: Shop) ->
     assert (ended.status, ended.err) == (0, "")
     first, second = ended.out.splitlines()
     assert first == f"line:{OPERATOR}: sent (turn 1)"
-    assert second.startswith("webhook ")
-    assert second.endswith(": heard")
+    assert second == "webhook at 127.0.0.1: heard"
     text = "This is only a try of the alert slow: nothing is wrong."
     assert [seen.text for seen in shop.line.chats[OPERATOR]] == [text]
     assert [(one["state"], one["text"], one["alert"]) for one in heard] == [("try", text, "slow")]
@@ -79,17 +82,21 @@ async def test_the_list_tells_how_each_stands_and_whom_it_tells(shop: Shop) -> N
     configured(shop, "http://127.0.0.1:9/a-secret-place")
     ended = await shop.run("alerts", "list")
     lines = ended.out.splitlines()
-    assert lines[0::2] == ["slow: not looked at yet", "queue: not looked at yet"]
-    assert lines[1].startswith(f"  tells line:{OPERATOR}, webhook ")
-    assert "a-secret-place" not in ended.out
+    assert lines[0::2] == [f"{name}: not looked at yet" for name in ("slow", "queue", "success")]
+    assert lines[1] == f"  tells line:{OPERATOR}, webhook at 127.0.0.1"
     database = open_database(f"sqlite:///{shop.folder}/chatferry.db")
     await migrate(database)
     async with Ledger(database, SystemClock()).open() as ledger:
-        await ledger.watch_over(["slow", "queue"], "somebody", 30.0)
-        verdicts = [Verdict("slow", 1e9, 12.0, 40, 600.0, ()), Verdict("queue", None, 0.25, 0, 600.0, ())]
+        await ledger.watch_over(["slow", "queue", "success"], "somebody", 30.0)
+        verdicts = [
+            Verdict("slow", 1e9, 12.0, 40, 600.0, ()),
+            Verdict("queue", None, 0.25, 0, 600.0, ()),
+            Verdict("success", 1e9, 0.0, 8, 600.0, ()),
+        ]
         await ledger.judged(verdicts, "somebody")
     await database.aclose()
-    slow, _, queue, _ = (await shop.run("alerts", "list")).out.splitlines()
+    slow, _, queue, _, success, _ = (await shop.run("alerts", "list")).out.splitlines()
     assert slow.startswith("slow: bad since ")
-    assert slow.endswith(" (12, of 40 messages)")
-    assert queue == "queue: all is well (0.25)"
+    assert slow.endswith(" (12 s, of 40 messages)")
+    assert queue == "queue: all is well (0.25 s)"
+    assert success.endswith(" (0 %, of 8 messages)")

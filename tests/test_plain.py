@@ -58,6 +58,7 @@ def test_what_only_looks_like_markdown_is_not_touched(text: str) -> None:
 @pytest.mark.parametrize(
     ("markdown", "expected"),
     [
+        ("Yes [1].\n\nSources:  \n[1] a.csv  \n[2] b.csv", "Yes [1].\n\nSources:\n[1] a.csv\n[2] b.csv"),
         ("# Title\n\nText", "Title\n\nText"),
         ("Title\n===\nText", "Title\n\nText"),
         ("**bold** and *it* and ~~old~~ and `co*d*e`", "bold and it and old and co*d*e"),

@@ -6,6 +6,7 @@ import hmac
 from collections.abc import Awaitable, Callable, Mapping
 from hashlib import blake2b
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
@@ -31,6 +32,11 @@ def key_of(target: TargetSettings) -> str:
         return target.push
     url = target.url.get_secret_value() if target.url else ""
     return f"webhook {blake2b(url.encode(), digest_size=8).hexdigest()}"
+
+
+def shown(target: TargetSettings) -> str:
+    """A target as the operator knows it: of a webhook only the host, as the rest of its address may be a secret."""
+    return target.push or f"webhook at {urlsplit(target.url.get_secret_value()).hostname if target.url else '?'}"
 
 
 def text_of(told: Told, alert: AlertSettings, words: Words) -> str:

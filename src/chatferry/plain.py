@@ -27,6 +27,8 @@ PHONE = 32
 
 RULE = "———"
 _MARKS = re.compile(r"[*_~]+|\[")
+_BREAK = re.compile(r"(?<=\S) {2,}\n")
+"""The mark of a line break; the only one that is white space."""
 _PARAGRAPH = re.compile(r"\n\s*\n")
 
 
@@ -39,8 +41,8 @@ def plain(markdown: str) -> str:
     if tokens is None:
         return markdown
     text = Page().render(tokens)
-    # The same words: there was no mark in it, only white space that Markdown does not count.
-    return markdown if text.split() == markdown.split() else text
+    # The same words: there was no other mark in it, only white space that Markdown does not count.
+    return _BREAK.sub("\n", markdown) if text.split() == markdown.split() else text
 
 
 def parsed(markdown: str) -> list[Token] | None:

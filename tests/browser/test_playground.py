@@ -16,13 +16,13 @@ EVIL = "<img src=x onerror=alert(1)>"
 
 
 def picture() -> FilePayload:
-    """One red pixel."""
+    """Red, and wider than a phone."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    head, row = struct.pack(">IIBBBBB", 1, 1, 8, 2, 0, 0, 0), b"\0\xff\0\0"
-    body = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(row)) + chunk(b"IEND", b"")
+    head, row = struct.pack(">IIBBBBB", 800, 500, 8, 2, 0, 0, 0), b"\0" + 800 * b"\xff\0\0"
+    body = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(500 * row)) + chunk(b"IEND", b"")
     return {"name": "dot.png", "mimeType": "image/png", "buffer": b"\x89PNG\r\n\x1a\n" + body}
 
 
@@ -164,7 +164,13 @@ async def test_a_picture_is_shown(desk: Desk) -> None:
         await app.composer.press("Enter")
         shown = app.rows.get_by_role("img", name="Picture").or_(app.rows.get_by_role("img", name="dot.png"))
         await expect(shown).to_be_visible()
-        await expect(shown).to_have_js_property("naturalWidth", 1)
+        await expect(shown).to_have_js_property("naturalWidth", 800)
+        bubble = app.rows.locator(".bubble", has=shown)
+        if await bubble.count():  # Slack has none
+            box, around = await shown.bounding_box(), await bubble.bounding_box()
+            assert box is not None
+            assert around is not None
+            assert box["width"] == pytest.approx(around["width"], abs=1)  # it ends where its bubble does
         await app.reads("I see a picture!")
 
 

@@ -139,6 +139,13 @@ async def test_a_tool_that_the_server_has_not_is_told_by_check(tmp_path: Path) -
     assert (found.ok, "in_stock" in found.detail, "and not no_such" in found.detail) == (False, True, True)
 
 
+@pytest.mark.parametrize("python", ["python", "python3"])
+async def test_python_is_the_one_that_runs_us(python: str) -> None:
+    settings = McpSettings.model_validate({"command": (python, STALL, "stdio"), "env": {"PATH": "/nowhere"}})
+    [found] = [finding async for finding in Server("x", settings, "x", Hasty()).check()]
+    assert found.ok, found.detail
+
+
 async def test_a_program_that_is_not_there_is_told_by_check() -> None:
     settings = McpSettings(command=("no-such-program",))
     [found] = [finding async for finding in Server("x", settings, "x", Hasty()).check()]

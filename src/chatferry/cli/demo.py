@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import secrets
 import socket
@@ -15,6 +16,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from chatferry.clock import SystemClock
+from chatferry.errors import ConfigError
 from chatferry.playground.ending import ended, heed_signals
 from chatferry.playground.plan import SCRIPT, Composed, Plan, compose, spoken
 from chatferry.playground.process import GatewayProcess
@@ -24,6 +27,8 @@ from chatferry.simulator.serving import listening
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
+
+    from chatferry.config import Settings
 
 PORT = 8765
 """Where the page is, if nobody else is there."""
@@ -51,6 +56,8 @@ class Playing:
     label: str
     lacking: str
     """What is left out, and why; empty: nothing."""
+    settings: Settings
+    """Of the gateway."""
 
 
 def run(wish: Wish, *, port: int | None, browser: bool) -> int:
@@ -77,7 +84,35 @@ async def _run(wish: Wish, sock: socket.socket, browser: bool) -> None:
             from chatferry.playground.browser import show
 
             show(its.url)
-        await asyncio.Event().wait()
+        looking = asyncio.create_task(_tell_missed(its.settings), name="tool servers")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await ended(looking)
+
+
+async def _tell_missed(settings: Settings) -> None:
+    """Say which tool servers do not work, as `check` does: people are answered without them, and nothing shows it."""
+    if not settings.mcp:
+        return
+    from chatferry import logs
+    from chatferry.parts import make_servers
+
+    logs.configure("console", level=logging.WARNING, hide=settings.secrets())  # what they say is in the gateway's log
+    try:
+        servers = make_servers(settings, SystemClock())
+    except ConfigError as fault:
+        sys.stdout.write(f"{fault}\n")
+        sys.stdout.flush()
+        return
+    for server in servers.values():
+        async for found in server.check():
+            if not found.ok:
+                told = f"{found.subject}: {found.detail}\n  mend: {found.mend}\n"
+                for secret in settings.secrets():
+                    told = told.replace(secret, "***")
+                sys.stdout.write(told)
+                sys.stdout.flush()
 
 
 @contextlib.asynccontextmanager
@@ -119,7 +154,7 @@ async def playing(wish: Wish, sock: socket.socket) -> AsyncIterator[Playing]:
         stack.push_async_callback(ended, keeper)  # while there is still whom its last words are for
         watching = asyncio.create_task(_watch(gateway, plan, scene, composed), name="ways")
         stack.push_async_callback(ended, watching)
-        yield Playing(url, scene, gateway, label, lacking)
+        yield Playing(url, scene, gateway, label, lacking, composed.settings)
 
 
 async def _watch(gateway: GatewayProcess, plan: Plan, scene: Scene, composed: Composed) -> None:

@@ -18,7 +18,7 @@ import aiohttp
 from rich.console import Console
 from rich.text import Text
 
-from chatferry.alarms import Bell, key_of, text_of
+from chatferry.alarms import Bell, shown, text_of
 from chatferry.clock import Clock, SystemClock
 from chatferry.config import AlertSettings, ServerSettings, Settings, TargetSettings
 from chatferry.config.file import suggest
@@ -293,18 +293,20 @@ def show_alerts(settings: Settings) -> None:
     stands = {} if is_fresh(settings.server) else {one.alert: one for one in asyncio.run(look())}
     console = Console(highlight=False)
     for alert in settings.alerts:
-        console.print(Text(f"{alert.name}: {_stands(stands.get(alert.name))}"), soft_wrap=True)
-        console.print(Text(f"  tells {', '.join(map(key_of, alert.to))}", style="dim"), soft_wrap=True)
+        console.print(Text(f"{alert.name}: {_stands(alert, stands.get(alert.name))}"), soft_wrap=True)
+        console.print(Text(f"  tells {', '.join(map(shown, alert.to))}", style="dim"), soft_wrap=True)
     if not settings.alerts:
         console.print("no alerts: write [[alerts]] into chatferry.toml", soft_wrap=True, markup=False)
 
 
-def _stands(incident: Incident | None) -> str:
+def _stands(alert: AlertSettings, incident: Incident | None) -> str:
     if incident is None or not incident.looked_at:
         return "not looked at yet"
-    measured = "" if incident.value is None else f" ({incident.value:.3g}, of {incident.turns} messages)"
-    if incident.value is not None and not incident.turns:
-        measured = f" ({incident.value:.3g})"
+    measured = ""
+    if incident.value is not None:
+        share = alert.when in ("success", "budget")
+        value = f"{incident.value * 100:.3g} %" if share else f"{incident.value:.3g} s"
+        measured = f" ({value}, of {incident.turns} messages)" if incident.turns else f" ({value})"
     if not incident.open:
         return f"all is well{measured}"
     since = datetime.fromtimestamp(incident.began_at).strftime("%m-%d %H:%M:%S")  # noqa: DTZ006 - the operator's own time
@@ -336,7 +338,7 @@ def _try(settings: Settings, alert: AlertSettings, target: TargetSettings) -> bo
     else:
         fault = asyncio.run(_post(settings, alert, target, told))
         heard, became = fault is None, "heard" if fault is None else str(fault)
-    Console(stderr=not heard, highlight=False).print(f"{key_of(target)}: {became}", soft_wrap=True, markup=False)
+    Console(stderr=not heard, highlight=False).print(f"{shown(target)}: {became}", soft_wrap=True, markup=False)
     return heard
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+import sys
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -50,6 +51,8 @@ _MOST = 100
 """Tools of one server that are offered."""
 _DESCRIPTION = 4000
 """Characters of a tool's description."""
+_PYTHON = ("python", "python3")
+"""The Python that runs us: what is first in PATH is another one where our environment is not activated."""
 _SCHEMA = 20_000
 """Characters of a tool's schema; one that is longer would leave no room for the talk."""
 
@@ -207,6 +210,8 @@ class Server:
             http = await stack.enter_async_context(httpx2.AsyncClient(headers=headers, timeout=_TIMES))
             return streamable_http_client(its.url, http_client=http)
         program, *arguments = its.command
+        if program in _PYTHON:
+            program = sys.executable or program
         errors = await stack.enter_async_context(errors_to_log(self.name))
         # Beside these it gets PATH, HOME and the like; nothing that we were told.
         env = {name: secret.get_secret_value() for name, secret in its.env.items()}
