@@ -50,6 +50,8 @@ _MOST = 100
 """Tools of one server that are offered."""
 _DESCRIPTION = 4000
 """Characters of a tool's description."""
+_SAID = 300
+"""Characters of what a program said last."""
 _SCHEMA = 20_000
 """Characters of a tool's schema; one that is longer would leave no room for the talk."""
 
@@ -75,6 +77,8 @@ class Server:
         self._news = asyncio.Event()
         """Set when the session is lost, or its list of tools not the latest."""
         self._lost = False
+        self._said = ""
+        """The last line that the program wrote on its standard error."""
 
     def offering(self, only: str = "") -> _Choice:
         """Its tools as a source: all of them, or one by its name."""
@@ -111,7 +115,7 @@ class Server:
                     await self._attend(client, changes)
                 log.warning("tool server lost", server=self.name)
             except Exception as fault:  # noqa: BLE001 - the top of a task: whatever a server does ends here
-                log.warning("tool server cannot be reached", server=self.name, error=_reason(fault), seconds=wait)
+                log.warning("tool server cannot be reached", server=self.name, error=self._why(fault), seconds=wait)
             self._tried.set()
             await self._clock.sleep(wait)
             wait = min(2 * wait, _LAST)
@@ -127,12 +131,22 @@ class Server:
                 offered = [tool.own for tool in self._tools]
                 told = f"offers {', '.join(offered) or 'no tools'}"
                 found = Finding(True, subject, told)
-                if missing := [name for name in self._wanted if name not in offered]:
+                if missing := self._missing():
                     mend = f"name one that it offers behind mcp:{self.name}/, or all of them by mcp:{self.name}"
                     found = Finding(False, subject, f"{told}, and not {', '.join(missing)}", mend)
         except Exception as fault:  # noqa: BLE001 - a server may fail in any way
-            found = Finding(False, subject, _reason(fault), mend)
+            found = Finding(False, subject, self._why(fault), mend)
         yield found
+
+    def _missing(self) -> list[str]:
+        """What assistants name and the server does not offer."""
+        return sorted(set(self._wanted) - {tool.own for tool in self._tools})
+
+    def _why(self, fault: BaseException) -> str:
+        """Why there is no session; the program itself may have told it best."""
+        reason, program = _reason(fault), next(iter(self._settings.command), "")
+        reason = f"{program}: {reason}" if program and program not in reason else reason
+        return f"{reason}; it said last: {self._said}" if self._said else reason
 
     async def call(self, name: str, arguments: Mapping[str, Any], key: str) -> Result:
         """Call a tool of the server by its own name for it. Once, but where the server says that it did not begin."""
@@ -176,7 +190,7 @@ class Server:
     @contextlib.asynccontextmanager
     async def _session(self) -> AsyncIterator[tuple[Client, Subscription | None]]:
         """A session, entered and left by one task, and where it tells of changes; its tools are known."""
-        self._lost = False
+        self._lost, self._said = False, ""
         with anyio.CancelScope(deadline=anyio.current_time() + _HELLO) as hello:
             async with contextlib.AsyncExitStack() as stack:
                 transport = watched(await self._transport(stack), self._gone)
@@ -200,6 +214,9 @@ class Server:
         self._lost = True
         self._news.set()
 
+    def _heard(self, line: str) -> None:
+        self._said = line[:_SAID]
+
     async def _transport(self, stack: contextlib.AsyncExitStack) -> Transport:
         its = self._settings
         if its.url:
@@ -207,7 +224,7 @@ class Server:
             http = await stack.enter_async_context(httpx2.AsyncClient(headers=headers, timeout=_TIMES))
             return streamable_http_client(its.url, http_client=http)
         program, *arguments = its.command
-        errors = await stack.enter_async_context(errors_to_log(self.name))
+        errors = await stack.enter_async_context(errors_to_log(self.name, self._heard))
         # Beside these it gets PATH, HOME and the like; nothing that we were told.
         env = {name: secret.get_secret_value() for name, secret in its.env.items()}
         given = StdioServerParameters(command=program, args=arguments, env=env, cwd=self._folder)
@@ -223,6 +240,8 @@ class Server:
     async def _attend(self, client: Client, changes: Subscription | None) -> None:
         """Keep the list of tools new until the session is lost."""
         log.info("tool server reached", server=self.name, tools=len(self._tools))
+        if missing := self._missing():
+            log.warning("tools not offered", server=self.name, tools=missing)
         async with anyio.create_task_group() as group:
             group.start_soon(self._listen, changes)
             while True:
