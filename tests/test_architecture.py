@@ -117,6 +117,7 @@ TOP = {
     "cli.main",
     "cli.__init__",
     "cli.admin",
+    "extras",
     "__main__",
     "cli.check",
     "cli.operate",

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from chatferry import readers
+from chatferry import extras
 from chatferry.cli.check import findings
 from chatferry.config import load
 from chatferry.errors import ConfigError
@@ -246,12 +246,60 @@ async def test_a_model_that_only_listens_is_tried_with_a_sound(shop: Shop) -> No
     assert not shop.model.requests
 
 
-async def test_an_extra_that_is_missing_is_told(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(readers, "find_spec", lambda name: None)
-    settings = load(environ=shop.environ)
-    assistants = {name: its.model_copy(update={"ocr": True}) for name, its in settings.assistants.items()}
-    settings = settings.model_copy(update={"assistants": assistants})
-    told = {finding.subject: finding async for finding in findings(settings)}["assistants.default.ocr"]
-    assert (told.ok, told.mend) == (False, "pip install 'chatferry[ocr]'")
-    with pytest.raises(ConfigError, match=r"chatferry\[ocr\]"):
-        readers.prepare(settings)
+async def test_extras_that_are_missing_are_told_at_once_and_the_rest_is_checked(shop: Shop) -> None:
+    path = shop.folder / "chatferry.toml"
+    path.write_text(
+        """
+        [server]
+        secret = "0123456789abcdef0123456789abcdef"
+        database = "postgresql://127.0.0.1:9/none"
+        [models.default]
+        provider = "demo"
+        [assistants.default]
+        redact = ["phone"]
+        ocr = true
+        tools = ["mcp:shop"]
+        [assistants.plain]
+        redact = ["email"]
+        [mcp.shop]
+        command = ["no-such-program"]
+        [channels.line]
+        secret = "s"
+        token = "t"
+        api_base = "http://127.0.0.1:9"
+        [channels.slack]
+        secret = "s"
+        client_id = "1"
+        client_secret = "c"
+        [channels.wechat]
+        token = "t"
+        app_id = "wx"
+        aes_key = "0123456789012345678901234567890123456789012"
+        [api]
+        jwt = { issuer = "https://id.example.com", audience = "chat", jwks_url = "http://127.0.0.1:9/" }
+        [telemetry]
+        otlp = "http://127.0.0.1:9"
+        """
+    )
+    settings = load(path)
+    places = {
+        "server.database": "postgres",
+        "assistants.default.tools": "mcp",
+        "assistants.default.ocr": "ocr",
+        "assistants.default.redact": "privacy",
+        "channels.slack.client_id": "slack",
+        "channels.wechat.aes_key": "wechat",
+        "api.jwt": "jwt",
+        "telemetry.otlp": "otel",
+    }
+    told = {finding.subject: finding async for finding in findings(settings, lambda module: None)}
+    for place, extra in places.items():
+        assert (told[place].ok, told[place].mend) == (False, f"pip install 'chatferry[{extra}]'")
+    assert "model default" in told
+    assert any(subject.startswith("line ") for subject in told), "the rest is looked at"
+    with pytest.raises(ConfigError) as caught:
+        extras.require(settings, lambda module: None)
+    lines = str(caught.value).splitlines()
+    assert [line.split()[1].rstrip(":") for line in lines[::2]] == list(places)
+    assert lines[1] == "    mend: pip install 'chatferry[postgres]'"
+    extras.require(settings)

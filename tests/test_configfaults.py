@@ -292,10 +292,27 @@ def test_who_listens_must_be_able_to() -> None:
     ears = '[models.ears]\nprovider = "openai"\nmodel = "m"\napi_key = "k"\n'
     write(f'{DEMO}{ears}[assistants.default]\nvoice = "ear"\n{API}')
     assert any("assistants.default.voice" in line and "names nothing" in line for line in faults())
+    assert "    mend: did you mean `ears`?" in faults()
+    write(f'{DEMO}[assistants.default]\nvoice = "ears"\n{API}')
+    assert any("write a [models.ears] that transcribes" in line for line in faults()), "and not the model that chats"
     write(f'{DEMO}[assistants.default]\nvoice = "default"\n{API}')
     told = faults()
     assert any("assistants.default.voice" in line and "cannot write down" in line for line in told)
     assert any('provider = "openai"' in line for line in told)
+
+
+def test_money_is_spent_where_a_model_has_a_price() -> None:
+    spare = '[models.spare]\nprovider = "demo"\n'
+    budget = f"[assistants.default]\nbudget = {{ money = 50 }}\n{API}"
+    write(f"{DEMO}{spare}price = {{ prompt = 1 }}\n{budget}")
+    assert faults() == [
+        "chatferry.toml:7  assistants.default.budget.money: can never be used up: no model that is asked has a price",
+        "    mend: price = { prompt = 0.25, completion = 2 } in [models.default]",
+    ]
+    write(f"{DEMO}fallback = ['spare']\n{spare}price = {{ prompt = 1 }}\n{budget}")
+    assert load().assistants["default"].budget.money == 50
+    write(f"{DEMO}price = {{ prompt = 0, completion = 0 }}\n{budget}")
+    assert len(faults()) == 2
 
 
 def test_fallbacks_that_go_in_circles_are_faults_each() -> None:

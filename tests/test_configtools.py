@@ -89,7 +89,7 @@ async def test_without_the_extra_the_line_that_brings_it_is_told(
 ) -> None:
     for name in [name for name in sys.modules if re.match(r"chatferry\.tools\.mcp|mcp(_types)?(\.|$)", name)]:
         monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "mcp_types", None)
+    monkeypatch.setitem(sys.modules, "mcp", None)
     path = tmp_path / "chatferry.toml"
     path.write_text(BASE.replace("{tools}", '["mcp:stock"]') + '[mcp.stock]\nurl = "http://127.0.0.1:1/mcp"\n')
     settings = load(path, {"CHATFERRY_DATABASE": f"sqlite:///{tmp_path}/x.db"})

@@ -121,7 +121,8 @@ def test_what_cannot_be_measured_is_told_with_its_mend() -> None:
         f'when = "budget"\nthreshold = 80\nmodel = "default"\n{to}',
         f'when = "budget"\nname = "rich"\nassistant = "rich"\n{to}',
         f'when = "budget"\nassistant = "poor"\n{to}',
-        base=BASE + "[assistants.default]\n[assistants.poor]\n[assistants.rich]\nbudget = { money = 9 }\n",
+        base=f"{BASE}[models.default.price]\nprompt = 1\n"
+        "[assistants.default]\n[assistants.poor]\n[assistants.rich]\nbudget = { money = 9 }\n",
     )
     assert told == [
         "alerts.0.threshold: must be the share of messages that succeed, between 0 and 1",

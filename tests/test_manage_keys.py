@@ -107,7 +107,7 @@ def test_check_tells_of_old_keys_and_of_an_api_that_nobody_can_ask(folder: Path)
 def test_what_cannot_be_is_told_with_its_mend_and_leaves_nothing() -> None:
     told = run("keys", "create", "website", "--scope", "chat:peot").exception
     assert isinstance(told, ConfigError)
-    assert "did you mean `chat:poet`?" in str(told)
+    assert "mend: one of `chat:default`, `chat:poet`" in str(told), "and not chat, which may more"
     endless = ("create", "a", "--expires", "soon"), ("rotate", "a", "--grace", "an hour")
     for arguments in (("create", " "), ("create", "a\nb"), *endless):
         assert isinstance(run("keys", *arguments).exception, ConfigError), arguments

@@ -54,12 +54,13 @@ async def test_files_are_read_and_searched_by_hand(shop: Shop) -> None:
 
 async def test_check_tells_what_is_in_the_index_and_what_is_not_yet(shop: Shop) -> None:
     (shop.folder / "docs" / "bad.md").unlink()
+    assert "FAULT knowledge of default: faq.csv: matches no file" in (await shop.run("check")).out, "no database yet"
     await shop.run("knowledge", "sync")
     (shop.folder / "docs" / "new.md").write_text("# New\n\nNew.\n")
     said = (await shop.run("check")).out
     assert "knowledge of default: 1 files, 1 passages; not read yet: docs/new.md" in said
     assert "mend: chatferry knowledge sync" in said
-    assert "knowledge of default: faq.csv: matches no file" in said
+    assert "FAULT knowledge of default: faq.csv: matches no file" in said
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import aiohttp
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from chatferry import readers
+from chatferry import extras
 from chatferry.accounts import Accounts
 from chatferry.again import Again
 from chatferry.alarms import Bell
@@ -284,11 +284,11 @@ async def open_gateway(
     """A gateway on a migrated database, alone on it where it is SQLite; turns cut off by a crash are due again.
 
     patience: seconds to wait for another process to leave the database, before InUse is raised.
-    Raises ConfigError where a function that is to reply is not there, or the role needs others beside it.
+    Raises ConfigError where an extra or a function that is to reply is not there, or the role needs others beside it.
     """
+    extras.require(settings)
     sound(settings.source, "replies", findings(settings))
     sound(settings.source, "tools", look_for_tools(settings))
-    readers.prepare(settings)
     if role != "all" and settings.server.file is not None:
         raise ConfigError(
             f"server.database: a file is for one process that does everything, not for --role {role}\n"

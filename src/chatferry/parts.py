@@ -19,7 +19,7 @@ from chatferry.accounts import price
 from chatferry.assistant import Assistant
 from chatferry.channels.base import Channel, Surroundings
 from chatferry.clock import Clock
-from chatferry.config import AssistantSettings, ChannelSettings, JwtSettings, ModelSettings, Settings
+from chatferry.config import AssistantSettings, ChannelSettings, ModelSettings, Settings
 from chatferry.dispatch.base import Dispatcher
 from chatferry.dispatch.inprocess import InProcess
 from chatferry.engines.base import Engine, Listener
@@ -88,20 +88,14 @@ def make_channels(
     if settings.api is not None:
         from chatferry.channels.api import Api
 
-        tokens = _make_tokens(settings.api.jwt, http, clock) if settings.api.jwt is not None else None
+        jwt = settings.api.jwt
+        tokens = _load("chatferry.channels.api_tokens:Tokens")(jwt, http, clock) if jwt is not None else None
         channels["api"] = Api(settings.api, frozenset(settings.assistants), keys, tokens)
     return channels
 
 
-def _make_tokens(settings: JwtSettings, http: aiohttp.ClientSession, clock: Clock) -> Any:
-    try:
-        return _load("chatferry.channels.api_tokens:Tokens")(settings, http, clock)
-    except ImportError:
-        raise ConfigError("api.jwt: what tokens need is not installed\n  mend: pip install 'chatferry[jwt]'") from None
-
-
 def make_servers(settings: Settings, clock: Clock) -> Mapping[str, Server]:
-    """The tool servers that assistants ask for, by name. Raises ConfigError where what they need is not installed."""
+    """The tool servers that assistants ask for, by name."""
     asked: dict[str, set[str]] = {}
     for tool in _tools(settings):
         server, _, only = tool.removeprefix("mcp:").partition("/")
@@ -109,13 +103,8 @@ def make_servers(settings: Settings, clock: Clock) -> Mapping[str, Server]:
             asked.setdefault(server, set()).update({only} - {""})
     if not asked:
         return {}
-    try:
-        from chatferry.tools.mcp import Server
-    except ModuleNotFoundError as missing:
-        raise ConfigError(
-            f"{settings.source}  mcp: servers need {missing.name}, which is not there\n"
-            "  mend: pip install 'chatferry[mcp]'"
-        ) from None
+    from chatferry.tools.mcp import Server
+
     return {name: Server(name, settings.mcp[name], settings.source, clock, its) for name, its in asked.items()}
 
 

@@ -6,15 +6,10 @@ import asyncio
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
-from importlib.util import find_spec
 from typing import NamedTuple
 
 import msgspec
 
-from chatferry.config import Settings
-from chatferry.errors import ConfigError
-from chatferry.model import Finding
 from chatferry.reading.jobs import Found, Job
 from chatferry.sniffing import PICTURES
 
@@ -26,25 +21,7 @@ _OUTPUT = 9 << 20
 """Bytes of an answer, at most."""
 _PASSED = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "SYSTEMROOT", "LANG")
 """What of our environment is passed on: none of our secrets is there."""
-_INSTALL = "pip install 'chatferry[ocr]'"
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-
-
-def findings(settings: Settings) -> Iterator[Finding]:
-    """Is what reads pictures there, where it is asked for?"""
-    for name, assistant in settings.assistants.items():
-        if assistant.ocr and find_spec("rapidocr") is None:
-            subject = f"assistants.{name}.ocr"
-            yield Finding(False, subject, "what reads the text in pictures is not installed", _INSTALL)
-
-
-def prepare(settings: Settings) -> None:
-    """Raises ConfigError where something that is asked for is not installed."""
-    lacking = [
-        f"{settings.source}  {found.subject}: {found.detail}\n    mend: {found.mend}" for found in findings(settings)
-    ]
-    if lacking:
-        raise ConfigError("\n".join(lacking))
 
 
 class Reading(NamedTuple):

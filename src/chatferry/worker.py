@@ -215,7 +215,10 @@ class Worker:
         self._closed(held.turn, state)
         self._asking.closed(held)
         why = {"error": outcome.error} if outcome.error else {}
-        log.info("turn closed", turn=turn.id, channel=turn.channel, state=state, **why)
+        if state == "parked":
+            log.info("answer waits to be fetched", turn=turn.id, channel=turn.channel, **why)
+        else:
+            log.info("turn closed", turn=turn.id, channel=turn.channel, state=state, **why)
 
     # ── the answer ───────────────────────────────────────────────────────────────────────────────────────────
 

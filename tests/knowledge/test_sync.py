@@ -77,6 +77,18 @@ async def test_a_folder_that_is_not_there_forgets_nothing(database: Database, le
     assert await finds(database, "pumpkins")
 
 
+async def test_patterns_that_match_nothing_cost_the_other_assistants_nothing(
+    database: Database, ledger: Ledger, tmp_path: Path
+) -> None:
+    (tmp_path / "a.txt").write_text("All about pumpkins.")
+    sync = syncing(ledger, database, tmp_path, lost=("disk/*.txt",), bare=("*.csv",), other=("a.txt",))
+    assert await became(sync) == {
+        f"disk/*.txt: {tmp_path / 'disk'} is not there": "warning",
+        "*.csv: matches no file": "warning",
+        "a.txt": "read",
+    }
+
+
 async def test_what_cannot_be_read_says_why_and_stays_as_it_was(
     database: Database, ledger: Ledger, tmp_path: Path
 ) -> None:

@@ -215,7 +215,7 @@ def test_what_is_not_installed_is_said_with_its_mend(tmp_path: Path) -> None:
     ended = subprocess.run([sys.executable, "-c", program], text=True, cwd=tmp_path, capture_output=True)  # noqa: S603
     assert ended.returncode == 2
     assert ended.stderr.endswith(
-        "telemetry.otlp: what OpenTelemetry needs is not installed\n  mend: pip install 'chatferry[otel]'\n"
+        "telemetry.otlp: needs what is not installed: opentelemetry.sdk\n    mend: pip install 'chatferry[otel]'\n"
     )
 
 

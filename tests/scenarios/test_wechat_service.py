@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from chatferry.gateway import Gateway
 from chatferry.simulator.wechat import WeChatSimulator
@@ -97,11 +98,14 @@ async def test_the_last_message_of_the_allowance_tells_where_the_rest_is(tmp_pat
 async def test_an_answer_for_which_there_is_no_leave_comes_with_the_next_message(tmp_path: Path) -> None:
     async with wechat_world(tmp_path, wechat=verified()) as world, world.gateway() as gateway:
         world.wechat.fail(SEND, Fault(errcode=45047))
-        await world.say("ann", "one")
-        await turn(gateway, 1, "parked")
-        assert world.seen() == []
-        await world.say("ann", "two")
-        await turn(gateway, 2, "done")
+        with capture_logs() as logged:
+            await world.say("ann", "one")
+            await turn(gateway, 1, "parked")
+            assert world.seen() == []
+            await world.say("ann", "two")
+            await turn(gateway, 2, "done")
+        told = [line["event"] for line in logged if line["event"] in ("answer waits to be fetched", "turn closed")]
+        assert told[0] == "answer waits to be fetched"
         assert world.screen() == ["echo: one", "echo: two"]
         assert {entry.state for entry in await ended(gateway, 2)} == {"done"}
         assert len(world.model.requests) == 2

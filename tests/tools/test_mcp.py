@@ -14,10 +14,12 @@ from pathlib import Path
 import msgspec
 import pytest
 from mcp.client import stdio
+from structlog.testing import capture_logs
 
 from chatferry.clock import SystemClock
 from chatferry.config import McpSettings
 from chatferry.engines.base import Result
+from chatferry.serve import loop_factory
 from chatferry.tools import mcp
 from chatferry.tools.base import Caller
 from chatferry.tools.mcp import Server
@@ -46,8 +48,8 @@ def notes(folder: Path, word: str) -> list[str]:
 
 
 @contextlib.asynccontextmanager
-async def kept(settings: McpSettings) -> AsyncIterator[Server]:
-    server = Server("stall", settings, "chatferry.toml", Hasty())
+async def kept(settings: McpSettings, *wanted: str) -> AsyncIterator[Server]:
+    server = Server("stall", settings, "chatferry.toml", Hasty(), wanted)
     keeping = asyncio.create_task(server.keep())
     try:
         yield server
@@ -133,10 +135,15 @@ async def test_a_program_that_is_no_server_keeps_nobody_waiting(
         assert "is it an MCP server?" in found.mend
 
 
-async def test_a_tool_that_the_server_has_not_is_told_by_check(tmp_path: Path) -> None:
+async def test_a_tool_that_the_server_has_not_is_told_by_check_and_in_the_log(tmp_path: Path) -> None:
     server = Server("stall", stall(tmp_path), "x", Hasty(), {"fail", "no_such"})
     [found] = [finding async for finding in server.check()]
     assert (found.ok, "in_stock" in found.detail, "and not no_such" in found.detail) == (False, True, True)
+    with capture_logs() as logged:
+        async with kept(stall(tmp_path), "fail", "no_such") as server:
+            await server.tools()
+    [warned] = [line for line in logged if line["log_level"] == "warning"]
+    assert (warned["event"], warned["tools"]) == ("tools not offered", ["no_such"])
 
 
 @pytest.mark.parametrize("python", ["python", "python3"])
@@ -151,6 +158,18 @@ async def test_a_program_that_is_not_there_is_told_by_check() -> None:
     [found] = [finding async for finding in Server("x", settings, "x", Hasty()).check()]
     assert (found.ok, found.subject) == (False, "mcp x")
     assert "no-such-program" in found.detail
+
+
+def test_a_dead_program_is_named_by_every_loop_there_is() -> None:
+    async def told() -> list[str]:
+        programs = ("no-such-program",), (sys.executable, "-c", "import sys; sys.exit('the key is wrong')")
+        servers = [Server("x", McpSettings(command=command), "x", Hasty()) for command in programs]
+        return [found.detail for server in servers async for found in server.check()]
+
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        lacking, dying = runner.run(told())
+    assert "no-such-program" in lacking
+    assert dying == f"{sys.executable}: MCPError: Connection closed; it said last: the key is wrong"
 
 
 @contextlib.asynccontextmanager

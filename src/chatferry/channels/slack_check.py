@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -125,9 +124,6 @@ def _installing(install_url: str | None) -> Finding:
     if install_url is None:
         mend = 'CHATFERRY_PUBLIC_URL=https://..., or public_url = "https://..." in [server]'
         return Finding(False, "install", "without our public address no workspace can install us", mend)
-    if find_spec("cryptography") is None:
-        mend = "pip install 'chatferry[slack]'"
-        return Finding(False, "install", "what encrypts the tokens of workspaces is not installed", mend)
     return Finding(True, "install", f"workspaces install us at {install_url}")
 
 

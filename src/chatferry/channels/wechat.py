@@ -70,8 +70,6 @@ class WeChat:
     """One WeChat Official Account."""
 
     def __init__(self, name: str, settings: WeChatSettings, around: Surroundings) -> None:
-        """Raises ConfigError where what it needs is not installed."""
-        wechat_xml.require()
         self.name = name
         self._settings = settings
         self._clock = around.clock

@@ -9,7 +9,7 @@ import hmac
 import os
 from collections.abc import Callable
 
-from chatferry.errors import ConfigError, Rejected
+from chatferry.errors import Rejected
 
 _BLOCK = 32
 """WeChat pads to twice the block of AES."""
@@ -32,13 +32,9 @@ class Safe:
     """Encrypts for one account: AES-256-CBC over salt, length, message and app id."""
 
     def __init__(self, aes_key: str, app_id: str, random: Callable[[int], bytes] = os.urandom) -> None:
-        """`aes_key`: the EncodingAESKey, 43 characters. Raises ConfigError where what encrypts is not installed."""
-        try:
-            from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-        except ImportError:
-            raise ConfigError(
-                "aes_key: what encrypts for WeChat is not installed\n  mend: pip install 'chatferry[wechat]'"
-            ) from None
+        """`aes_key`: the EncodingAESKey, 43 characters."""
+        from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
         key = base64.b64decode(f"{aes_key}=")
         self._cipher = Cipher(algorithms.AES(key), modes.CBC(key[:16]))
         self._app_id = app_id.encode()

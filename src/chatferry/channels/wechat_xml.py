@@ -7,24 +7,9 @@ nothing is kept of what is nested. How long it may be, the web layer says.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
-from chatferry.errors import ConfigError, Rejected
+from chatferry.errors import Rejected
 from chatferry.text import clean
-
-if TYPE_CHECKING:
-    from defusedxml.ElementTree import DefusedXMLParser
-
-
-def require() -> type[DefusedXMLParser]:
-    """The parser. Raises ConfigError where it is not installed."""
-    try:
-        from defusedxml.ElementTree import DefusedXMLParser
-    except ImportError:
-        raise ConfigError(
-            "type wechat: what reads WeChat's XML is not installed\n  mend: pip install 'chatferry[wechat]'"
-        ) from None
-    return DefusedXMLParser
 
 
 class _Flat:
@@ -58,9 +43,11 @@ class _Flat:
 
 def read(body: bytes) -> dict[str, str]:
     """The parts of a message by their names. Raises Rejected(400)."""
+    from defusedxml.ElementTree import DefusedXMLParser  # only where there is WeChat
+
     flat = _Flat()
     # Whatever the document says of its encoding, WeChat writes UTF-8.
-    parser = require()(target=flat, encoding="utf-8", forbid_dtd=True)
+    parser = DefusedXMLParser(target=flat, encoding="utf-8", forbid_dtd=True)
     try:
         parser.feed(body)
         parser.close()

@@ -7,7 +7,8 @@ import contextlib
 import os
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 
 import aiohttp
@@ -15,6 +16,7 @@ from rich.console import Console
 from rich.text import Text
 from sqlalchemy.exc import SQLAlchemyError
 
+from chatferry import extras
 from chatferry.cli import keys as manage_keys
 from chatferry.cli.knowledge import findings as knowledge
 from chatferry.clock import SystemClock
@@ -28,7 +30,6 @@ from chatferry.ledger.database import open_database
 from chatferry.ledger.ledger import Ledger
 from chatferry.model import Finding
 from chatferry.parts import look_for_tools, make_channels, make_engine, make_listener, make_servers
-from chatferry.readers import findings as reading
 from chatferry.replies import findings as functions
 
 
@@ -60,11 +61,23 @@ async def _run(settings: Settings, console: Console) -> int:
     return 1 if faults else 0
 
 
-async def findings(settings: Settings) -> AsyncIterator[Finding]:
-    """The database, the functions, every model, tool server and channel. Nothing is changed or left behind."""
-    yield await _database(settings.server)
-    told = (*_unread(settings, os.environ), *functions(settings), *look_for_tools(settings), *reading(settings))
-    for finding in (*told, *await _keys(settings)):
+async def findings(settings: Settings, find: extras.Find = find_spec) -> AsyncIterator[Finding]:
+    """The extras, the database, the functions, every model, tool server and channel. Nothing is changed or left behind.
+
+    What lacks its extra is told, and not tried. `find`: looks for a module.
+    """
+    missing = list(extras.missing(settings, find))
+    lacking = {one.extra for one in missing}
+    for one in missing:
+        yield one.finding
+    if "postgres" not in lacking:
+        yield await _database(settings.server)
+    for finding in (
+        *_unread(settings, os.environ),
+        *functions(settings),
+        *look_for_tools(settings),
+        *await _keys(settings),
+    ):
         yield finding
     async for finding in knowledge(settings):
         yield finding
@@ -85,12 +98,20 @@ async def findings(settings: Settings) -> AsyncIterator[Finding]:
             tried = make_listener(name, model, http) if listens else make_engine(name, model, http, clock)
             async for finding in tried.check():
                 yield finding
-        for server in make_servers(settings, clock).values():
+        for server in make_servers(settings, clock).values() if "mcp" not in lacking else ():
             async for finding in server.check():
                 yield finding
-        for name, channel in make_channels(settings, http, clock).items():
+        for name, channel in make_channels(_tried(settings, missing), http, clock).items():
             async for finding in channel.check(_hook_url(settings, name)):
                 yield Finding(finding.ok, _named(name, finding.subject), finding.detail, finding.mend)
+
+
+def _tried(settings: Settings, missing: Collection[extras.Missing]) -> Settings:
+    """Without the channels that cannot be made."""
+    left_out = {one.place[1] for one in missing if one.extra == "wechat"}
+    channels = {name: its for name, its in settings.channels.items() if name not in left_out}
+    api = settings.api if all(one.extra != "jwt" for one in missing) else None
+    return settings.model_copy(update={"channels": channels, "api": api})
 
 
 def _answers(name: str, settings: Settings) -> bool:

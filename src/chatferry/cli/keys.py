@@ -43,7 +43,9 @@ def create(
     if not 0 < len(name) <= _NAME or not name.isprintable() or name != name.strip():
         raise ConfigError(f"the name of a key must be a line of 1 to {_NAME} characters")
     if wrong := strangers(scopes, assistants):
-        mend = suggest(wrong[0], {CHAT, READ, *map(asking, assistants)})
+        # Nearest to chat:NOBODY may be chat, which asks everybody: whoever wants little is not sent there.
+        each = [f"`{asking(name)}`" for name in sorted(assistants)]
+        mend = f"one of {', '.join(each)}" if wrong[0].startswith(asking("")) else suggest(wrong[0], {CHAT, READ})
         raise ConfigError(f"--scope: {wrong[0]} is no scope here\n  mend: {mend}")
     scopes = list(dict.fromkeys(scopes)) or [CHAT, READ]
     now = time.time()

@@ -14,7 +14,7 @@ from chatferry.config import Settings
 from chatferry.errors import ChatferryError, ConfigError
 from chatferry.knowledge.documents import named
 from chatferry.knowledge.grounding import GROUND, Judged, judge
-from chatferry.knowledge.library import Found, Library
+from chatferry.knowledge.library import Found, Library, Source
 from chatferry.knowledge.sync import Step, Sync, Synced, folder_of, wanted_of
 from chatferry.knowledge.terms import Wanted, matches, wanted
 from chatferry.ledger.database import Database, migrate, open_database
@@ -130,26 +130,34 @@ def _verdict(judged: Judged) -> str:
 
 
 async def findings(settings: Settings) -> AsyncIterator[Finding]:
-    """Is what the files say in the index? Nothing is changed."""
-    server = settings.server
-    if server.file is not None and not server.file.exists():
-        return
-    for base, patterns in wanted_of(settings).items():
+    """Does every pattern name files, and is what they say in the index? Nothing is changed."""
+    patterned = wanted_of(settings)
+    index = await _index(settings) if patterned else None
+    for base, patterns in patterned.items():
         subject = f"knowledge of {base}"
-        files = await asyncio.to_thread(named, patterns, folder_of(settings))
+        known = {one.path: one.passages for one in index or () if one.base == base}
+        files = await asyncio.to_thread(named, patterns, folder_of(settings), known)
         for warning in files.warnings:
-            yield Finding(True, subject, warning, f"knowledge = [...] in [assistants.{base}]")
-        try:
-            database = open_database(server.database)
-            try:
-                known = [one for one in await Library(database).sources() if one.current and one.base == base]
-            finally:
-                await database.aclose()
-        except ChatferryError:
-            return  # the database has a finding of its own
-        lacking = {file.name for file in files.documents} - {one.path for one in known}
-        detail = f"{len(known)} files, {sum(one.passages for one in known)} passages"
+            yield Finding(False, subject, warning, f"knowledge = [...] in [assistants.{base}]")
+        if index is None:
+            continue
+        detail = f"{len(known)} files, {sum(known.values())} passages"
+        lacking = {file.name for file in files.documents} - known.keys()
         if lacking:
             yield Finding(True, subject, f"{detail}; not read yet: {', '.join(sorted(lacking)[:5])}", _MEND)
         else:
             yield Finding(True, subject, detail)
+
+
+async def _index(settings: Settings) -> list[Source] | None:
+    """What was read. None where there is no database yet, or it cannot be read, which is told already."""
+    server = settings.server
+    if server.file is not None and not server.file.exists():
+        return None
+    with contextlib.suppress(ChatferryError):
+        database = open_database(server.database)
+        try:
+            return [one for one in await Library(database).sources() if one.current]
+        finally:
+            await database.aclose()
+    return None

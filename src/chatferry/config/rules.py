@@ -111,6 +111,7 @@ def check(draft: Draft) -> None:
         for setting in ("summary_model", "checker"):
             _check_name(draft, ("assistants", name, setting), table.get(setting), models)
         _check_voice(draft, ("assistants", name, "voice"), table.get("voice"), models)
+        _check_money(draft, name, table, models)
     for name, table in channels.items():
         _check_choice(draft, ("channels", name), "assistant", table, assistants)
         if not _good_name(name):
@@ -196,11 +197,39 @@ def _check_name(draft: Draft, key: Key, name: object, known: Collection[str]) ->
 
 
 def _check_voice(draft: Draft, key: Key, name: object, models: Mapping[str, Mapping[str, object]]) -> None:
-    _check_name(draft, key, name, models)
+    if isinstance(name, str) and models and name not in models:
+        ears = models.keys() - {model for its in draft.tables("assistants").values() for model in _asked(its, models)}
+        mend = f'write a [models.{name}] that transcribes: provider = "openai", model = "gpt-4o-mini-transcribe"'
+        draft.fault(key, "names nothing that exists", suggest(name, ears) if ears else mend)
     provider = models[name].get("provider") if isinstance(name, str) and name in models else "openai"
     if provider != "openai":
         mend = 'name a [models.NAME] with provider = "openai", such as one with model = "gpt-4o-mini-transcribe"'
         draft.fault(key, "names a model that cannot write down what is spoken", mend)
+
+
+def _check_money(
+    draft: Draft, name: str, table: Mapping[str, object], models: Mapping[str, Mapping[str, object]]
+) -> None:
+    """Money is spent where a model has a price."""
+    budget, asked = table.get("budget"), _asked(table, models)
+    if not isinstance(budget, dict) or "money" not in budget or not asked <= models.keys():
+        return
+    prices = [models[model].get("price") for model in asked]
+    if not any(any(price.values()) if isinstance(price, dict) else price for price in prices):
+        mend = f"price = {{ prompt = 0.25, completion = 2 }} in [models.{table.get('model', 'default')}]"
+        draft.fault(
+            ("assistants", name, "budget", "money"), "can never be used up: no model that is asked has a price", mend
+        )
+
+
+def _asked(assistant: Mapping[str, object], models: Mapping[str, Mapping[str, object]]) -> set[str]:
+    """The models that an assistant asks, those that stand in for others too."""
+    named = {assistant.get("model", "default"), assistant.get("summary_model"), assistant.get("checker")}
+    asked = {name for name in named if isinstance(name, str)}
+    for name in asked & models.keys():
+        listed = models[name].get("fallback")
+        asked = asked | {other for other in (listed if isinstance(listed, list) else ()) if isinstance(other, str)}
+    return asked
 
 
 def _check_paths(draft: Draft, channels: Mapping[str, Mapping[str, object]]) -> None:

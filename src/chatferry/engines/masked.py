@@ -68,12 +68,8 @@ class Masked:
 
 
 def masked(engine: Engine, asker: AssistantSettings) -> Masked:
-    """The engine behind masks of what `asker` keeps from models. Raises ConfigError where the extra is missing."""
-    try:
-        finder = Finder(asker.redact, asker.redact_regions)
-    except ModuleNotFoundError as missing:
-        problem = f"assistants: redact needs {missing.name}, which is not there"
-        raise ConfigError(f"{problem}\n  mend: pip install 'chatferry[privacy]'") from None
+    """The engine behind masks of what `asker` keeps from models. Raises ConfigError where a region is none."""
+    finder = Finder(asker.redact, asker.redact_regions)
     if unknown := finder.unknown:
         raise ConfigError(f"assistants: redact_regions names {unknown}, which is no country\n  mend: {_ISO}")
     return Masked(engine, finder, asker.instructions, asker.words.masks)

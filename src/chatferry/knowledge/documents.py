@@ -7,7 +7,7 @@ import glob
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -56,15 +56,20 @@ class Named(msgspec.Struct, frozen=True):
     """Every folder was there: what is not among the documents is gone."""
 
 
-def named(patterns: Sequence[str], folder: Path) -> Named:
-    """The files that these patterns name, from the folder on. A link leads nowhere but to files of the same pattern."""
+def named(patterns: Sequence[str], folder: Path, known: Collection[str] = ()) -> Named:
+    """The files that these patterns name, from the folder on. A link leads nowhere but to files of the same pattern.
+
+    known: the names of those that were read before.
+    """
     found: dict[str, Document] = {}
     warnings: list[str] = []
     whole = True
     for pattern in patterns:
         base = _base(folder, pattern)
         if not base.exists():
-            warnings.append(f"{pattern}: {base} is not there; what was read from it before stays")
+            inside = f"{_name(base, folder, base)}/"
+            stays = "; what was read from it before stays" if any(name.startswith(inside) for name in known) else ""
+            warnings.append(f"{pattern}: {base} is not there{stays}")
             whole = False
             continue
         before = len(found)

@@ -135,18 +135,18 @@ class Sync:
             for source in await self._library.sources():
                 current[source.base][source.path] = source
             for base, patterns in self._patterns.items():
-                found = await asyncio.to_thread(named, patterns, self._folder)
+                known = current.pop(base, {})
+                found = await asyncio.to_thread(named, patterns, self._folder, known)
                 for warning in found.warnings:
                     note(Step(base, "", "warning", why=warning))
                 for document in found.documents:
-                    note(await self._read(base, document, current[base].get(document.name), pause))
-                gone = self._gone(base, found, current.pop(base))
-                await self._drop(gone, note, pause)
+                    note(await self._read(base, document, known.get(document.name), pause))
+                await self._drop(self._gone(found, known), note, pause)
             # Of assistants that are not configured any more, or know nothing now.
             await self._drop([one for rest in current.values() for one in rest.values()], note, pause)
         return synced
 
-    def _gone(self, base: str, found: Named, current: Mapping[str, Source]) -> list[Source]:
+    def _gone(self, found: Named, current: Mapping[str, Source]) -> list[Source]:
         if not found.whole:
             return []  # a disk that is not there now is no reason to forget everything
         names = {document.name for document in found.documents}

@@ -91,7 +91,7 @@ def open_database(url: str) -> Database:
                 from chatferry.ledger.postgres import Postgres
             except ImportError:  # asyncpg, or the greenlet that SQLAlchemy needs for it
                 raise ConfigError(
-                    "server.database: what PostgreSQL needs is not installed\n  mend: pip install 'chatferry[postgres]'"
+                    "server.database: needs what is not installed\n  mend: pip install 'chatferry[postgres]'"
                 ) from None
             return Postgres(parsed)
     raise ConfigError("server.database: use sqlite:///FILE or postgresql://...")

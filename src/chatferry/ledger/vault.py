@@ -76,8 +76,7 @@ class Vault:
             from cryptography.hazmat.primitives.kdf.hkdf import HKDF
         except ImportError:
             raise ConfigError(
-                f"channels.{self._channel}: what keeping tokens needs is not installed\n"
-                "  mend: pip install 'chatferry[slack]'"
+                f"channels.{self._channel}: needs what is not installed\n  mend: pip install 'chatferry[slack]'"
             ) from None
         return AESGCM(HKDF(SHA256(), 32, salt=None, info=b"chatferry vault").derive(self._secret.encode()))
 

@@ -53,6 +53,8 @@ _DESCRIPTION = 4000
 """Characters of a tool's description."""
 _PYTHON = ("python", "python3")
 """The Python that runs us: what is first in PATH is another one where our environment is not activated."""
+_SAID = 300
+"""Characters of what a program said last."""
 _SCHEMA = 20_000
 """Characters of a tool's schema; one that is longer would leave no room for the talk."""
 
@@ -78,6 +80,8 @@ class Server:
         self._news = asyncio.Event()
         """Set when the session is lost, or its list of tools not the latest."""
         self._lost = False
+        self._said = ""
+        """The last line that the program wrote on its standard error."""
 
     def offering(self, only: str = "") -> _Choice:
         """Its tools as a source: all of them, or one by its name."""
@@ -114,7 +118,7 @@ class Server:
                     await self._attend(client, changes)
                 log.warning("tool server lost", server=self.name)
             except Exception as fault:  # noqa: BLE001 - the top of a task: whatever a server does ends here
-                log.warning("tool server cannot be reached", server=self.name, error=_reason(fault), seconds=wait)
+                log.warning("tool server cannot be reached", server=self.name, error=self._why(fault), seconds=wait)
             self._tried.set()
             await self._clock.sleep(wait)
             wait = min(2 * wait, _LAST)
@@ -130,12 +134,22 @@ class Server:
                 offered = [tool.own for tool in self._tools]
                 told = f"offers {', '.join(offered) or 'no tools'}"
                 found = Finding(True, subject, told)
-                if missing := [name for name in self._wanted if name not in offered]:
+                if missing := self._missing():
                     mend = f"name one that it offers behind mcp:{self.name}/, or all of them by mcp:{self.name}"
                     found = Finding(False, subject, f"{told}, and not {', '.join(missing)}", mend)
         except Exception as fault:  # noqa: BLE001 - a server may fail in any way
-            found = Finding(False, subject, _reason(fault), mend)
+            found = Finding(False, subject, self._why(fault), mend)
         yield found
+
+    def _missing(self) -> list[str]:
+        """What assistants name and the server does not offer."""
+        return sorted(set(self._wanted) - {tool.own for tool in self._tools})
+
+    def _why(self, fault: BaseException) -> str:
+        """Why there is no session; the program itself may have told it best."""
+        reason, program = _reason(fault), next(iter(self._settings.command), "")
+        reason = f"{program}: {reason}" if program and program not in reason else reason
+        return f"{reason}; it said last: {self._said}" if self._said else reason
 
     async def call(self, name: str, arguments: Mapping[str, Any], key: str) -> Result:
         """Call a tool of the server by its own name for it. Once, but where the server says that it did not begin."""
@@ -179,7 +193,7 @@ class Server:
     @contextlib.asynccontextmanager
     async def _session(self) -> AsyncIterator[tuple[Client, Subscription | None]]:
         """A session, entered and left by one task, and where it tells of changes; its tools are known."""
-        self._lost = False
+        self._lost, self._said = False, ""
         with anyio.CancelScope(deadline=anyio.current_time() + _HELLO) as hello:
             async with contextlib.AsyncExitStack() as stack:
                 transport = watched(await self._transport(stack), self._gone)
@@ -203,6 +217,9 @@ class Server:
         self._lost = True
         self._news.set()
 
+    def _heard(self, line: str) -> None:
+        self._said = line[:_SAID]
+
     async def _transport(self, stack: contextlib.AsyncExitStack) -> Transport:
         its = self._settings
         if its.url:
@@ -212,7 +229,7 @@ class Server:
         program, *arguments = its.command
         if program in _PYTHON:
             program = sys.executable or program
-        errors = await stack.enter_async_context(errors_to_log(self.name))
+        errors = await stack.enter_async_context(errors_to_log(self.name, self._heard))
         # Beside these it gets PATH, HOME and the like; nothing that we were told.
         env = {name: secret.get_secret_value() for name, secret in its.env.items()}
         given = StdioServerParameters(command=program, args=arguments, env=env, cwd=self._folder)
@@ -228,6 +245,8 @@ class Server:
     async def _attend(self, client: Client, changes: Subscription | None) -> None:
         """Keep the list of tools new until the session is lost."""
         log.info("tool server reached", server=self.name, tools=len(self._tools))
+        if missing := self._missing():
+            log.warning("tools not offered", server=self.name, tools=missing)
         async with anyio.create_task_group() as group:
             group.start_soon(self._listen, changes)
             while True:

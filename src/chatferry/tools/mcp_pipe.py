@@ -20,33 +20,41 @@ _LINE = 1000
 """Characters of a line that are logged."""
 _LINES = 100
 """Lines that are logged in a minute."""
+_REST = 0.5
+"""Seconds for the last lines of a program that has ended; a child of its own may keep the pipe open."""
 _NONSENSE = 20
 """Lines of a session that may be no messages: some programs greet on their standard output."""
 
 
 @contextlib.asynccontextmanager
-async def errors_to_log(server: str) -> AsyncIterator[TextIO]:
-    """A file for a program's standard error; what it writes there is logged, as far as it is not too much."""
+async def errors_to_log(server: str, heard: Callable[[str], None]) -> AsyncIterator[TextIO]:
+    """A file for a program's standard error; what it writes there is logged, as far as it is not too much.
+
+    `heard` is told every line, the last ones at the latest when this ends.
+    """
     read, write = os.pipe()
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader(limit=1 << 16)
     source, _ = await loop.connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(reader, loop=loop), os.fdopen(read, "rb", 0)
     )
-    copying = asyncio.create_task(_copy(reader, server), name=f"errors of {server}")
+    copying = asyncio.create_task(_copy(reader, server, heard), name=f"errors of {server}")
     try:
         with os.fdopen(write, "w") as file:
             yield file
     finally:
-        source.close()
-        copying.cancel()
-        await asyncio.wait([copying])
+        try:
+            await asyncio.wait([copying], timeout=_REST)
+        finally:
+            source.close()
+            copying.cancel()
+            await asyncio.wait([copying])
 
 
-async def _copy(reader: asyncio.StreamReader, server: str) -> None:
+async def _copy(reader: asyncio.StreamReader, server: str, heard: Callable[[str], None]) -> None:
     lines, minute, rest = 0, 0, b""
     loop = asyncio.get_running_loop()
-    while chunk := await reader.read(1 << 14):
+    while chunk := await reader.read(1 << 14) or (rest and b"\n"):  # the last line may lack its end
         *whole, rest = (rest + chunk).split(b"\n")
         rest = rest[-_LINE:]
         if (now := int(loop.time() // 60)) != minute:
@@ -54,6 +62,8 @@ async def _copy(reader: asyncio.StreamReader, server: str) -> None:
         for line in whole:
             text = line.decode(errors="replace").strip()[:_LINE]
             lines += bool(text)
+            if text:
+                heard(text)
             if text and lines <= _LINES:
                 log.info("tool server says", server=server, text=text)
             if lines == _LINES + 1 and text:
