@@ -385,6 +385,14 @@ def test_the_example_loads(edit: Callable[[str], str]) -> None:
     assert made.assistants["default"].tongue == "zh-TW"
 
 
+def test_what_the_readme_shows_loads(tmp_path: Path) -> None:
+    readme = EXAMPLE.with_name("README.md").read_text("utf-8")
+    (shown,) = re.findall(r"```toml\n(.*?)```", readme, re.DOTALL)
+    path = tmp_path / "chatferry.toml"
+    path.write_text(shown, "utf-8")
+    assert load(path, dict.fromkeys(re.findall(r"\$\{(\w+)\}", shown), "a" * 43)).assistants["default"].budget.money
+
+
 def test_the_example_shows_every_setting() -> None:
     tables = [kind for kind in vars(config).values() if isinstance(kind, type) and issubclass(kind, BaseModel)]
     names = {name for kind in tables if kind is not Settings for name in kind.model_fields}
