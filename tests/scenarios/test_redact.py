@@ -10,7 +10,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import aiohttp
-import pytest
 
 from chatferry.simulator.line import LineSimulator
 from chatferry.simulator.model import Break, ModelSimulator, Refuse, Talk
@@ -130,24 +129,6 @@ async def test_masks_are_the_same_after_a_kill_in_the_middle(tmp_path: Path) -> 
     log = (tmp_path / "log").read_text()
     assert "cannot read ***" in log
     assert_nothing_of((PHONE, MAIL, ID, "4111 1111 1111 1111"), told(model) + counted + log)
-
-
-@pytest.mark.parametrize("missing", ["phonenumbers", "stdnum"])
-def test_without_the_extra_a_start_says_what_to_install(
-    tmp_path: Path, missing: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import sys
-
-    from chatferry.config import AssistantSettings
-    from chatferry.engines.masked import masked
-    from chatferry.errors import ConfigError
-    from chatferry.testing import ScriptedEngine
-
-    for module in [name for name in sys.modules if name.split(".")[0] == missing]:
-        monkeypatch.delitem(sys.modules, module)
-    monkeypatch.setitem(sys.modules, missing, None)
-    with pytest.raises(ConfigError, match=r"pip install 'chatferry\[privacy\]'"):
-        masked(ScriptedEngine(lambda _: ""), AssistantSettings(redact=("phone", "card")))
 
 
 async def test_a_summary_is_made_of_masks_and_kept_in_words(tmp_path: Path) -> None:
