@@ -91,13 +91,13 @@ class Line(_User):
         self.client.post(os.environ.get("LINE_PATH", "/hooks/line"), data=body, headers=heads)
 
 
-@events.request.add_listener  # type: ignore[untyped-decorator]
+@events.request.add_listener  # type: ignore[untyped-decorator]  # Locust gives its events no types
 def _answered(response_time: float, exception: Exception | None, name: str, **_: Any) -> None:
     if exception is None:
         _spent.append(response_time - (MODEL_SECONDS * 1000 if name.startswith("/v1/") else 0.0))
 
 
-@events.quitting.add_listener  # type: ignore[untyped-decorator]
+@events.quitting.add_listener  # type: ignore[untyped-decorator]  # Locust gives its events no types
 def _tell(environment: Any, **_: Any) -> None:
     """The figures, if anything was answered; Locust itself tells what failed."""
     if not _spent:

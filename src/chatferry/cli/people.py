@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
+from typing import Any
 
 import sqlalchemy as sa
 from rich.console import Console
@@ -26,16 +29,20 @@ def show(server: ServerSettings) -> int:
 
 async def _show(server: ServerSettings) -> None:
     console = Console(highlight=False, soft_wrap=True)
-    query = sa.select(guests).where(guests.c.guest > sa.bindparam("past")).order_by(guests.c.guest).limit(_PAGE)
     past: str | None = ""
     async with opened(server) as (ledger, _):
         while past is not None:
-            given = {"past": past}
-            rows = await ledger.look(lambda connection, given=given: connection.execute(query, given).all())  # type: ignore[misc]
+            rows = await ledger.look(partial(_page, past=past))
             for row in rows:
                 at = datetime.fromtimestamp(row.changed_at)  # noqa: DTZ006 - the operator's own time
                 console.print(f"{row.standing:10}  {at:%Y-%m-%d %H:%M}  {row.guest}", markup=False)
             past = rows[-1].guest if len(rows) == _PAGE else None
+
+
+def _page(connection: sa.Connection, past: str) -> Sequence[sa.Row[Any]]:
+    return connection.execute(
+        sa.select(guests).where(guests.c.guest > past).order_by(guests.c.guest).limit(_PAGE)
+    ).all()
 
 
 def stand(server: ServerSettings, channel: str, who: str, *, let_in: bool) -> int:

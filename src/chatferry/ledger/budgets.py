@@ -8,7 +8,8 @@ All functions that take a connection are synchronous and run inside that transac
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any, Literal
 
 import msgspec
@@ -138,12 +139,8 @@ class Budgets:
         return msgspec.structs.replace(admitted, event=told, wait=wait, spent=True)
 
     def write(self) -> None:
-        """Keep the counts; for each that is new, two that are over go."""
-        rows = [
-            {"key": key, "ends_at": row.ends_at, "messages": row.new, "tokens": 0, "cost": 0, "told": row.told}
-            for key, row in sorted(self._rows.items())
-            if row.new
-        ]
+        """Keep the counts; up to twenty days and months that are over go with each write."""
+        rows = {key: _Row(row.ends_at, row.new, told=row.told) for key, row in self._rows.items() if row.new}
         if rows:
             _add(self._connection, rows)
             self._connection.execute(_CLEAR, {"past": self._now - _PAST})
@@ -155,32 +152,43 @@ def _share(messages: int, most: int | None, tokens: int, most_tokens: int | None
 
 def charge(connection: sa.Connection, charges: Sequence[Charge]) -> None:
     """Add what answers cost."""
-    due: dict[str, dict[str, object]] = {}
+    due: dict[str, _Row] = {}
     for one in charges:
-        row = due.setdefault(
-            one.key, {"key": one.key, "ends_at": one.ends_at, "messages": 0, "tokens": 0, "cost": 0, "told": 0}
-        )
-        row["tokens"], row["cost"] = row["tokens"] + one.tokens, row["cost"] + one.cost  # type: ignore[operator]
+        row = due.setdefault(one.key, _Row(one.ends_at))
+        row.tokens, row.cost = row.tokens + one.tokens, row.cost + one.cost
     if due:
-        _add(connection, [due[key] for key in sorted(due)])
+        _add(connection, due)
 
 
-def _add(connection: sa.Connection, rows: list[dict[str, object]]) -> None:
-    upsert = inserting(connection.dialect.name, table)
+def _add(connection: sa.Connection, more: Mapping[str, _Row]) -> None:
+    rows = [
+        {
+            "key": key,
+            "ends_at": row.ends_at,
+            "messages": row.messages,
+            "tokens": row.tokens,
+            "cost": row.cost,
+            "told": row.told,
+        }
+        for key, row in sorted(more.items())
+    ]
+    connection.execute(_adding(connection.dialect.name), rows)
+
+
+@cache
+def _adding(dialect: str) -> Any:
+    upsert = inserting(dialect, table)
     more = {name: table.c[name] + upsert.excluded[name] for name in ("messages", "tokens", "cost")}
     # Who was told of it stays told.
     told = sa.case((upsert.excluded.told > table.c.told, upsert.excluded.told), else_=table.c.told)
-    there = upsert.on_conflict_do_update(index_elements=[table.c.key], set_={**more, "told": told})
-    connection.execute(there.returning(table.c.key), rows)
+    return upsert.on_conflict_do_update(index_elements=[table.c.key], set_={**more, "told": told}).returning(
+        table.c.key
+    )
 
 
 def lock(connection: sa.Connection, keys: Iterable[tuple[str, float]]) -> None:
     """Let no other process charge to these before we have; before anything else is locked, in one order for all."""
-    rows = [
-        {"key": key, "ends_at": ends, "messages": 0, "tokens": 0, "cost": 0, "told": 0}
-        for key, ends in sorted(set(keys))
-    ]
-    if rows:
+    if rows := {key: _Row(ends) for key, ends in keys}:
         _add(connection, rows)
 
 

@@ -53,18 +53,12 @@ def used(connection: sa.Connection, since: float, until: float, zone: ZoneInfo, 
     query = sa.select(_slot, *by, *_SUMS).where(*within, *_COUNTED).group_by(_slot, *by)
     sums: dict[tuple[str, ...], list[int]] = {}
     for row in connection.execute(query):
-        _add(
-            sums,
-            (_day(row.slot * _SLOT, zone), row.channel, row.assistant, row.model, row.sender if people else ""),
-            row,
-        )
+        person = row.sender if people else ""
+        _add(sums, (_day(row.slot * _SLOT, zone), row.channel, row.assistant, row.model, person), row)
     gone = sa.select(table).where(table.c.day >= _day(since, zone), table.c.day <= _day(until - 1.0, zone))
     for row in connection.execute(gone):
         _add(sums, (row.day, row.channel, row.assistant, row.model, ""), row)
-    return [
-        Used(day, channel, assistant, model, person, *numbers)
-        for (day, channel, assistant, model, person), numbers in sorted(sums.items())
-    ]
+    return _told(sums)
 
 
 def fold(connection: sa.Connection, among: Collection[int], zone: str) -> None:
@@ -92,6 +86,13 @@ def _add(sums: dict[tuple[str, ...], list[int]], key: tuple[str, ...], row: obje
     there = sums.setdefault(key, [0] * len(_NUMBERS))
     for place, name in enumerate(_NUMBERS):
         there[place] += int(getattr(row, name) or 0)
+
+
+def _told(sums: Mapping[tuple[str, ...], Sequence[int]]) -> list[Used]:
+    return [
+        Used(day, channel, assistant, model, person, *numbers)
+        for (day, channel, assistant, model, person), numbers in sorted(sums.items())
+    ]
 
 
 def _day(at: float, zone: ZoneInfo) -> str:
@@ -123,4 +124,4 @@ def together(found: Iterable[Used], by: Sequence[str]) -> list[Used]:
     sums: dict[tuple[str, ...], list[int]] = {}
     for one in found:
         _add(sums, tuple(getattr(one, name) if name in by else "" for name in NAMES), one)
-    return [Used(*key, *numbers) for key, numbers in sorted(sums.items())]  # type: ignore[arg-type]  # five names
+    return _told(sums)

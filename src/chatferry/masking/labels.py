@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from typing import Literal
+from typing import Literal, cast
 
 Label = Literal["phone", "card", "id", "other"]
 
@@ -80,7 +80,7 @@ def before(text: str, start: int, key: str = "") -> Label | None:
     found = deque(_LABELS.finditer(text, begin, start), 1)
     if not found:
         return None
-    label: Label = found[0].lastgroup  # type: ignore[assignment]
+    label = cast("Label", found[0].lastgroup)  # the pattern has groups of these names alone
     return None if label == "other" and re.search("[,，、]", text[found[0].end() : start]) else label
 
 
@@ -88,7 +88,7 @@ def after(text: str, end: int) -> Label | None:
     """What the nearest label behind a place says, in the same clause."""
     window = re.split(r"[,，、。！？!?;；\n]|\d{4}", text[end : end + 18], maxsplit=1)[0]
     found = _LABELS.search(window)
-    return found.lastgroup if found else None  # type: ignore[return-value]
+    return cast("Label", found.lastgroup) if found else None
 
 
 def amount(text: str, start: int, end: int) -> bool:
