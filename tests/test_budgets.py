@@ -10,6 +10,7 @@ import pytest
 from chatferry.ledger.accepting import Accepted
 from chatferry.ledger.budgets import Budget, Charge
 from chatferry.ledger.database import Database
+from chatferry.ledger.guests import Knock
 from chatferry.ledger.ledger import Ledger
 from chatferry.model import Inbound, Turn, Usage, says
 from chatferry.testing import ManualClock
@@ -143,3 +144,11 @@ async def test_days_that_are_over_do_not_stay(ledger: Ledger, clock: ManualClock
     clock.advance(7 * 86_400.0)
     await said(ledger, "b", budget=its(day="2027-01-22 shop board:ann", day_ends=TODAY.day_ends + 7 * 86_400.0))
     assert await ledger.purses([TODAY.day, "2027-01-22 shop board:ann"]) == {"2027-01-22 shop board:ann": 0}
+
+
+async def test_who_is_kept_out_is_not_charged_and_leaves_no_turn(ledger: Ledger) -> None:
+    one, knock = its(messages=1), Knock("board:ann", "board:room", listed="out")
+    (accepted,) = await ledger.accept("board", [asks("a")], (), (), [knock], [one])
+    assert (accepted.turn, accepted.spent) == (0, False)
+    assert await ledger.entries() == []
+    assert await kinds(ledger, await said(ledger, "b", "c", budget=one)) == ["message", "spent"]

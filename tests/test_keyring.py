@@ -73,6 +73,7 @@ async def test_who_was_known_stays_known_while_the_database_is_away(clock: Manua
     async def looks(number: int) -> None:
         number += keys.looks
         while keys.looks < number:
+            assert not keeping.done(), "it ended with the database"
             clock.advance(keyring.PULSE)
             await asyncio.sleep(0)
 

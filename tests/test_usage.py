@@ -78,3 +78,13 @@ async def test_what_is_removed_leaves_its_sums_without_the_people(busy: Ledger, 
     assert await busy.usage(NOON - DAY, NOON + 3 * DAY, TAIPEI) == before
     people = together(await busy.usage(NOON - DAY, NOON + 3 * DAY, TAIPEI, people=True), ["person"])
     assert [(one.person, one.turns) for one in people] == [("", 8), ("ann", 2), ("bob", 2)]
+
+
+async def test_ids_may_be_out_of_order_by_as_much_as_clocks_differ(ledger: Ledger, clock: ManualClock) -> None:
+    clock.advance(NOON - clock.now())
+    for ahead in (-90.0, 60.0, -60.0, 90.0):  # one process is behind, and the other one ahead
+        clock.advance(ahead)
+        await answer(ledger, f"{ahead}")
+        clock.advance(-ahead)
+    assert sum(one.turns for one in await ledger.usage(NOON - 600.0, NOON, UTC)) == 2
+    assert sum(one.turns for one in await ledger.usage(NOON, NOON + 600.0, UTC)) == 2

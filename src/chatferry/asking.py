@@ -84,7 +84,8 @@ class Asking:
             offered = tools.offered if tools else ()
             material = msgspec.structs.replace(material, passages=grounds.passages, tools=offered)
             with stage("prompt"):
-                history = self._history(held, said(), material)
+                summed = held.assistant.summarizer is not None
+                history = self._history(held, said(), material) if summed else self._named(held, said())
                 question = await prompt.build(held.assistant, held.turn.inbound, history, material)
                 question = await self._media.shown(question)
             answer = partial(self._answer, one, tools, question)
@@ -115,12 +116,12 @@ class Asking:
         tail, asked = one.tail, one.asked
         await rounds.recall(tail)
         await rounds.resume(tail)
-        asked.usage = rounds.usage
+        asked.usage, model = rounds.usage, ""
         while True:
             if rounds.waiting:
                 tail.add(rounds.question())
                 asked.asks = len(rounds.waiting)
-                asked.done = Done(usage=rounds.usage, model=asked.done.model if asked.done else "")
+                asked.done = Done(usage=rounds.usage, model=model)
                 return
             before = rounds.said
             tail.restart(before)
@@ -129,6 +130,7 @@ class Asking:
             done = await self._hear(one, told, wanted)
             if done is None:
                 return
+            model = done.model
             rounds.add(done.usage)
             asked.usage = rounds.usage
             if not done.calls or wanted.last:
@@ -168,7 +170,7 @@ class Asking:
 
     def closed(self, held: Held) -> None:
         """The turn is closed, and its conversation has a moment for itself."""
-        if held.room is not None and held.assistant.summarizer is not None:
+        if held.room is not None:
             inbound, turn = held.turn.inbound, held.turn
             wanted = Wanted(held.channel, held.assistant, inbound.conversation, turn.conversation, turn.id, held.room)
             self._summaries.want(wanted)

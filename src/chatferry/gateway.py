@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Coroutine
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import aiohttp
 import structlog
@@ -67,9 +67,6 @@ from chatferry.telemetry import tracer_of
 from chatferry.watch import Watch, left_alone
 from chatferry.worker import Worker
 
-if TYPE_CHECKING:
-    pass
-
 log = structlog.get_logger(__name__)
 
 Role = Literal["all", "web", "worker"]
@@ -125,6 +122,7 @@ class Gateway:
         self.keyring = Keyring(database, self.ledger, clock)
         self.channels = make_channels(settings, http, clock, database, self.keyring)
         self.dispatcher = make_dispatcher(settings, self.ledger, database, clock, alone=alone, here=role != "web")
+        readers = Readers()
         self.worker = Worker(
             self.ledger,
             Delivery(self.ledger, links, clock),
@@ -134,7 +132,7 @@ class Gateway:
             self.metrics,
             Asking(
                 self.ledger,
-                Media(self.ledger, Readers(), make_listeners(settings, http), clock),
+                Media(self.ledger, readers, make_listeners(settings, http), clock),
                 Grounding(Library(database), self.metrics),
                 self.summaries,
                 Again(self.ledger, self.metrics, clock),
@@ -147,7 +145,7 @@ class Gateway:
             alone=alone,
             tracer=tracer,
         )
-        self.knowledge = Sync(self.ledger, database, clock, wanted_of(settings), folder_of(settings))
+        self.knowledge = Sync(self.ledger, database, clock, wanted_of(settings), folder_of(settings), readers)
         self.intake = Intake(
             self.ledger,
             self.dispatcher,

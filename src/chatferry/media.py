@@ -20,7 +20,7 @@ from chatferry.model import File
 from chatferry.readers import Readers
 from chatferry.reading.jobs import Job
 from chatferry.retry import next_try
-from chatferry.sniffing import AMR, HEIC, MACROS, PICTURES, kind_of, sniff
+from chatferry.sniffing import AMR, HEIC, PICTURES, kind_of, sniff
 
 log = structlog.get_logger(__name__)
 
@@ -32,7 +32,7 @@ _HANDLE = 4096
 """Characters of a platform's handle, at most: a longer one is the file itself."""
 _TRIES = 4
 _LONGEST = 60.0
-"""Seconds for one file, all tries together: others wait for the room that it takes."""
+"""Seconds for fetching one file, all tries together: others wait for the room that it takes."""
 _LETTERS = 4000
 """Characters that are read in a picture, at most: as many as a dense page has."""
 _PATIENCE = 20.0
@@ -126,8 +126,8 @@ class Media:
     async def _read(self, file: File, data: bytes, held: Held) -> tuple[File, Kept | None]:
         words, assistant = held.assistant.words, held.assistant
         settings = assistant.settings
-        if file.media_type in (HEIC, MACROS):
-            return replace(file, note=words.unread_heic if file.media_type == HEIC else words.unread_macros), None
+        if file.media_type == HEIC:
+            return replace(file, note=words.unread_heic), None
         picture = file.media_type in PICTURES
         letters = settings.file_text
         if picture:

@@ -1,6 +1,7 @@
 """What the configuration names, made: models, channels, tools, assistants.
 
-The one file that names concrete classes. Each is imported when the configuration asks for it.
+The one file that names the concrete channels, engines, dispatchers and tools. Each is imported when the
+configuration asks for it.
 """
 
 from __future__ import annotations
@@ -190,7 +191,7 @@ def _sources(settings: Settings, assistant: AssistantSettings, servers: Mapping[
             from chatferry.tools.python import look
 
             found = look(place, settings.source)
-            if isinstance(found, Finding):  # `prepare` has complained of it
+            if isinstance(found, Finding):  # the start has complained of it (`look_for_tools`)
                 raise ConfigError(found.detail)
             yield Fixed(place, Confirmed(found) if found.confirm or place in assistant.confirm else found)
 

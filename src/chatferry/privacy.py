@@ -59,15 +59,16 @@ class Notice:
         for name, assistant in assistants.items():
             mark = f"{name}: " if len(assistants) > 1 else ""
             items += [f"{mark}{line}" for line in dict.fromkeys(self._recipients(assistant, words))]
-        masked = {kind for assistant in assistants.values() for kind in masks(assistant)}
-        bare = any(not masks(assistant) for assistant in assistants.values())
+        masked = {kind for assistant in assistants.values() for kind in assistant.redact}
+        bare = any(not assistant.redact for assistant in assistants.values())
         lines = [words.privacy_sent_why]
         if masked:
-            lines.append(words.privacy_masked.replace("{kinds}", ", ".join(sorted(masked))))
+            kinds = sorted(str(getattr(words, f"masked_{kind}")) for kind in masked)
+            lines.append(words.privacy_masked.replace("{kinds}", " · ".join(kinds)))
         if bare:
             lines.append(words.privacy_unmasked)
         if tools := list(dict.fromkeys(self._tools())):
-            lines.append(words.privacy_tools.replace("{names}", ", ".join(tools)))
+            lines.append(words.privacy_tools.replace("{names}", " · ".join(tools)))
         return Section(words.privacy_sent, tuple(lines), tuple(items))
 
     def _recipients(self, assistant: AssistantSettings, words: Words) -> Iterator[str]:
@@ -78,7 +79,7 @@ class Notice:
             if model is None:
                 continue
             yield _told(models[model], purpose, words)
-            for spare in _spares(self._settings, model):
+            for spare in models[model].fallback:
                 yield _told(models[spare], words.privacy_spare, words)
 
     def _tools(self) -> Iterator[str]:
@@ -108,21 +109,6 @@ class Notice:
         items = tuple(f"{names[0]} – {does}" for names, does in named if names)
         ask = words.privacy_rights_ask.replace("{contact}", contact) if contact else words.privacy_rights_operator
         return Section(words.privacy_rights, (ask,), items)
-
-
-def masks(assistant: AssistantSettings) -> tuple[str, ...]:
-    """The kinds of data that are masked before a model reads them."""
-    return assistant.redact
-
-
-def _spares(settings: Settings, model: str) -> Iterator[str]:
-    """The models that may answer in the place of one, and in theirs."""
-    seen, waiting = {model}, list(settings.models[model].fallback)
-    while waiting:
-        if (one := waiting.pop(0)) not in seen:
-            seen.add(one)
-            yield one
-            waiting += settings.models[one].fallback
 
 
 def _told(model: ModelSettings, purpose: str, words: Words) -> str:

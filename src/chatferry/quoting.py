@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import Literal, get_args
 
 Block = Literal["notes", "talk", "documents", "question", "answer"]
-_BLOCKS: tuple[Block, ...] = ("notes", "talk", "documents", "question", "answer")
+_BLOCKS: tuple[Block, ...] = get_args(Block)
 _UNSEEN = "[\\s\u00ad\u200b-\u200f\u2060-\u2064\ufeff]*+"
 """What nobody sees between two letters; taken whole, lest a long blank be tried from each of its places."""
 _TAG = re.compile(

@@ -6,7 +6,6 @@ Nobody waits for it. What fails is tried again with the next turn of the talk, a
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -16,7 +15,7 @@ from chatferry.accounts import Accounts
 from chatferry.assistant import Assistant
 from chatferry.channels.base import Channel, briefing
 from chatferry.clock import Clock
-from chatferry.engines.base import Delta, Done, Prompt, Restart
+from chatferry.engines.base import Prompt, whole
 from chatferry.errors import Fault, Final, Unavailable
 from chatferry.ledger.ledger import Ledger
 from chatferry.ledger.recalling import Line, Memory, Recollection
@@ -173,15 +172,7 @@ class Summaries:
             _TASK.replace("{words}", str(max(20, limit // 2))),
             (says("user", f"{quoted('notes', before)}\n\n{quoted('talk', talk)}"),),
         )
-        text, end = "", Done("cut off")
-        async with contextlib.aclosing(assistant.summarizer.run(question, pace=1.0)) as events:
-            async for event in events:
-                if isinstance(event, Delta):
-                    text += event.text
-                elif isinstance(event, Restart):
-                    text = ""
-                else:
-                    end = event
+        text, end = await whole(assistant.summarizer, question, pace=1.0)
         if end.usage is not None:
             now = self._clock.now()
             await self._ledger.besides(self._accounts.besides(wanted.turn, assistant, end.usage, now))

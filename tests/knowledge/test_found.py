@@ -12,6 +12,7 @@ from chatferry.knowledge.library import Library
 from chatferry.knowledge.sync import Sync
 from chatferry.ledger.database import Database
 from chatferry.ledger.ledger import Ledger
+from chatferry.readers import Readers
 from chatferry.testing import ManualClock
 from tests.knowledge.shop import LANGUAGES, shop, write
 
@@ -23,7 +24,7 @@ async def test_what_answers_a_question_is_among_the_first_five_and_what_nothing_
     for language, its in shops.items():
         write(its.files, tmp_path / language)
     patterns = {language: (f"{language}/**/*.md", f"{language}/*.csv") for language in LANGUAGES}
-    await Sync(ledger, database, clock, patterns, tmp_path).run()
+    await Sync(ledger, database, clock, patterns, tmp_path, Readers()).run()
     library = Library(database)
     lines = []
     for language, its in shops.items():
@@ -53,7 +54,7 @@ async def test_a_large_index_is_not_read_through_for_a_common_word(
     """Candidates are looked for by rare terms; where there are none, by two that must both be there."""
     rows = [f"item {number},a common word about tea and {'green' if number % 3 else 'black'}" for number in range(60)]
     (tmp_path / "many.csv").write_text("\n".join(["name,text", *rows, "item rare,a common word about matcha"]), "utf-8")
-    await Sync(ledger, database, clock, {"default": ("many.csv",)}, tmp_path).run()
+    await Sync(ledger, database, clock, {"default": ("many.csv",)}, tmp_path, Readers()).run()
     library = Library(database, candidates=20)
     rare = await judge(library, "default", "common tea or matcha")
     assert rare.found[0].title == "item rare"

@@ -16,13 +16,14 @@ from chatferry.knowledge.sync import Sync
 from chatferry.ledger.database import Database, open_database
 from chatferry.ledger.ledger import Ledger
 from chatferry.ledger.tables import passages, sources, terms
+from chatferry.readers import Readers
 from chatferry.testing import ManualClock
 from chatferry.words import words
 from tests import media
 
 
 def syncing(ledger: Ledger, database: Database, folder: Path, **patterns: tuple[str, ...]) -> Sync:
-    return Sync(ledger, database, ManualClock(), patterns, folder)
+    return Sync(ledger, database, ManualClock(), patterns, folder, Readers())
 
 
 async def became(sync: Sync) -> dict[str, str]:

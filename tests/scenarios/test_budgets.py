@@ -118,7 +118,7 @@ async def test_a_month_ends_when_its_money_does_and_the_operator_is_warned_once(
         assert screen(it.line, "ann")[3:] == [ENGLISH.spent_month] * 2
         assert screen(it.line, "bob") == [ENGLISH.spent_month]
         warned = [line["used"] for line in logged if line["event"] == "budget"]
-        assert len(warned) == 1, "it went from below 80 to beyond 100 at once"
+        assert warned == ["102 %"], "it went from below 80 to beyond 100 at once"
 
 
 async def test_the_operator_sees_what_was_used_and_what_it_cost(

@@ -1,1 +1,1 @@
-"""The command line: `main` has the commands, each other file what one of them does."""
+"""The command line: `main` and `admin` have the commands, the other files what they do."""

@@ -20,6 +20,7 @@ from chatferry.knowledge.terms import Wanted, matches, wanted
 from chatferry.ledger.database import Database, migrate, open_database
 from chatferry.ledger.ledger import Ledger
 from chatferry.model import Finding
+from chatferry.readers import Readers
 
 _STYLES = {"read": "green", "gone": "yellow", "skipped": "red", "warning": "yellow", "unchanged": "dim"}
 _MEND = "chatferry knowledge sync"
@@ -49,7 +50,7 @@ def sync(settings: Settings) -> int:
 
     async def run() -> Synced:
         async with _database(settings) as database, Ledger(database, SystemClock()).open() as ledger:
-            return await Sync(ledger, database, SystemClock(), known, folder_of(settings)).run(tell=tell)
+            return await Sync(ledger, database, SystemClock(), known, folder_of(settings), Readers()).run(tell=tell)
 
     synced = asyncio.run(run())
     if synced.busy:

@@ -6,7 +6,6 @@ from typing import Annotated
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BeforeValidator, Field
-from pydantic_core import PydanticCustomError
 
 from chatferry.config.types import Duration, Table, wrong
 from chatferry.rate import Rate, read
@@ -18,8 +17,7 @@ def _limit(value: object) -> object:
         return limit
     if value in (0, "0"):
         return None
-    told = {"problem": "must be a number per s, m, h or d", "mend": '"30/m": thirty in a minute; 0: no limit'}
-    raise PydanticCustomError("wrong", "{problem}", told)
+    raise wrong("must be a number per s, m, h or d", '"30/m": thirty in a minute; 0: no limit')
 
 
 Limit = Annotated[Rate | None, BeforeValidator(_limit)]

@@ -9,11 +9,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from graphlib import CycleError, TopologicalSorter
 
-from chatferry.config import api as configapi
-from chatferry.config import people as configpeople
-from chatferry.config import talk as configtalk
-from chatferry.config import tools as configtools
-from chatferry.config import watch as configwatch
+from chatferry.config import api, people, talk, tools, watch
 from chatferry.config.file import Draft, Key, set_it, suggest
 
 _SERVER = {
@@ -76,8 +72,8 @@ def fill(draft: Draft, environ: Mapping[str, str]) -> None:
         table.setdefault("type", name)
         if _good_name(name):
             table.setdefault("path", f"/hooks/{name}")
-    configtalk.locate(draft)
-    configpeople.locate(draft)
+    talk.locate(draft)
+    people.locate(draft)
 
 
 def _fill_models(draft: Draft, environ: Mapping[str, str]) -> None:
@@ -123,11 +119,11 @@ def check(draft: Draft) -> None:
             _check_wechat(draft, ("channels", name), table)
     _check_paths(draft, channels)
     _check_fallbacks(draft, models)
-    configtalk.check(draft)
-    configapi.check(draft)
-    configpeople.check(draft)
-    configtools.check(draft)
-    configwatch.check(draft)
+    talk.check(draft)
+    api.check(draft)
+    people.check(draft)
+    tools.check(draft)
+    watch.check(draft)
 
 
 def _check_slack(draft: Draft, key: Key, table: Mapping[str, object], assistants: Collection[str]) -> None:

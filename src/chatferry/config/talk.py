@@ -1,6 +1,6 @@
 """What [commands], [[replies]] and the sessions of assistants owe each other and the rest; and languages by file.
 
-Like `configrules`, it looks at the draft, and so speaks also where a table has faults of its own.
+Like `rules`, it looks at the draft, and so speaks also where a table has faults of its own.
 """
 
 from __future__ import annotations

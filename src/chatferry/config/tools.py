@@ -1,6 +1,6 @@
 """What the tools of assistants and the servers of [mcp] owe each other.
 
-Like `configrules`, it looks at the draft, and so speaks also where a table has faults of its own.
+Like `rules`, it looks at the draft, and so speaks also where a table has faults of its own.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import Any, Protocol
 
@@ -146,3 +147,17 @@ class Engine(Protocol):
     def check(self) -> AsyncIterator[Finding]:
         """Try the model with a request of one token."""
         ...
+
+
+async def whole(engine: Engine, prompt: Prompt, *, pace: float) -> tuple[str, Done]:
+    """All that a model says, and how it ended, where nobody reads along. Raises as `Engine.run` does."""
+    text, end = "", Done("cut off")
+    async with contextlib.aclosing(engine.run(prompt, pace=pace)) as events:
+        async for event in events:
+            if isinstance(event, Delta):
+                text += event.text
+            elif isinstance(event, Restart):
+                text = ""
+            else:
+                end = event
+    return text, end

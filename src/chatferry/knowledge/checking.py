@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 from collections.abc import Sequence
 
-from chatferry.engines.base import Delta, Done, Engine, Prompt, Restart
-from chatferry.errors import Final
+from chatferry.engines.base import Engine, Prompt, whole
 from chatferry.knowledge.quoting import documents
 from chatferry.model import Usage, says
 from chatferry.quoting import quoted
@@ -23,23 +21,11 @@ _THOUGHT = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)
 _VERDICT = re.compile(r"\b(PASS|FAIL)\b", re.IGNORECASE)
 
 
-async def check(checker: Engine, passages: Sequence[str], question: str, answer: str) -> tuple[bool, Usage]:
-    """Does it pass? And what it cost to ask. Raises Fault where the model gives no verdict."""
+async def check(checker: Engine, passages: Sequence[str], question: str, answer: str) -> tuple[bool | None, Usage]:
+    """Does it pass? None: the model gave no verdict. And what it cost to ask. Raises Fault."""
     asked = "\n\n".join([documents(passages), quoted("question", question), quoted("answer", answer), "PASS or FAIL?"])
-    said, usage = "", Usage()
-    async with contextlib.aclosing(checker.run(Prompt(_TASK, (says("user", asked),)), pace=0.25)) as events:
-        async for event in events:
-            match event:
-                case Delta(text):
-                    said += text
-                case Restart():
-                    said = ""
-                case Done():
-                    usage = event.usage or usage
-    passed = verdict(said)
-    if passed is None:
-        raise Final(f"{checker.name}: gave no verdict")
-    return passed, usage
+    said, end = await whole(checker, Prompt(_TASK, (says("user", asked),)), pace=0.25)
+    return verdict(said), end.usage or Usage()
 
 
 def verdict(reply: str) -> bool | None:

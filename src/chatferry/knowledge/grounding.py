@@ -11,7 +11,7 @@ import structlog
 
 from chatferry.assistant import Assistant
 from chatferry.engines.base import Delta, Done, Engine, Event, Restart
-from chatferry.errors import Fault
+from chatferry.errors import Fault, Final
 from chatferry.knowledge.checking import check
 from chatferry.knowledge.library import Found, Library
 from chatferry.knowledge.quoting import cited, numbered
@@ -166,28 +166,31 @@ class Grounds:
             yield done
             return
         self.spent = done.usage
-        passed, usage = await self._check(checker, said, returned)
+        passed = await self._check(checker, said, returned)
         yield Delta(said + sources if passed else words.not_known)
         finish = done.finish if passed else "stop"
-        yield msgspec.structs.replace(done, finish=finish, usage=_sum(done.usage, usage))
+        yield msgspec.structs.replace(done, finish=finish, usage=self.spent)
 
-    async def _check(self, checker: Engine, said: str, returned: Sequence[str]) -> tuple[bool, Usage]:
+    async def _check(self, checker: Engine, said: str, returned: Sequence[str]) -> bool:
         """Does it pass? Where nobody can say: yes, unless the assistant is strict; then Fault is raised."""
         about = {"turn": self._turn.id, "assistant": self._assistant.name, "checker": checker.name}
         try:
             passed, usage = await check(checker, (*self.passages, *self._fitting(returned)), self._question, said)
+            self.spent = _sum(self.spent, usage)
+            if passed is None:
+                raise Final(f"{checker.name}: gave no verdict")
         except Fault as fault:
             log.warning("answer not checked", error=str(fault), **about)
             self._count("unchecked")
             self.sound = False
             if self._assistant.settings.ground == "strict":
                 raise
-            return True, Usage()
+            return True
         self._count("passed" if passed else "rejected")
         if not passed:
             self.sound = False
             log.warning("answer rejected", **about)
-        return passed, usage
+        return passed
 
     def _fitting(self, returned: Sequence[str]) -> list[str]:
         """What calls came to, as far as half a prompt has room for it, as for the model itself: the newest first."""

@@ -83,7 +83,13 @@ class Sync:
     """Brings the index up to date with the files of all assistants."""
 
     def __init__(
-        self, ledger: Ledger, database: Database, clock: Clock, patterns: Mapping[str, tuple[str, ...]], folder: Path
+        self,
+        ledger: Ledger,
+        database: Database,
+        clock: Clock,
+        patterns: Mapping[str, tuple[str, ...]],
+        folder: Path,
+        readers: Readers,
     ) -> None:
         self._ledger = ledger
         self._database = database
@@ -91,9 +97,11 @@ class Sync:
         self._clock = clock
         self._patterns = patterns
         self._folder = folder
-        self._readers = Readers()
+        self._readers = readers
         self._seen: dict[tuple[str, str], tuple[Stamp, str]] = {}
-        """Of each file: its time and size when it was last read here, and its digest, or why it cannot be read."""
+        """Of each file: its time and size when it was last read here, and its digest."""
+        self._unread: dict[tuple[str, str], tuple[Stamp, str]] = {}
+        """Of each file whose contents cannot be read: its time and size then, and why."""
 
     async def keep(self) -> None:
         """Do it now and every few minutes, until cancelled, if there is anything to do. Faults are logged."""
@@ -163,18 +171,25 @@ class Sync:
         key, name = (base, document.name), document.name
         try:
             stamp = await asyncio.to_thread(_stamp, document.path)
+            if (left := self._unread.get(key)) is not None and left[0] == stamp:
+                return Step(base, name, "skipped", why=left[1])
             seen = self._seen.get(key)
             if seen is not None and seen[0] == stamp and known is not None and known.digest == seen[1]:
                 return Step(base, name, "unchanged", known.passages)
             digest, raw = await asyncio.to_thread(contents, document.path)
             if known is None or known.digest != digest:
-                parts = passages_of(document.path, await self._text(document.path, raw))
-                number = await self._shelve(base, name, digest, parts, pause)
+                try:
+                    parts = passages_of(document.path, await self._text(document.path, raw))
+                    number = await self._shelve(base, name, digest, parts, pause)
+                except Unread as fault:
+                    self._unread[key] = stamp, str(fault)
+                    raise
                 step = Step(base, name, "read", number, "" if number else "there is nothing to read in it")
                 await self._clear([known] if known else [], pause)
             else:
                 step = Step(base, name, "unchanged", known.passages)
             self._seen[key] = stamp, digest
+            self._unread.pop(key, None)
             return step
         except Unread as fault:
             # What was in it when it could be read still is, as far as anybody knows.

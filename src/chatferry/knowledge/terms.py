@@ -24,7 +24,6 @@ _LONGEST = 64
 _HAN = "\u3005-\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 _HIRAGANA = "\u3041-\u309f"
 _KANA = f"{_HIRAGANA}\u30a1-\u30ff\u31f0-\u31ff"
-_UNSPACED = re.compile(f"[{_HAN}{_KANA}]+")
 _RUN = re.compile(
     rf"(?P<unspaced>[{_HAN}{_KANA}]+)"
     rf"|(?P<number>\d{{1,3}}(?:,\d{{3}})+(?![\d,])|\d+\.\d+(?![\d.]))"

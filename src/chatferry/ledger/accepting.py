@@ -132,8 +132,6 @@ def _remembered(connection: sa.Connection, operations: Sequence[Accept]) -> Sequ
         msgspec.structs.replace(
             op,
             events=rest(op, op.events, _NOTHING),
-            gates=rest(op, op.gates, None),
-            paces=rest(op, op.paces, None),
             knocks=rest(op, op.knocks, None),
         )
         for op in operations
@@ -199,7 +197,8 @@ def _admit(
         (op.channel, event, gate, pace, budget)
         for op in operations
         for event, gate, pace, budget in zip(op.events, op.gates, op.paces, op.budgets, strict=False)
-        if gate is not None or pace is not None or budget is not None or event.kind == "command"
+        if event is not _NOTHING
+        and (gate is not None or pace is not None or budget is not None or event.kind == "command")
     ]
     if not ruled:
         return operations, {}

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import msgspec
 import sqlalchemy as sa
 
+from chatferry.ledger.rows import padded
 from chatferry.ledger.sessions import Admitted
 from chatferry.ledger.statements import inserting
 from chatferry.ledger.tables import OPEN, turns
@@ -98,7 +99,7 @@ class Budgets:
             if budget.tokens:
                 self._asking[budget.channel, budget.sender] = 0
         if self._rows:
-            for row in connection.execute(_FOUND, {"keys": sorted(self._rows)}):
+            for row in connection.execute(_FOUND, {"keys": padded(self._rows)}):
                 self._rows[row.key] = _Row(row.ends_at, row.messages, row.tokens, row.cost, row.told)
         for channel, sender in self._asking:
             found = connection.execute(_ASKING, {"channel": channel, "sender": sender}).scalar()

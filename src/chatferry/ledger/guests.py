@@ -13,6 +13,7 @@ from typing import Any, Literal
 import msgspec
 import sqlalchemy as sa
 
+from chatferry.ledger.rows import padded
 from chatferry.ledger.statements import inserting
 from chatferry.ledger.tables import guests as table
 from chatferry.ledger.tables import strange
@@ -65,7 +66,7 @@ class Guests:
         self._now = now
         self._guests = {key: _Guest() for key in _keys(knocks)}
         if self._guests:
-            found = connection.execute(_FOUND, {"keys": list(self._guests)})
+            found = connection.execute(_FOUND, {"keys": padded(self._guests)})
             self._guests |= {row.guest: _Guest(row.standing, row.free_at) for row in found}
 
     def admit(self, event: Inbound, knock: Knock) -> Inbound | None:

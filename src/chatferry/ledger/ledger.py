@@ -70,7 +70,6 @@ class Ledger(Keeping):
         Raises Unavailable, and then nothing was kept.
         """
         none = (None,) * len(events)
-        none = (None,) * len(events)
         marks = tuple(tombstones.mark(self._key, channel, event.event) for event in events)
         operation = Accept(
             channel,

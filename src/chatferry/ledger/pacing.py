@@ -13,6 +13,7 @@ from typing import Literal
 import msgspec
 import sqlalchemy as sa
 
+from chatferry.ledger.rows import padded
 from chatferry.ledger.sessions import Admitted
 from chatferry.ledger.statements import inserting
 from chatferry.ledger.tables import pace as table
@@ -52,7 +53,7 @@ class Paces:
         self._now = now
         self._rows = {key: _Row() for key in _keys(paces)}
         if self._rows:
-            found = connection.execute(_FOUND, {"keys": list(self._rows)})
+            found = connection.execute(_FOUND, {"keys": padded(self._rows)})
             self._rows |= {row.key: _Row(row.free_at, row.pause_until) for row in found}
         self._new = sum(row.free_at == 0.0 for row in self._rows.values())
 

@@ -12,6 +12,7 @@ from collections.abc import Collection
 
 import sqlalchemy as sa
 
+from chatferry.ledger.rows import padded
 from chatferry.ledger.statements import inserting
 from chatferry.ledger.tables import tombstones
 
@@ -36,7 +37,7 @@ def standing(connection: sa.Connection, marks: Collection[bytes], now: float) ->
     """Those of these that were forgotten."""
     if not marks:
         return set()
-    return {bytes(one) for one in connection.execute(_STANDING, {"marks": list(marks), "now": now}).scalars()}
+    return {bytes(one) for one in connection.execute(_STANDING, {"marks": padded(marks), "now": now}).scalars()}
 
 
 def lapse(connection: sa.Connection, now: float) -> int:

@@ -105,7 +105,7 @@ def _id_at(connection: sa.Connection, at: float) -> int:
     while low < high:
         middle = (low + high) // 2
         found = connection.execute(_AFTER, {"id": middle}).first()
-        if found is None or found.accepted_at >= at - _SKEW:
+        if found is None or found.accepted_at >= at:
             high = middle
         else:
             low = found.id + 1

@@ -8,7 +8,7 @@ from importlib import import_module
 import msgspec
 
 from chatferry.reading.jobs import Found, Job, Unreadable
-from chatferry.sniffing import DOCUMENTS, PICTURES
+from chatferry.sniffing import DOCUMENTS, MACROS, PICTURES
 from chatferry.text import clean
 
 _MEMORY = {"text": 768 << 20, "picture": 768 << 20, "ocr": 3 << 30}
@@ -48,7 +48,7 @@ def read(job: Job, data: bytes) -> tuple[Found, bytes]:
         text = import_module("chatferry.reading.letters").read(image) if job.text else ""
         return Found(text[: job.text], len(text) > job.text, made[0]), made[1]
     if job.media_type not in DOCUMENTS:
-        raise Unreadable("unknown")
+        raise Unreadable("macros" if job.media_type == MACROS else "unknown")
     text = clean(import_module("chatferry.reading.documents").read(job, data))
     if not text.strip():
         raise Unreadable("silent")

@@ -196,6 +196,12 @@ class Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Takes `names`: tools that the model may call."""
     privacy_masked: str
     """Takes `kinds` of what is masked."""
+    masked_phone: str
+    masked_email: str
+    masked_card: str
+    masked_national_id: str
+    masked_iban: str
+    masked_url_credentials: str
     privacy_unmasked: str
     privacy_kept: str
     """Heads what is kept."""
