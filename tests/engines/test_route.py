@@ -16,7 +16,7 @@ from chatferry.engines.openai import OpenAI
 from chatferry.engines.route import Route
 from chatferry.errors import Fault, Final, TryLater
 from chatferry.metrics import Metrics
-from chatferry.model import Finding
+from chatferry.model import Finding, Usage
 from chatferry.retry import Circuit
 from chatferry.simulator.model import Refuse
 from chatferry.simulator.model_calls import acts
@@ -129,6 +129,18 @@ async def test_a_final_fault_goes_to_the_next_model_at_once() -> None:
     first, second = Player("a", [Final("no such model")]), Player("b", answers("two"))
     assert await played(route(first, second, clock=clock)) == (answers("two"), None)
     assert clock.slept == []
+
+
+async def test_the_price_is_that_of_the_model_that_answered() -> None:
+    clock = HastyClock()
+    engines = Player("dear", [Final("no such model")]), Player("cheap", [[Delta("yes"), Done(usage=Usage(3, 4))]])
+    prices = {"dear": 100, "cheap": 1}
+    of = Route(
+        [(engine, Circuit(clock)) for engine in engines], clock, lambda: 1.0, Metrics(),
+        lambda model, usage: prices[model] * (usage.prompt + usage.completion),
+    )  # fmt: skip
+    events, _ = await played(of)
+    assert events[-1] == Done(usage=Usage(3, 4, 7))
 
 
 async def test_the_last_fault_is_the_one_that_is_raised() -> None:
