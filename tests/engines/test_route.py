@@ -133,7 +133,7 @@ async def test_a_final_fault_goes_to_the_next_model_at_once() -> None:
 
 async def test_the_price_is_that_of_the_model_that_answered() -> None:
     clock = HastyClock()
-    engines = Player("dear", [Final("no such model")]), Player("cheap", [[Delta("yes"), Done(usage=Usage(3, 4))]])
+    engines = Player("dear", [Final("no such model")]), Player("cheap", [Delta("yes"), Done(usage=Usage(3, 4))])
     prices = {"dear": 100, "cheap": 1}
     of = Route(
         [(engine, Circuit(clock)) for engine in engines], clock, lambda: 1.0, Metrics(),
