@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +25,15 @@ structlog.configure(
         structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
     ]
 )
+
+
+@pytest.fixture(autouse=True)
+def _logs() -> Iterator[None]:
+    """A command that ran in this process, and has set what is logged, has set it for itself alone."""
+    before, last_words = structlog.get_config(), sys.excepthook
+    yield
+    structlog.configure(**before)
+    sys.excepthook = last_words
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

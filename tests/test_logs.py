@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import subprocess
 import sys
 import time
 
 import pytest
+import structlog
+from structlog.testing import capture_logs
 
+from chatferry import logs
 from chatferry.masking.lines import hide
 from tests.masking.people import cases
 from tests.masking.things import things
@@ -42,6 +46,16 @@ def test_no_line_tells_what_is_somebodys_nor_a_secret(style: str) -> None:
         assert personal not in logged
     assert "ended by a bug" in logged
     assert "990000000001" in logged, "a turn is found by its number"
+
+
+def test_who_has_logged_once_heeds_a_later_setting() -> None:
+    log = structlog.get_logger()
+    logs.configure(level=logging.CRITICAL)
+    log.warning("unheard")
+    logs.configure()
+    with capture_logs() as lines:
+        log.warning("heard")
+    assert [line["event"] for line in lines] == ["heard"]
 
 
 def test_whatever_is_masked_for_models_is_hidden_in_lines() -> None:
