@@ -10,17 +10,20 @@ from pathlib import Path
 from typing import Any, Literal
 
 from chatferry.accounts import Accounts
-from chatferry.again import Again
-from chatferry.asking import Asking
+from chatferry.answering.again import Again
+from chatferry.answering.asking import Asking
+from chatferry.answering.media import Media
+from chatferry.answering.readers import Readers
+from chatferry.answering.summaries import Summaries
 from chatferry.assistant import Assistant, Staff
 from chatferry.channels.base import Capabilities, Editing, Taken
 from chatferry.commands import Commands
 from chatferry.config import AssistantSettings, CommandSettings, MoneySettings
-from chatferry.delivery import Delivery
+from chatferry.delivering.delivery import Delivery
+from chatferry.delivering.growth import Growth
 from chatferry.desk import Desk
 from chatferry.dispatch.inprocess import InProcess
 from chatferry.feed import Feed
-from chatferry.growth import Growth
 from chatferry.intake import Intake
 from chatferry.knowledge.grounding import Grounding
 from chatferry.knowledge.library import Library
@@ -29,15 +32,12 @@ from chatferry.ledger.database import Database, migrate, open_database
 from chatferry.ledger.ledger import Ledger
 from chatferry.ledger.looking import Entry
 from chatferry.links import Links
-from chatferry.media import Media
-from chatferry.metrics import Metrics
 from chatferry.model import Inbound, says
-from chatferry.readers import Readers
 from chatferry.replies import Replies
-from chatferry.summaries import Summaries
 from chatferry.testing import Board, Call, LiveEngine, ManualClock, Talk
 from chatferry.tools.base import Callable as Tool
 from chatferry.tools.base import Fixed
+from chatferry.watching.metrics import Metrics
 from chatferry.words import words
 from chatferry.worker import Worker
 from tests.scenarios.support import until

@@ -7,8 +7,8 @@ import contextlib
 from collections.abc import AsyncIterator
 
 from chatferry.channels.base import Capabilities, Hold
+from chatferry.delivering.holding import Held, Holding
 from chatferry.feed import Feed, Outcome
-from chatferry.holding import Held, Holding
 from chatferry.ledger.database import Database
 from chatferry.ledger.ledger import Ledger
 from chatferry.links import Links

@@ -12,31 +12,31 @@ from typing import Any
 from msgspec.structs import replace
 
 from chatferry.accounts import Accounts
-from chatferry.again import Again
-from chatferry.asking import Asking
+from chatferry.answering.again import Again
+from chatferry.answering.asking import Asking
+from chatferry.answering.media import Media
+from chatferry.answering.readers import Readers
+from chatferry.answering.summaries import Summaries
 from chatferry.assistant import Assistant, Staff
 from chatferry.channels.base import Capabilities, Taken
 from chatferry.commands import Commands
 from chatferry.config import AssistantSettings, CommandSettings, MoneySettings
-from chatferry.delivery import Delivery
+from chatferry.delivering.delivery import Delivery
+from chatferry.delivering.growth import Growth
 from chatferry.desk import Desk
 from chatferry.dispatch.inprocess import InProcess
 from chatferry.engines.base import Delta, Done, Event, Prompt
 from chatferry.feed import Feed
-from chatferry.growth import Growth
 from chatferry.intake import Intake
 from chatferry.knowledge.grounding import Grounding
 from chatferry.knowledge.library import Library
 from chatferry.ledger.database import Database
 from chatferry.ledger.ledger import Ledger
 from chatferry.links import Links
-from chatferry.media import Media
-from chatferry.metrics import Metrics
 from chatferry.model import Inbound, Message, Text, Usage, says
-from chatferry.readers import Readers
 from chatferry.replies import Replies
-from chatferry.summaries import Summaries
 from chatferry.testing import Board, ManualClock, ScriptedEngine
+from chatferry.watching.metrics import Metrics
 from chatferry.worker import Worker
 
 TALK = "board:room"

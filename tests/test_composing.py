@@ -11,10 +11,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from chatferry.channels.base import Capabilities
-from chatferry.composing import compose
+from chatferry.delivering.composing import compose
 from chatferry.model import Piece, says
-from chatferry.plain import RULE
-from chatferry.text import Measure, closed, length
+from chatferry.text.cutting import Measure, closed, length
+from chatferry.text.plain import RULE
 from chatferry.words import LANGUAGES, Language, words
 
 WORDS = words("en")

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from chatferry.alarms import key_of
 from chatferry.config import AlertSettings, load
 from chatferry.errors import ConfigError
+from chatferry.watching.alarms import key_of
 
 BASE = """
 [models.default]

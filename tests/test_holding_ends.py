@@ -7,7 +7,7 @@ import asyncio
 import msgspec
 import pytest
 
-from chatferry.holding import Held
+from chatferry.delivering.holding import Held
 from chatferry.ledger.database import Database
 from chatferry.ledger.ledger import Ledger
 from chatferry.model import APOLOGY, Inbound, says

@@ -12,15 +12,15 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from chatferry import logs
 from chatferry.masking.lines import hide
+from chatferry.watching import logs
 from tests.masking.people import cases
 from tests.masking.things import things
 
 PROGRAM = """
 import logging, sys, warnings
 import structlog
-from chatferry import logs
+from chatferry.watching import logs
 logs.configure(sys.argv[1], hide=["s3cret-key"])
 said = "bob@example.com rang from 0912-345-678 with s3cret-key, "
 said += "卡號４１１１ １１１１ １１１１ １１１１，身分證A123456789"

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from chatferry.answering.remember import Remember
 from chatferry.engines.base import Prompt
 from chatferry.errors import TryLater
 from chatferry.ledger.database import Database, migrate, open_database
@@ -19,7 +20,6 @@ from chatferry.ledger.recalling import Memory
 from chatferry.ledger.retention import Place
 from chatferry.ledger.tables import memories, profiles
 from chatferry.model import Inbound, says
-from chatferry.remember import Remember
 from chatferry.testing import LiveEngine, ManualClock, ScriptedEngine
 from chatferry.tools.base import Caller
 from tests.remembering import TALK, Mind, asks, filler, notes

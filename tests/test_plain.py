@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatferry.plain import DENSE, LONGEST, plain
+from chatferry.text.plain import DENSE, LONGEST, plain
 
 # fmt: off
 marks = st.sampled_from([

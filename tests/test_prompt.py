@@ -9,14 +9,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from chatferry import prompt
+from chatferry.answering import prompt
+from chatferry.answering.prompt import Material
+from chatferry.answering.tokens import Gauge
 from chatferry.assistant import Assistant
 from chatferry.config import AssistantSettings
 from chatferry.engines.base import Call, Prompt, Result, Round, Tool
 from chatferry.model import File, Inbound, Message, Options, Text, says
-from chatferry.prompt import Material
 from chatferry.testing import ScriptedEngine
-from chatferry.tokens import Gauge
 from chatferry.words import words
 
 SHORT = "You are Ferry."

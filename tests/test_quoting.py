@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatferry.quoting import inert, quoted
+from chatferry.text.quoting import inert, quoted
 
 BITS = ["<", "</", "＜／", "notes", "NOTES", "n\u200bote\u00ads", "answer", " ", "\n", "\u2060", ">", "&lt;", "&#60;"]
 

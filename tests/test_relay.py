@@ -8,13 +8,13 @@ from functools import partial
 
 import pytest
 
+from chatferry.delivering.relay import LOOK, Relay
 from chatferry.engines.base import Delta, Restart
 from chatferry.feed import Doing, Feed, Outcome, Tail
 from chatferry.ledger import news
 from chatferry.ledger.database import Database
 from chatferry.ledger.ledger import Ledger
 from chatferry.model import APOLOGY, Inbound, Turn, Usage, says
-from chatferry.relay import LOOK, Relay
 from chatferry.testing import ManualClock
 from tests.scenarios.support import until
 

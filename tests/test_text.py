@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatferry.text import Measure, closed, length, split
+from chatferry.text.cutting import Measure, closed, length, split
 
 MEASURES: tuple[Measure, ...] = ("chars", "utf16", "utf8", "escaped")
 # Every character class that the cutting looks at, often enough to meet.

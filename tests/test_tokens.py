@@ -7,9 +7,9 @@ from collections.abc import Callable
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chatferry.answering.tokens import Gauge, estimate
 from chatferry.engines.base import Prompt
 from chatferry.model import File, Message, says
-from chatferry.tokens import Gauge, estimate
 
 ENGLISH = "The ferry leaves at nine and comes back at six. " * 80
 CHINESE = "渡輪早上九點出發，晚上六點回來。" * 120

@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
+from chatferry.answering.rounds import spoken
+from chatferry.answering.toolbox import Toolbox
 from chatferry.config import AssistantSettings
 from chatferry.engines.base import Call, Result, Tool
-from chatferry.rounds import spoken
-from chatferry.toolbox import Toolbox
 from chatferry.tools.base import Caller
 
 CALLER = Caller("line", "room", "ann", "default", 1, "key")

@@ -17,8 +17,8 @@ from chatferry.config import ModelSettings, MoneySettings, PriceSettings
 from chatferry.errors import Unavailable
 from chatferry.ledger.budgets import NEAR, Besides, Budget, Charge
 from chatferry.ledger.ledger import Ledger
-from chatferry.metrics import Metrics
 from chatferry.model import Inbound, Turn, Usage
+from chatferry.watching.metrics import Metrics
 
 log = structlog.get_logger(__name__)
 

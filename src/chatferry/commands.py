@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from chatferry.config import CommandSettings, SessionSettings
-from chatferry.likeness import folded
+from chatferry.text.likeness import folded
 from chatferry.words import Words
 
 Name = Literal["start", "stop", "clear", "history", "memory", "forget", "privacy", "help"]

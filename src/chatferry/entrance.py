@@ -9,8 +9,8 @@ from chatferry.channels.base import Channel
 from chatferry.config import Settings
 from chatferry.config.people import EntranceSettings
 from chatferry.ledger.guests import Knock
-from chatferry.likeness import folded
 from chatferry.model import Inbound, conversation_key
+from chatferry.text.likeness import folded
 
 
 class Entrance:

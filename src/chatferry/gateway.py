@@ -17,22 +17,25 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from chatferry import extras
 from chatferry.accounts import Accounts
-from chatferry.again import Again
-from chatferry.alarms import Bell
-from chatferry.asking import Asking
+from chatferry.answering.again import Again
+from chatferry.answering.asking import Asking
+from chatferry.answering.media import Media
+from chatferry.answering.readers import Readers
+from chatferry.answering.summaries import Summaries
 from chatferry.assistant import Staff
 from chatferry.channels.base import keeping, listening
 from chatferry.clock import Clock, SharedClock
 from chatferry.commands import Commands
 from chatferry.config import Settings
-from chatferry.delivery import Delivery
+from chatferry.delivering.delivery import Delivery
+from chatferry.delivering.growth import Growth
+from chatferry.delivering.holding import Holding
+from chatferry.delivering.relay import Relay
 from chatferry.desk import Desk
 from chatferry.entrance import Entrance
 from chatferry.errors import ConfigError, Unavailable
 from chatferry.feed import Feed
 from chatferry.functions import sound
-from chatferry.growth import Growth
-from chatferry.holding import Holding
 from chatferry.intake import Intake
 from chatferry.keyring import Keyring
 from chatferry.knowledge.grounding import Grounding
@@ -44,10 +47,7 @@ from chatferry.ledger.ledger import Ledger
 from chatferry.ledger.retention import retain
 from chatferry.limits import Limits
 from chatferry.links import Links, signing_key, tell_address, told_address
-from chatferry.media import Media
-from chatferry.metrics import Metrics
 from chatferry.model import Inbound, conversation_key
-from chatferry.occasion import Traced, Tracer
 from chatferry.parts import (
     look_for_tools,
     make_assistants,
@@ -58,13 +58,13 @@ from chatferry.parts import (
     make_servers,
 )
 from chatferry.privacy import Notice
-from chatferry.readers import Readers
-from chatferry.relay import Relay
 from chatferry.replies import Replies, findings
 from chatferry.retry import Circuit
-from chatferry.summaries import Summaries
-from chatferry.telemetry import tracer_of
-from chatferry.watch import Watch, left_alone
+from chatferry.watching.alarms import Bell
+from chatferry.watching.metrics import Metrics
+from chatferry.watching.occasion import Traced, Tracer
+from chatferry.watching.telemetry import tracer_of
+from chatferry.watching.watch import Watch, left_alone
 from chatferry.worker import Worker
 
 log = structlog.get_logger(__name__)

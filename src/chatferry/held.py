@@ -6,14 +6,14 @@ import asyncio
 
 import msgspec
 
-from chatferry import text
 from chatferry.assistant import Assistant
 from chatferry.channels.base import Capabilities, Channel
 from chatferry.clock import Clock
 from chatferry.errors import LeaseLost
 from chatferry.ledger.ledger import Ledger
 from chatferry.model import Grant, Message, Piece, Turn, says
-from chatferry.plain import plain
+from chatferry.text import cutting
+from chatferry.text.plain import plain
 
 
 class Held:
@@ -112,18 +112,18 @@ class Layout:
 
     def pieces(self, answer: str) -> list[Message]:
         """The messages of an answer. White space alone has none, and what nobody can see is not sent."""
-        answer = text.clean(answer)
+        answer = cutting.clean(answer)
         shown = answer if self._caps.markdown else plain(answer)
         if not shown.strip():  # nothing but Markdown, say an empty heading
             shown = answer
         if not shown.startswith(self._past):
             self._full, self._past, self._head = [], "", ""
         rest = self._head + shown[len(self._past) :]
-        while (cut := text.first(rest, self._caps.limit, self._caps.measure)) is not None:
+        while (cut := cutting.first(rest, self._caps.limit, self._caps.measure)) is not None:
             self._full.append(cut.piece)
             self._past = shown[: len(self._past) + cut.rest - len(self._head)]
             self._head = cut.head
             rest = self._head + rest[cut.rest :]
         # `split`, for white space at the end may be more than fits.
-        pieces = [*self._full, *text.split(rest, self._caps.limit, self._caps.measure)]
+        pieces = [*self._full, *cutting.split(rest, self._caps.limit, self._caps.measure)]
         return [says("assistant", piece) for piece in pieces if piece.strip()]

@@ -19,9 +19,9 @@ from chatferry.ledger.accepting import EFFECTS, Accepted
 from chatferry.ledger.ledger import Ledger
 from chatferry.ledger.sessions import Gate
 from chatferry.limits import Limits
-from chatferry.metrics import Metrics
 from chatferry.model import Inbound, conversation_key
-from chatferry.occasion import Tracer, caller
+from chatferry.watching.metrics import Metrics
+from chatferry.watching.occasion import Tracer, caller
 
 log = structlog.get_logger(__name__)
 

@@ -17,6 +17,7 @@ import aiohttp
 
 from chatferry.access import Keys
 from chatferry.accounts import price
+from chatferry.answering.tokens import Gauge, Gauged
 from chatferry.assistant import Assistant
 from chatferry.channels.base import Channel, Surroundings
 from chatferry.clock import Clock
@@ -32,7 +33,6 @@ from chatferry.ledger.ledger import Ledger
 from chatferry.ledger.vault import Vault
 from chatferry.model import Finding, Usage
 from chatferry.retry import Circuit
-from chatferry.tokens import Gauge, Gauged
 from chatferry.tools.base import Confirmed, Fixed, Guarded, Source
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from chatferry.commands import span
 from chatferry.config import AssistantSettings, ModelSettings, Settings
-from chatferry.plain import plain
+from chatferry.text.plain import plain
 from chatferry.words import Words
 
 _PROVIDERS = {"api.openai.com": "OpenAI", "generativelanguage.googleapis.com": "Google Gemini"}

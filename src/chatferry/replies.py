@@ -14,9 +14,9 @@ import structlog
 from chatferry.config import ReplySettings, Settings
 from chatferry.errors import Final, TryLater
 from chatferry.functions import find, reach, threaded, told
-from chatferry.likeness import REACH, folded, narrow
 from chatferry.model import Finding, Message
-from chatferry.text import clean
+from chatferry.text.cutting import clean
+from chatferry.text.likeness import REACH, folded, narrow
 
 log = structlog.get_logger(__name__)
 

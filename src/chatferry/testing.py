@@ -16,7 +16,7 @@ from chatferry.engines.base import Call as Wish
 from chatferry.engines.base import Delta, Done, Event, Prompt, Restart
 from chatferry.errors import Final, Rejected, Vanished
 from chatferry.model import File, Finding, Grant, Inbound, Message, Receipt, Usage
-from chatferry.text import length
+from chatferry.text.cutting import length
 
 
 class ManualClock:

@@ -9,27 +9,27 @@ from collections.abc import Mapping
 
 import structlog
 
-from chatferry import occasion
 from chatferry.accounts import Accounts
-from chatferry.asking import Asking
+from chatferry.answering.asking import Asking
+from chatferry.answering.outcomes import Asked, outcome_of, pieces_of, said_of
 from chatferry.assistant import Staff
 from chatferry.channels.base import Channel, editing
 from chatferry.clock import Clock
-from chatferry.delivery import Delivery
+from chatferry.delivering.delivery import Delivery
+from chatferry.delivering.growth import Growth, unstepped
+from chatferry.delivering.relay import LOOK
 from chatferry.desk import Desk
 from chatferry.errors import Ambiguous, Final, Gone, LeaseLost, TryLater, Unavailable
 from chatferry.feed import Feed, Outcome, Tail
-from chatferry.growth import Growth, unstepped
 from chatferry.held import Held
 from chatferry.ledger.consent import Ask
 from chatferry.ledger.ledger import Ledger
-from chatferry.metrics import Metrics
 from chatferry.model import APOLOGY, Message, Receipt, Turn, Usage, says
-from chatferry.occasion import Tracer, stage
-from chatferry.outcomes import Asked, outcome_of, pieces_of, said_of
-from chatferry.relay import LOOK
 from chatferry.retry import next_try
 from chatferry.signals import first_of
+from chatferry.watching import occasion
+from chatferry.watching.metrics import Metrics
+from chatferry.watching.occasion import Tracer, stage
 
 log = structlog.get_logger(__name__)
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chatferry.channels.slack_markup import escape, mentioned, mrkdwn, without_mention, words_of
-from chatferry.plain import LONGEST
-from chatferry.text import length
+from chatferry.text.cutting import length
+from chatferry.text.plain import LONGEST
 
 # fmt: off
 inline = st.sampled_from([

@@ -19,7 +19,7 @@ from chatferry.model import File, Grant, Inbound, Message, Text
 from chatferry.simulator import wechat_crypto
 from chatferry.simulator.wechat_people import xml
 from chatferry.simulator.wechat_records import Fields
-from chatferry.text import clean
+from chatferry.text.cutting import clean
 from tests.channels.wechat_world import ACCOUNT, AES, ANN, APP, TOKEN, body, message, reader
 from tests.contracts import channel as contract
 

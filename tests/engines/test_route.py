@@ -15,11 +15,11 @@ from chatferry.engines.gemini import Gemini
 from chatferry.engines.openai import OpenAI
 from chatferry.engines.route import Route
 from chatferry.errors import Fault, Final, TryLater
-from chatferry.metrics import Metrics
 from chatferry.model import Finding, Usage
 from chatferry.retry import Circuit
 from chatferry.simulator.model import Refuse
 from chatferry.simulator.model_calls import acts
+from chatferry.watching.metrics import Metrics
 from tests.contracts.engine import NOTHING, EngineContract
 from tests.engines.support import HastyClock, Provider, WatchedClock, asking, gather, settings, whole
 

@@ -8,7 +8,7 @@ from chatferry.knowledge.checking import verdict
 from chatferry.knowledge.cutting import MOST, Passage, cut_html, cut_markdown, cut_table, cut_text
 from chatferry.knowledge.quoting import cited
 from chatferry.knowledge.terms import matches, terms, wanted
-from chatferry.plain import plain
+from chatferry.text.plain import plain
 
 
 def test_markdown_is_cut_at_its_headings() -> None:

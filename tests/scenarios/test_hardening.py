@@ -9,9 +9,9 @@ from pathlib import Path
 
 from chatferry.config import AssistantSettings
 from chatferry.model import Inbound, says
-from chatferry.plain import plain
 from chatferry.simulator.line_records import Fault
 from chatferry.simulator.model import Refuse
+from chatferry.text.plain import plain
 from tests.scenarios.support import BUSY, PUSH, REPLY, ended, screen, until, world
 from tests.stack import running
 

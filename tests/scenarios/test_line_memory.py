@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from chatferry.answering.tokens import estimate
 from chatferry.simulator import line_people as people
 from chatferry.simulator.line import BOT
 from chatferry.testing import ManualClock
-from chatferry.tokens import estimate
 from tests.scenarios.support import CLUB, asked, ended
 from tests.stack import Stack, running
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from chatferry.plain import plain
+from chatferry.text.plain import plain
 from chatferry.web.past import searchable
 from chatferry.web.rendering import blocks
 

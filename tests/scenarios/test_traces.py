@@ -21,12 +21,12 @@ from starlette.types import Receive, Scope, Send
 
 from chatferry.clock import SystemClock
 from chatferry.config import Settings, TelemetrySettings
-from chatferry.otel import linked
 from chatferry.simulator.line import LineSimulator
 from chatferry.simulator.line_people import address
 from chatferry.simulator.model import ModelSimulator, Refuse
 from chatferry.simulator.model_calls import acts
 from chatferry.simulator.serving import serving
+from chatferry.watching.otel import linked
 from tests.scenarios.harbour import Gate
 from tests.stack import KEY, process_on, settings_for
 

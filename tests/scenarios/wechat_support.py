@@ -24,12 +24,12 @@ from chatferry.gateway import Gateway
 from chatferry.ledger.database import Database, open_database
 from chatferry.ledger.looking import Entry
 from chatferry.ledger.tables import turns
-from chatferry.plain import RULE
 from chatferry.simulator.model import ModelSimulator, Pause
 from chatferry.simulator.serving import serving
 from chatferry.simulator.wechat import WeChatSimulator
 from chatferry.simulator.wechat_records import Call, Delivery, Fields, Seen
 from chatferry.testing import ManualClock
+from chatferry.text.plain import RULE
 from chatferry.words import words
 from tests.stack import gateway_on
 from tests.web.opening import get

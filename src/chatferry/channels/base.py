@@ -13,7 +13,7 @@ import msgspec
 
 from chatferry.clock import Clock
 from chatferry.model import File, Finding, Grant, Inbound, Message, Receipt
-from chatferry.text import Measure
+from chatferry.text.cutting import Measure
 from chatferry.words import Words
 
 

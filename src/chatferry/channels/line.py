@@ -18,7 +18,7 @@ from chatferry.channels.line_api import LineApi, fault, told
 from chatferry.channels.line_check import findings, quota
 from chatferry.errors import Ambiguous, Fault, Final, NoLeave, Rejected
 from chatferry.model import File, Finding, Grant, Message, Receipt
-from chatferry.text import split
+from chatferry.text.cutting import split
 
 if TYPE_CHECKING:
     from chatferry.config import LineSettings

@@ -11,7 +11,7 @@ import msgspec
 from chatferry.channels.slack_markup import escape, mrkdwn
 from chatferry.errors import Final
 from chatferry.model import Button, Message
-from chatferry.text import split
+from chatferry.text.cutting import split
 from chatferry.words import Words
 
 TEXT_LIMIT = 4000

@@ -10,8 +10,8 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from chatferry.plain import Page, aligned, flat, linked, parsed, told
-from chatferry.text import wide
+from chatferry.text.cutting import wide
+from chatferry.text.plain import Page, aligned, flat, linked, parsed, told
 
 if TYPE_CHECKING:
     from markdown_it.token import Token
@@ -50,7 +50,7 @@ def escape(text: str) -> str:
 def mrkdwn(markdown: str, *, limit: int = LIMIT) -> str:
     """The same text with Slack's marks, at most `limit` (> 0) characters long. What has no marks is only escaped.
 
-    Any text may be given; nothing in it can call a person or a channel. Text is measured by `chatferry.text.length` as
+    Any text may be given; nothing in it can call a person or a channel. It is measured by `chatferry.text.cutting` as
     "escaped": without tables, images and links the result is longer by at most one for each `*`, `_`, `~` and `` ` ``,
     eight for each line, and how far lists and quotes move in the lines that their author did not. What gets too long
     is sent as the Markdown it is, and if that is too long too, its beginning.

@@ -24,7 +24,7 @@ from chatferry.channels.wechat_tokens import StableTokens
 from chatferry.channels.wechat_way import Way
 from chatferry.errors import Final, NoLeave, Rejected, TryLater
 from chatferry.model import File, Finding, Grant, Message, Receipt
-from chatferry.text import clean
+from chatferry.text.cutting import clean
 
 if TYPE_CHECKING:
     from chatferry.config import WeChatSettings

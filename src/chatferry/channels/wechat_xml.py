@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from chatferry.errors import Rejected
-from chatferry.text import clean
+from chatferry.text.cutting import clean
 
 
 class _Flat:

@@ -118,9 +118,9 @@ def alerts_test(
     config: ConfigOption = None,
 ) -> None:
     """Tell everybody whom an alert tells that this is only a try."""
-    from chatferry import logs
     from chatferry.cli.operate import try_alert
     from chatferry.config import load
+    from chatferry.watching import logs
 
     settings = load(config)
     logs.configure(level=logging.CRITICAL)  # what became of it is told by the command
@@ -194,9 +194,9 @@ def _seconds(option: str, given: str | None) -> float | None:
 @knowledge_app.command("sync")
 def knowledge_sync(config: ConfigOption = None) -> None:
     """Read the files of `knowledge` that are new or changed, and forget those that are gone."""
-    from chatferry import logs
     from chatferry.cli.knowledge import sync
     from chatferry.config import load
+    from chatferry.watching import logs
 
     settings = load(config)
     logs.configure(level=logging.CRITICAL)  # what became of each file is told by the command

@@ -95,8 +95,8 @@ async def _tell_missed(settings: Settings) -> None:
     """Say which tool servers do not work, as `check` does: people are answered without them, and nothing shows it."""
     if not settings.mcp:
         return
-    from chatferry import logs
     from chatferry.parts import make_servers
+    from chatferry.watching import logs
 
     logs.configure("console", level=logging.WARNING, hide=settings.secrets())  # what they say is in the gateway's log
     try:

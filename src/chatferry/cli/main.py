@@ -70,9 +70,9 @@ def serve(
     ] = "all",
 ) -> None:
     """Run the gateway. With PostgreSQL any number of processes may run, in any role."""
-    from chatferry import logs
     from chatferry.config import load
     from chatferry.serve import run
+    from chatferry.watching import logs
 
     settings = load(config)
     given = {"host": host, "port": port, "drain": drain}
@@ -184,9 +184,9 @@ def simulate(
 @app.command()
 def check(config: ConfigOption = None) -> None:
     """Try every channel, every model and the database, and say what to do about each fault."""
-    from chatferry import logs
     from chatferry.cli.check import run
     from chatferry.config import load
+    from chatferry.watching import logs
 
     settings = load(config)
     logs.configure(level=logging.CRITICAL)  # the findings say it all
@@ -215,9 +215,9 @@ def push(
     key: Annotated[str, typer.Option(help="The same key is sent once, however often the command runs.")] = "",
 ) -> None:
     """Send a message that nobody asked for."""
-    from chatferry import logs
     from chatferry.cli.operate import push
     from chatferry.config import load
+    from chatferry.watching import logs
 
     settings = load(config)
     logs.configure(level=logging.CRITICAL)  # what became of it is told by the command

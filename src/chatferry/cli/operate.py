@@ -18,7 +18,6 @@ import aiohttp
 from rich.console import Console
 from rich.text import Text
 
-from chatferry.alarms import Bell, shown, text_of
 from chatferry.clock import Clock, SystemClock
 from chatferry.config import AlertSettings, ServerSettings, Settings, TargetSettings
 from chatferry.config.file import suggest
@@ -31,6 +30,7 @@ from chatferry.ledger.looking import Entry
 from chatferry.ledger.steps import Step
 from chatferry.migrations import HEAD
 from chatferry.model import Inbound, conversation_key, says
+from chatferry.watching.alarms import Bell, shown, text_of
 
 _STYLES = {"failed": "red", "gone": "dim", "parked": "yellow", "doing": "cyan"}
 _WATCHED = 500

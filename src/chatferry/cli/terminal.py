@@ -19,7 +19,6 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from chatferry import logs
 from chatferry.config import Settings
 from chatferry.gateway import Gateway
 from chatferry.playground.ending import heed_signals
@@ -27,6 +26,7 @@ from chatferry.playground.plan import Plan, compose
 from chatferry.serve import loop_factory, serve
 from chatferry.simulator.line import LineSimulator
 from chatferry.simulator.serving import serving
+from chatferry.watching import logs
 
 _USER = "you"
 _PATIENCE = 120.0

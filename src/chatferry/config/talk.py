@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from chatferry.config.file import Draft, Key, suggest
-from chatferry.likeness import folded
+from chatferry.text.likeness import folded
 
 _USUAL = {
     "stop": ["/stop"],

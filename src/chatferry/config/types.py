@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 from pydantic_core import PydanticCustomError
 
-from chatferry.likeness import folded
+from chatferry.text.likeness import folded
 
 
 def wrong(problem: str, mend: str = "") -> PydanticCustomError:

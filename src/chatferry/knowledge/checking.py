@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from chatferry.engines.base import Engine, Prompt, whole
 from chatferry.knowledge.quoting import documents
 from chatferry.model import Usage, says
-from chatferry.quoting import quoted
+from chatferry.text.quoting import quoted
 
 _TASK = """\
 You check whether an answer may be given to a customer. You get passages from documents, a question and an answer. All \

@@ -10,8 +10,8 @@ from html.parser import HTMLParser
 
 import msgspec
 
-from chatferry.likeness import folded
-from chatferry.text import clean, length, split
+from chatferry.text.cutting import clean, length, split
+from chatferry.text.likeness import folded
 
 MOST = 900
 """Bytes of a passage: three hundred Chinese characters, or a hundred and fifty English words."""

@@ -9,6 +9,9 @@ from itertools import zip_longest
 import msgspec
 import structlog
 
+from chatferry.answering.prompt import cut
+from chatferry.answering.rounds import spoken
+from chatferry.answering.tokens import OVERHEAD, estimate
 from chatferry.assistant import Assistant
 from chatferry.engines.base import Delta, Done, Engine, Event, Restart
 from chatferry.errors import Fault, Final
@@ -16,11 +19,8 @@ from chatferry.knowledge.checking import check
 from chatferry.knowledge.library import Found, Library
 from chatferry.knowledge.quoting import cited, numbered
 from chatferry.knowledge.terms import Wanted, wanted
-from chatferry.metrics import Metrics
 from chatferry.model import Inbound, Message, Turn, Usage
-from chatferry.prompt import cut
-from chatferry.rounds import spoken
-from chatferry.tokens import OVERHEAD, estimate
+from chatferry.watching.metrics import Metrics
 
 log = structlog.get_logger(__name__)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 import structlog
 
+from chatferry.answering.readers import Readers
 from chatferry.clock import Clock
 from chatferry.config import Settings
 from chatferry.errors import Unavailable
@@ -34,7 +35,6 @@ from chatferry.knowledge.library import Library, Source
 from chatferry.knowledge.shelves import BATCH, Add, Complete, Open, Remove, Retire, Shelved, shelved
 from chatferry.ledger.database import Database
 from chatferry.ledger.ledger import Ledger
-from chatferry.readers import Readers
 from chatferry.reading.jobs import Job
 from chatferry.sniffing import sniff
 from chatferry.words import words

@@ -13,7 +13,7 @@ from functools import cache
 from importlib.resources import files
 from typing import NamedTuple
 
-from chatferry.likeness import folded
+from chatferry.text.likeness import folded
 from chatferry.words import SIMPLIFIED, TRADITIONAL
 
 VERSION = 1

@@ -21,8 +21,8 @@ from chatferry.ledger.rows import padded
 from chatferry.ledger.statements import inserting
 from chatferry.ledger.tables import answers as table
 from chatferry.ledger.tables import turns
-from chatferry.likeness import folded
 from chatferry.model import Inbound, Options
+from chatferry.text.likeness import folded
 
 _LONGEST = 500
 """Characters of a question that somebody else may ask in the same words."""

@@ -18,9 +18,9 @@ from chatferry.engines.base import Call
 from chatferry.ledger.rows import padded
 from chatferry.ledger.statements import inserting
 from chatferry.ledger.tables import asks
-from chatferry.likeness import folded
 from chatferry.model import Inbound, Text
-from chatferry.text import clean
+from chatferry.text.cutting import clean
+from chatferry.text.likeness import folded
 from chatferry.words import Words
 
 YES = "chatferry:yes:"

@@ -14,7 +14,7 @@ from chatferry.ledger.forgetting import Forgot
 from chatferry.ledger.people import Person, Talk
 from chatferry.ledger.profiles import Fact
 from chatferry.ledger.recalling import Line, Memory, Recalling
-from chatferry.text import clean
+from chatferry.text.cutting import clean
 
 
 class Keeping(Recalling):

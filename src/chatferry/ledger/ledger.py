@@ -28,7 +28,7 @@ from chatferry.ledger.sessions import Gate
 from chatferry.ledger.steps import Returned, Step
 from chatferry.links import signing_key
 from chatferry.model import APOLOGY, Attempt, Grant, Inbound, Message, Piece, Receipt, Turn, Usage, says
-from chatferry.text import clean
+from chatferry.text.cutting import clean
 
 _AGAIN = 0.5
 """Seconds between two tries to write about a turn that we hold."""

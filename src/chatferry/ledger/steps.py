@@ -16,7 +16,7 @@ from chatferry.engines.base import Call, Result, Round
 from chatferry.ledger.rows import dump
 from chatferry.ledger.statements import inserting
 from chatferry.ledger.tables import steps
-from chatferry.text import clean
+from chatferry.text.cutting import clean
 
 _CALL = msgspec.json.Decoder(Call)
 _RESULT = msgspec.json.Decoder(Result)

@@ -14,10 +14,10 @@ import threading
 
 import msgspec
 
-from chatferry import logs
 from chatferry.errors import ChatferryError
 from chatferry.playground.plan import Plan, compose
 from chatferry.serve import run
+from chatferry.watching import logs
 
 
 def main() -> int:

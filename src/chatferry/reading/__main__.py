@@ -9,7 +9,7 @@ import msgspec
 
 from chatferry.reading.jobs import Found, Job, Unreadable
 from chatferry.sniffing import DOCUMENTS, MACROS, PICTURES
-from chatferry.text import clean
+from chatferry.text.cutting import clean
 
 _MEMORY = {"text": 768 << 20, "picture": 768 << 20, "ocr": 3 << 30}
 """Bytes of addresses, of which only a part is memory."""

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from chatferry.channels.base import Visit, Visited, visited
 from chatferry.errors import Unavailable
 from chatferry.gateway import Gateway
-from chatferry.occasion import caller
+from chatferry.watching.occasion import caller
 from chatferry.web import hooks, pages
 from chatferry.web.http import RETRY_AFTER
 

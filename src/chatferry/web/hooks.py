@@ -11,9 +11,9 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from chatferry.channels.base import Channel, Hold, Hook, Taken
+from chatferry.delivering.holding import Held
 from chatferry.errors import Rejected, Unavailable
 from chatferry.gateway import Gateway
-from chatferry.holding import Held
 from chatferry.ledger.accepting import Accepted
 from chatferry.signals import first_of
 from chatferry.web.http import RETRY_AFTER, SILENT, gone, read_body

@@ -22,7 +22,7 @@ from pygments.lexer import Lexer
 from pygments.lexers import get_lexer_by_name
 from pygments.token import STANDARD_TYPES, _TokenType
 
-from chatferry.plain import parsed
+from chatferry.text.plain import parsed
 
 LONGEST = 400_000
 """Characters of one message that a page shows."""
@@ -100,7 +100,7 @@ def _cleaner() -> nh3.Cleaner:
 
 @cache
 def _options() -> OptionsDict:
-    from chatferry.markdown import parser
+    from chatferry.text.markdown import parser
 
     return parser().options
 

@@ -7,11 +7,11 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
+from chatferry.answering.prompt import placeholder
 from chatferry.assistant import Assistant
 from chatferry.ledger.ledger import Ledger
 from chatferry.ledger.looking import Shown
 from chatferry.model import APOLOGY, File, Message, Part, Text
-from chatferry.prompt import placeholder
 from chatferry.words import Words, language_of
 
 State = Literal["waiting", "growing", "stopping", "done", "stopped", "failed", "nothing"]

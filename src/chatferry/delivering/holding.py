@@ -14,7 +14,7 @@ import structlog
 
 from chatferry.channels.base import Channel, Hold
 from chatferry.clock import Clock
-from chatferry.composing import compose
+from chatferry.delivering.composing import compose
 from chatferry.feed import Feed
 from chatferry.ledger.accepting import Accepted
 from chatferry.ledger.ledger import Ledger

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from chatferry.answering.prompt import with_rounds
+from chatferry.answering.toolbox import Toolbox
 from chatferry.clock import Clock
 from chatferry.engines.base import Call, Prompt, Result, Round
 from chatferry.feed import Tail
@@ -15,8 +17,6 @@ from chatferry.ledger.consent import question
 from chatferry.ledger.ledger import Ledger
 from chatferry.ledger.steps import Returned, Step, by_round, round_of
 from chatferry.model import Inbound, Usage
-from chatferry.prompt import with_rounds
-from chatferry.toolbox import Toolbox
 from chatferry.tools.base import Caller
 
 _REFUSED = "Not called: the person was asked whether this shall be done, and did not say yes."

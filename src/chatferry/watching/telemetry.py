@@ -8,13 +8,13 @@ from chatferry.clock import Clock
 from chatferry.config import TelemetrySettings
 
 if TYPE_CHECKING:
-    from chatferry.otel import Otel
+    from chatferry.watching.otel import Otel
 
 
 def tracer_of(settings: TelemetrySettings, key: bytes, role: str, clock: Clock) -> Otel | None:
     """What makes traces. `key` is the database's."""
     if settings.otlp is None:
         return None
-    from chatferry.otel import Otel
+    from chatferry.watching.otel import Otel
 
     return Otel(settings, key, role, clock)

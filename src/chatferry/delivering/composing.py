@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import groupby
 
-from chatferry import text
 from chatferry.channels.base import Capabilities
 from chatferry.model import Piece
-from chatferry.plain import RULE
+from chatferry.text import cutting
+from chatferry.text.plain import RULE
 from chatferry.words import Words
 
 _MOST = 8
@@ -49,7 +49,7 @@ def compose(
     rests = [words.rest_here.replace("{link}", link(turn)) for turn, _ in groups]
 
     def size(said: str) -> int:
-        return text.length(said, caps.measure)
+        return cutting.length(said, caps.measure)
 
     def joined(*parts: str) -> str:
         return _BETWEEN.join([*parts, later] if later else parts)
@@ -78,7 +78,7 @@ def _unlinked(pieces: Sequence[Piece], caps: Capabilities) -> tuple[str, tuple[i
     for place, piece in enumerate(pieces):
         between = "" if place == 0 else "\n\n" if piece.turn == pieces[place - 1].turn else _BETWEEN
         longer = f"{said}{between}{piece.message.text.rstrip()}"
-        if place and text.length(longer, caps.measure) > caps.limit:
+        if place and cutting.length(longer, caps.measure) > caps.limit:
             return said, tuple(piece.id for piece in pieces[:place])
         said = longer
     return said, tuple(piece.id for piece in pieces)
@@ -87,13 +87,13 @@ def _unlinked(pieces: Sequence[Piece], caps: Capabilities) -> tuple[str, tuple[i
 def _whole(piece: Piece, caps: Capabilities) -> str:
     """A piece as something else may follow it."""
     said = piece.message.text.rstrip()
-    return text.closed(said).rstrip() if caps.markdown else said
+    return cutting.closed(said).rstrip() if caps.markdown else said
 
 
 def _fitting(answer: str, rest: str, room: int, caps: Capabilities) -> str:
     """As much of an answer as there is room for, which is enough for its link."""
-    if text.length(answer, caps.measure) <= room:
+    if cutting.length(answer, caps.measure) <= room:
         return answer
-    left = room - text.length(f"\n\n{rest}", caps.measure)
-    cut = text.first(answer, left, caps.measure) if left >= _WORTH else None
+    left = room - cutting.length(f"\n\n{rest}", caps.measure)
+    cut = cutting.first(answer, left, caps.measure) if left >= _WORTH else None
     return f"{cut.piece}\n\n{rest}" if cut else rest

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import structlog
 
 from chatferry.accounts import Accounts
+from chatferry.answering.prompt import cut, shortened, spoken, summary_limit
 from chatferry.assistant import Assistant
 from chatferry.channels.base import Channel, briefing
 from chatferry.clock import Clock
@@ -20,9 +21,8 @@ from chatferry.errors import Fault, Final, Unavailable
 from chatferry.ledger.ledger import Ledger
 from chatferry.ledger.recalling import Line, Memory, Recollection
 from chatferry.model import Message, says
-from chatferry.prompt import cut, shortened, spoken, summary_limit
-from chatferry.quoting import quoted
-from chatferry.text import clean
+from chatferry.text.cutting import clean
+from chatferry.text.quoting import quoted
 
 log = structlog.get_logger(__name__)
 

@@ -12,12 +12,12 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
+from chatferry.answering.tokens import OVERHEAD, PICTURE, Gauge
 from chatferry.assistant import Assistant
 from chatferry.engines.base import Call, Prompt, Round, Tool
 from chatferry.knowledge.quoting import brief
 from chatferry.model import File, Inbound, Message, Part, Text
-from chatferry.quoting import quoted
-from chatferry.tokens import OVERHEAD, PICTURE, Gauge
+from chatferry.text.quoting import quoted
 from chatferry.words import Words
 
 _FAIR = 4

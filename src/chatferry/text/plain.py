@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from typing import TYPE_CHECKING, NamedTuple
 
-from chatferry.text import wide
+from chatferry.text.cutting import wide
 
 if TYPE_CHECKING:
     from markdown_it.token import Token
@@ -49,7 +49,7 @@ def parsed(markdown: str) -> list[Token] | None:
     """None for a text beyond reason: too long, of too large a table, full of marks, or nested like nobody's prose."""
     if len(markdown) > LONGEST or _cells(markdown) > CELLS or _dense(markdown):
         return None
-    from chatferry.markdown import NESTING, parser  # 40 ms that only those pay who send to an app without Markdown
+    from chatferry.text.markdown import NESTING, parser  # 40 ms that only those pay who send to an app without Markdown
 
     tokens = parser().parse(markdown)
     return None if any(token.level >= NESTING - 2 for token in tokens) else tokens

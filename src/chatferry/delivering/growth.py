@@ -23,7 +23,7 @@ from chatferry.held import Held
 from chatferry.ledger.ledger import Ledger
 from chatferry.model import Attempt, Button, Message, Piece, Receipt, says
 from chatferry.signals import Signal, first_of
-from chatferry.text import length
+from chatferry.text.cutting import length
 from chatferry.words import Words
 
 log = structlog.get_logger(__name__)

@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 
-from chatferry.alarms import Bell, key_of
 from chatferry.clock import Clock
 from chatferry.config import AlertSettings
 from chatferry.errors import TryLater, Unavailable
@@ -21,6 +20,7 @@ from chatferry.ledger.incidents import Alarm, Incident, Verdict
 from chatferry.ledger.ledger import Ledger
 from chatferry.ledger.measures import Count, Outcomes, slowest, succeeded
 from chatferry.retry import Circuit, next_try
+from chatferry.watching.alarms import Bell, key_of
 
 log = structlog.get_logger(__name__)
 

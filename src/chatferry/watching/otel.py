@@ -27,7 +27,7 @@ from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, S
 from chatferry import __version__
 from chatferry.clock import Clock
 from chatferry.config import TelemetrySettings
-from chatferry.occasion import Facts
+from chatferry.watching.occasion import Facts
 
 log = structlog.get_logger(__name__)
 

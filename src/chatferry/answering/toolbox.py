@@ -12,9 +12,9 @@ import structlog
 
 from chatferry.config import AssistantSettings
 from chatferry.engines.base import Call, Result, Tool
-from chatferry.occasion import stage
-from chatferry.text import clean
+from chatferry.text.cutting import clean
 from chatferry.tools.base import Callable, Caller, Confirmed, Source
+from chatferry.watching.occasion import stage
 
 log = structlog.get_logger(__name__)
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 
+from chatferry.answering.outcomes import Asked
 from chatferry.clock import Clock
 from chatferry.config import CacheSettings
 from chatferry.engines.base import Done, Prompt
@@ -13,9 +14,8 @@ from chatferry.feed import Tail
 from chatferry.held import Held
 from chatferry.ledger.answers import Keep, Kept, due, key_of
 from chatferry.ledger.ledger import Ledger
-from chatferry.metrics import Metrics
-from chatferry.outcomes import Asked
-from chatferry.text import clean
+from chatferry.text.cutting import clean
+from chatferry.watching.metrics import Metrics
 
 _PACE = 0.1
 """Seconds between two looks at an answer that is read along: many may do it."""

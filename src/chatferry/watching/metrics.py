@@ -10,7 +10,7 @@ from prometheus_client.registry import Collector
 
 from chatferry.ledger.census import Census
 from chatferry.model import Turn, Usage
-from chatferry.occasion import current
+from chatferry.watching.occasion import current
 
 _SECONDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 45, 60, 120, 300)
 _WHO = ["channel", "assistant", "model"]

@@ -10,7 +10,7 @@ from chatferry.feed import Outcome
 from chatferry.held import Held
 from chatferry.ledger.consent import NO, YES
 from chatferry.model import APOLOGY, Button, Message, Turn, Usage, says
-from chatferry.text import clean, closed
+from chatferry.text.cutting import clean, closed
 
 
 class Asked(msgspec.Struct):

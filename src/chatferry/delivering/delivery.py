@@ -20,7 +20,7 @@ import structlog
 
 from chatferry.channels.base import COLLECT, Channel, Editing, editing, resting
 from chatferry.clock import Clock
-from chatferry.composing import compose
+from chatferry.delivering.composing import compose
 from chatferry.errors import Ambiguous, Fault, Final, Gone, NoLeave, TryLater, Vanished
 from chatferry.held import Held
 from chatferry.ledger.ledger import Ledger

@@ -12,7 +12,7 @@ from markdown_it.rules_inline.state_inline import Scanned
 from markdown_it.token import Token
 from markdown_it.utils import EnvType
 
-from chatferry.text import wide
+from chatferry.text.cutting import wide
 
 NESTING = 40
 """Depth of lists and quotes that is still followed; the parser leaves out what lies deeper."""

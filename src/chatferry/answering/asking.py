@@ -10,8 +10,15 @@ from typing import NamedTuple
 import msgspec
 import structlog
 
-from chatferry import prompt, summaries
-from chatferry.again import Again, Private
+from chatferry.answering import prompt, summaries
+from chatferry.answering.again import Again, Private
+from chatferry.answering.media import Media
+from chatferry.answering.outcomes import Asked
+from chatferry.answering.prompt import NOTHING, Material
+from chatferry.answering.remember import Remember
+from chatferry.answering.rounds import Rounds
+from chatferry.answering.summaries import Summaries, Wanted, named
+from chatferry.answering.toolbox import Toolbox, opened
 from chatferry.channels.base import briefing
 from chatferry.clock import Clock
 from chatferry.engines.base import Delta, Done, Event, Prompt, Restart
@@ -21,16 +28,9 @@ from chatferry.held import Held
 from chatferry.knowledge.grounding import Grounding, Grounds
 from chatferry.ledger import profiles
 from chatferry.ledger.ledger import Ledger
-from chatferry.media import Media
 from chatferry.model import Message, Usage
-from chatferry.occasion import stage
-from chatferry.outcomes import Asked
-from chatferry.prompt import NOTHING, Material
-from chatferry.remember import Remember
-from chatferry.rounds import Rounds
-from chatferry.summaries import Summaries, Wanted, named
-from chatferry.toolbox import Toolbox, opened
 from chatferry.tools.base import Fixed, Source
+from chatferry.watching.occasion import stage
 
 log = structlog.get_logger(__name__)
 

@@ -1,0 +1,1 @@
+"""Texts as values: cut, made plain, compared, quoted. Pure, and open to everybody."""
