@@ -177,7 +177,7 @@ class World:
 
     async def said(self, process: Process) -> list[str]:
         """What is remembered of the talk, oldest first."""
-        return [message.text async for message in process.ledger.history("board:room")][::-1]
+        return [one.message.text for one in await process.ledger.said("board:room")][::-1]
 
 
 @contextlib.asynccontextmanager

@@ -58,7 +58,7 @@ async def states(ledger: Ledger) -> list[str]:
 
 async def said(ledger: Ledger, room: str = "room") -> list[str]:
     """What is remembered, oldest first."""
-    return [message.text async for message in ledger.history(f"board:{room}")][::-1]
+    return [one.message.text for one in await ledger.said(f"board:{room}")][::-1]
 
 
 def words(turn: Turn) -> str:

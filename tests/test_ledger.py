@@ -41,7 +41,7 @@ async def states(ledger: Ledger) -> list[str]:
 
 
 async def heard(ledger: Ledger, who: str = "ann") -> list[str]:
-    return [message.text async for message in ledger.history(f"line:{who}")]
+    return [message.text async for message in ledger.history(f"line:{who}", 1)]
 
 
 async def answer(ledger: Ledger, turn: Turn, *pieces: str) -> Turn:

@@ -51,7 +51,7 @@ async def pending(ledger: Ledger) -> list[tuple[str, str]]:
 
 async def said(ledger: Ledger) -> list[str]:
     """What is remembered, oldest first."""
-    return [message.text async for message in ledger.history(ROOM)][::-1]
+    return [message.text async for message in ledger.history(ROOM, 1)][::-1]
 
 
 # ── messages that grow ───────────────────────────────────────────────────────────────────────────────────────────

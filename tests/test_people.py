@@ -106,7 +106,7 @@ async def test_what_was_said_before_we_came_hangs_on_a_turn_that_tells_nothing(f
     row = await filled.look(shell)
     assert (row.sender, row.ref, row.kind, row.answer) == ("", "", "heard", None)
     assert row.event == f"forgotten/{row.id}"
-    said = [message.text async for message in filled.history("board:thread")]
+    said = [message.text async for message in filled.history("board:thread", row.id)]
     assert said == ["so", "badger", "cyd before"]
 
 

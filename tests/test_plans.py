@@ -105,7 +105,7 @@ async def everything(ledger: Ledger) -> None:
     await ledger.erased(erase, turn.id)
     await ledger.finish(erase, state="failed")
     await ledger.reopen(erase.id)
-    assert [message async for message in ledger.history("board:room")]
+    assert [message async for message in ledger.history("board:room", turn.id)]
     await ledger.acquainted("board:room")
     await ledger.due()
     await ledger.progress([1, 2])

@@ -81,7 +81,7 @@ async def test_an_answer_whose_commit_was_cut_is_kept_once(
         proxy.when = when
         sent = [(piece, Receipt("r")) for piece in await ledger.pending("line:ann")]
         assert await ledger.finish(turn, [says("user", "hello"), says("assistant", "hi")], sent=sent) == "done"
-        assert [said.text async for said in ledger.history("line:ann")] == ["hi", "hello"]
+        assert [said.message.text for said in await ledger.said("line:ann")] == ["hi", "hello"]
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

@@ -86,7 +86,7 @@ async def test_what_was_closed_long_ago_goes_with_its_pieces_and_its_words(
     assert await prune(ledger, clock) == {"turns": 1, "outbox": 1, "messages": 2}
     assert await left(database) == {"young": "done"}
     assert await ledger.shown(old.id) is None
-    assert [message.text async for message in ledger.history(ROOM)] == ["re young", "young"]
+    assert [one.message.text for one in await ledger.said(ROOM)] == ["re young", "young"]
     assert list(await ledger.delivered([old.id, young.id])) == [young.id]
     clock.advance(KEEP / 2)
     assert (await prune(ledger, clock))["turns"] == 1
@@ -136,7 +136,7 @@ async def test_what_was_said_before_we_came_goes_with_the_turn_that_read_it(
     await answered(ledger, "second")
     clock.advance(KEEP / 2 + 1)
     await prune(ledger, clock)
-    assert [message.text async for message in ledger.history(ROOM)] == ["re second", "second"]
+    assert [one.message.text for one in await ledger.said(ROOM)] == ["re second", "second"]
     kinds = await database.read(lambda connection: connection.execute(sa.select(messages.c.role)).scalars().all())
     assert BEFORE not in kinds
     assert await ledger.acquainted(ROOM)

@@ -89,7 +89,7 @@ async def test_after_clear_nothing_older_is_known(ledger: Ledger) -> None:
     await answers(ledger, "second")
     last = await takes(ledger, asks("e3"), gate())
     assert await known(ledger, last.turn) == ["two", "second"]
-    whole = [message.text async for message in ledger.history(ROOM)][::-1]
+    whole = [one.message.text for one in await ledger.said(ROOM)][::-1]
     assert whole == ["one", "first", "two", "second"], "and the people's own history has all"
 
 
@@ -218,7 +218,7 @@ async def test_a_command_is_done_while_an_answer_is_made_and_commands_in_their_o
 async def test_what_is_said_to_a_command_is_no_part_of_the_talk(ledger: Ledger) -> None:
     await takes(ledger, orders("h", "help"), None)
     await answers(ledger, lane=LANE)
-    assert [message async for message in ledger.history(ROOM)] == []
+    assert await ledger.said(ROOM) == []
     shown = await ledger.shown(1)
     assert shown is not None
     assert shown.conversation == ROOM

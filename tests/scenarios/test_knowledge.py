@@ -112,7 +112,7 @@ async def test_where_strict_finds_nothing_no_model_is_asked_but_small_talk_is_an
         assert its.model.requests == []
         [entry] = await its.gateway.ledger.entries()
         assert (entry.state, entry.finish) == ("done", "stop")
-        latest = [said.text async for said in its.gateway.ledger.history(entry.conversation)]
+        latest = [one.message.text for one in await its.gateway.ledger.said(entry.conversation)]
         assert latest == [WORDS.not_known, "Do you sell bicycles?"]
         assert await its.counted("unknown") == 1
         await its.line.say("ann", "Okay, thank you!")

@@ -172,16 +172,15 @@ class Looking:
             for row in await self._rows(statements.PENDING, {"talk": conversation})
         ]
 
-    async def history(self, conversation: str, turn: int | None = None) -> AsyncIterator[Message]:
-        """What was said, newest first, read a page at a time: whoever has enough stops asking.
+    async def history(self, conversation: str, turn: int) -> AsyncIterator[Message]:
+        """What was said in a turn's session, newest first, read a page at a time: whoever has enough stops asking.
 
-        turn: only the session that it belongs to.
         In the order of the questions: what is heard while an answer is made is remembered before it, and came after.
         """
-        given: dict[str, Any] = {"talk": conversation} if turn is None else {"talk": conversation, "turn": turn}
+        given: dict[str, Any] = {"talk": conversation, "turn": turn}
         paged = False
         while True:
-            page = await self._rows(statements.history(session=turn is not None, paged=paged), given)
+            page = await self._rows(statements.history(paged=paged), given)
             for row in page:
                 if row.role == rows.BEFORE:
                     for message in reversed(rows.MESSAGES.decode(row.body)):

@@ -159,16 +159,16 @@ def began(talk: Any, turn: Any) -> sa.ScalarSelect[int]:
 
 
 @cache
-def history(*, session: bool, paged: bool) -> sa.Select[Any]:
-    """A page of a `talk`, newest first: of the session of a `turn`; and only what is `before` a place."""
-    query = sa.select(messages.c.turn, messages.c.id, messages.c.role, messages.c.body)
-    query = query.where(messages.c.conversation == _TALK)
-    if session:
-        turn = _given("turn", sa.BigInteger())
-        later = sessions.c.conversation == _TALK, sessions.c.turn > turn
-        after = sa.select(sa.func.min(sessions.c.turn)).where(*later).scalar_subquery()
-        query = query.where(messages.c.turn >= began(_TALK, turn))
-        query = query.where(messages.c.turn < sa.func.coalesce(after, sys.maxsize))
+def history(*, paged: bool) -> sa.Select[Any]:
+    """A page of the session of a `turn` in a `talk`, newest first; and only what is `before` a place."""
+    turn = _given("turn", sa.BigInteger())
+    later = sessions.c.conversation == _TALK, sessions.c.turn > turn
+    after = sa.select(sa.func.min(sessions.c.turn)).where(*later).scalar_subquery()
+    query = sa.select(messages.c.turn, messages.c.id, messages.c.role, messages.c.body).where(
+        messages.c.conversation == _TALK,
+        messages.c.turn >= began(_TALK, turn),
+        messages.c.turn < sa.func.coalesce(after, sys.maxsize),
+    )
     if paged:
         place = sa.tuple_(_given("turn_before", sa.BigInteger()), _given("id_before", sa.BigInteger()))
         query = query.where(sa.tuple_(messages.c.turn, messages.c.id) < place)
