@@ -98,7 +98,7 @@ class World:
             if alone:
                 await ledger.adopt()
             settings = AssistantSettings(language="en", busy=self.busy, **self.settings)
-            sources = (Fixed("tools", *self.tools),) if self.tools else ()
+            sources = (Fixed(*self.tools),) if self.tools else ()
             assistant = Assistant("default", settings, self.engine, WORDS, sources=sources)
             staff = Staff({"default": assistant}, {"board": "default"})
             links = Links(b"key", 3600.0, "https://bot.example")

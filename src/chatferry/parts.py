@@ -193,7 +193,7 @@ def _sources(settings: Settings, assistant: AssistantSettings, servers: Mapping[
             found = look(place, settings.source)
             if isinstance(found, Finding):  # the start has complained of it (`look_for_tools`)
                 raise ConfigError(found.detail)
-            yield Fixed(place, Confirmed(found) if found.confirm or place in assistant.confirm else found)
+            yield Fixed(Confirmed(found) if found.confirm or place in assistant.confirm else found)
 
 
 def make_listeners(settings: Settings, http: aiohttp.ClientSession) -> dict[str, Listener]:

@@ -69,7 +69,7 @@ class Asking:
         self._again = again
         self._clock = clock
         self._summaries = summaries
-        self._noting = Fixed("remember", Remember(ledger))
+        self._noting = Fixed(Remember(ledger))
 
     async def ask(self, held: Held, tail: Tail, asked: Asked) -> None:
         """Ask, and note in `asked` what came of it; may be cancelled, and what was said until then stands in `tail`."""

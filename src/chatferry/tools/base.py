@@ -40,8 +40,6 @@ class Callable(Protocol):
 class Source(Protocol):
     """Where tools come from. What there is may change while we run."""
 
-    name: str
-
     async def tools(self) -> Sequence[Callable]:
         """All that can be called now; what takes long to find out is left out."""
         ...
@@ -59,7 +57,6 @@ class Guarded:
     """A source some of whose tools need a yes: those that it knows by these names, or all."""
 
     def __init__(self, source: Source, names: Collection[str] | None) -> None:
-        self.name = source.name
         self._source = source
         self._names = names
 
@@ -73,8 +70,7 @@ class Guarded:
 class Fixed:
     """Tools that are always there."""
 
-    def __init__(self, name: str, *tools: Callable) -> None:
-        self.name = name
+    def __init__(self, *tools: Callable) -> None:
         self._tools = tools
 
     async def tools(self) -> Sequence[Callable]:

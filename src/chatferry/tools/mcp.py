@@ -319,7 +319,6 @@ class _Choice:
     """All tools of a server, or one, as a source."""
 
     def __init__(self, server: Server, only: str) -> None:
-        self.name = f"mcp:{server.name}/{only}" if only else f"mcp:{server.name}"
         self._server = server
         self._only = only
 
