@@ -10,18 +10,13 @@ from collections.abc import Collection, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 
+from chatferry.config.assistant import SessionSettings
 from chatferry.config.file import Draft, Key, suggest
+from chatferry.config.tables import CommandSettings
 from chatferry.text.likeness import folded
 
-_USUAL = {
-    "stop": ["/stop"],
-    "clear": ["/clear", "/new"],
-    "history": ["/history"],
-    "memory": ["/memory"],
-    "forget": ["/memory clear"],
-    "privacy": ["/privacy"],
-    "help": ["/help"],
-}
+_USUAL = CommandSettings().model_dump()
+_START = SessionSettings().start
 
 
 def locate(draft: Draft) -> None:
@@ -57,7 +52,7 @@ def _check_commands(draft: Draft, assistants: Mapping[str, Mapping[str, object]]
             draft.fault(key, f"is in {owner} and in {setting}", "leave it out of one of them")
     for name, table in assistants.items():
         session = table.get("session")
-        start = session.get("start", "/chatgpt") if isinstance(session, dict) else None
+        start = session.get("start", _START) if isinstance(session, dict) else None
         if isinstance(start, str) and (owner := owners.get(folded(start), "")):
             key = ("assistants", name, "session", "start")
             draft.fault(key, f"is in commands.{owner} too", "leave it out of one of them")
@@ -66,7 +61,7 @@ def _check_commands(draft: Draft, assistants: Mapping[str, Mapping[str, object]]
 def _commands(draft: Draft) -> Iterator[tuple[str, int, str]]:
     """The name of every command, with the setting and its place in it."""
     for setting, names in (_USUAL | draft.table("commands")).items():
-        for index, said in enumerate(names if isinstance(names, list) else ()):
+        for index, said in enumerate(names if isinstance(names, list | tuple) else ()):
             if setting in _USUAL and isinstance(said, str):
                 yield setting, index, said
 
