@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -110,13 +111,17 @@ def _keep(connection: sa.Connection, operations: Sequence[Keep]) -> list[None]:
     }
     if not rows:
         return [None] * len(operations)
-    upsert = inserting(connection.dialect.name, table)
-    newer = {name: upsert.excluded[name] for name in ("turn", "answer", "model", "made_at", "asked_at")}
-    anew = upsert.on_conflict_do_update(index_elements=[table.c.key], set_=newer)
-    connection.execute(anew.returning(table.c.key), [rows[key] for key in sorted(rows)])
+    connection.execute(_keeping(connection.dialect.name), [rows[key] for key in sorted(rows)])
     for op in {op.assistant: op for op in operations}.values():
         _trim(connection, op)
     return [None] * len(operations)
+
+
+@cache
+def _keeping(dialect: str) -> Any:
+    upsert = inserting(dialect, table)
+    newer = {name: upsert.excluded[name] for name in ("turn", "answer", "model", "made_at", "asked_at")}
+    return upsert.on_conflict_do_update(index_elements=[table.c.key], set_=newer).returning(table.c.key)
 
 
 def _trim(connection: sa.Connection, op: Keep) -> None:

@@ -8,6 +8,7 @@ then on; a group is once somebody speaks in it who is. All functions are synchro
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Any, Literal
 
 import msgspec
@@ -164,10 +165,14 @@ def _stand(connection: sa.Connection, operations: Sequence[Stand]) -> list[None]
 
 def put(connection: sa.Connection, rows: list[dict[str, object]]) -> None:
     """Let these stand so from now on."""
-    insert = inserting(connection.dialect.name, table)
+    connection.execute(_putting(connection.dialect.name), rows)
+
+
+@cache
+def _putting(dialect: str) -> Any:
+    insert = inserting(dialect, table)
     new = {name: insert.excluded[name] for name in ("standing", "free_at", "changed_at")}
-    there = insert.on_conflict_do_update(index_elements=[table.c.guest], set_=new)
-    connection.execute(there.returning(table.c.guest), rows)
+    return insert.on_conflict_do_update(index_elements=[table.c.guest], set_=new).returning(table.c.guest)
 
 
 def lock(connection: sa.Connection, knocks: Iterable[Knock | None]) -> None:

@@ -8,7 +8,8 @@ then there is room for more than one. All functions are synchronous and run insi
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
+from functools import cache
+from typing import Any, Literal
 
 import msgspec
 import sqlalchemy as sa
@@ -97,11 +98,7 @@ class Paces:
             if row.changed
         ]
         if rows:
-            upsert = inserting(self._connection.dialect.name, table)
-            counts = {"free_at": upsert.excluded.free_at, "pause_until": upsert.excluded.pause_until}
-            there = upsert.on_conflict_do_update(index_elements=[table.c.key], set_=counts)
-            # To return something lets SQLAlchemy write many rows by one statement.
-            self._connection.execute(there.returning(table.c.key), rows)
+            self._connection.execute(_putting(self._connection.dialect.name, "free_at", "pause_until"), rows)
         for _ in range(0, self._new, _FEW // 2):
             if self._connection.execute(_CLEAR, {"past": self._now - _PAST}).rowcount < _FEW:
                 break
@@ -111,9 +108,16 @@ def lock(connection: sa.Connection, paces: Iterable[Pace | None]) -> None:
     """Let no other process count by these keys before we have; before anything else is locked, in one order for all."""
     rows = [{"key": key, "free_at": 0.0, "pause_until": 0.0} for key in _keys(paces)]
     if rows:
-        upsert = inserting(connection.dialect.name, table)
-        there = upsert.on_conflict_do_update(index_elements=[table.c.key], set_={"key": upsert.excluded.key})
-        connection.execute(there.returning(table.c.key), rows)
+        connection.execute(_putting(connection.dialect.name, "key"), rows)
+
+
+@cache
+def _putting(dialect: str, *columns: str) -> Any:
+    """A row for each key; of those that are there these columns are changed."""
+    upsert = inserting(dialect, table)
+    new = {name: upsert.excluded[name] for name in columns}
+    # To return something lets SQLAlchemy write many rows by one statement.
+    return upsert.on_conflict_do_update(index_elements=[table.c.key], set_=new).returning(table.c.key)
 
 
 def _keys(paces: Iterable[Pace | None]) -> list[str]:
