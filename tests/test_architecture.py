@@ -150,7 +150,18 @@ def test_no_file_is_too_long_to_be_read_at_once(folder: str) -> None:
     assert [path.name for path in paths if path.read_text("utf-8").count("\n") > 450] == []
 
 
-def test_the_command_line_imports_nothing_heavy() -> None:
-    heavy = ("sqlalchemy", "aiohttp", "pydantic", "starlette", "uvicorn", "alembic", "structlog")
-    program = f"import sys, chatferry.cli.main; print([name for name in {heavy} if name in sys.modules])"
+_SERVING = ("aiohttp", "starlette", "uvicorn", "alembic")
+
+
+@pytest.mark.parametrize(
+    ("modules", "heavy"),
+    [
+        (("main",), (*_SERVING, "sqlalchemy", "pydantic", "structlog")),
+        (("turns", "people", "keys", "usage", "export", "forget"), _SERVING),
+    ],
+    ids=["help", "a look at the database"],
+)
+def test_the_command_line_imports_nothing_heavy(modules: tuple[str, ...], heavy: tuple[str, ...]) -> None:
+    names = ", ".join(f"chatferry.cli.{name}" for name in modules)
+    program = f"import sys, {names}; print([name for name in {heavy} if name in sys.modules])"
     assert subprocess.check_output([sys.executable, "-c", program], text=True) == "[]\n"  # noqa: S603

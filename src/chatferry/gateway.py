@@ -42,7 +42,7 @@ from chatferry.knowledge.grounding import Grounding
 from chatferry.knowledge.library import Library
 from chatferry.knowledge.sync import Sync, folder_of, wanted_of
 from chatferry.ledger import news
-from chatferry.ledger.database import Database, migrate, open_database
+from chatferry.ledger.database import Database, connected, migrate
 from chatferry.ledger.ledger import Ledger
 from chatferry.ledger.retention import retain
 from chatferry.limits import Limits
@@ -292,28 +292,28 @@ async def open_gateway(
             f"server.database: a file is for one process that does everything, not for --role {role}\n"
             "  mend: CHATFERRY_DATABASE=postgresql://user:password@host/name, or leave --role out"
         )
-    database = open_database(settings.server.database)
-    try:
-        async with database.exclusive(patience) as alone, contextlib.AsyncExitStack() as ends:
-            await migrate(database)
-            async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
-                key = await signing_key(database)
-                links = Links(key, settings.pages.ttl, settings.server.public_url)
-                clock = clock or await database.clock()
-                tracer = tracer_of(settings.telemetry, key, role, clock)
-                gateway = Gateway(settings, clock, database, http, links, alone=alone, role=role, tracer=tracer)
-                if tracer is not None:
-                    ends.push_async_callback(tracer.aclose)
-                if settings.api is not None:
-                    await gateway.keyring.look()
-                async with gateway.ledger.open():
-                    if await database.age() < gateway.ledger.lease:
-                        gateway.ledger.beware()
-                    if alone and (freed := await gateway.ledger.adopt()):
-                        log.info("going on with turns that were cut off", turns=freed)
-                    yield gateway
-    finally:
-        await database.aclose()
+    async with (
+        connected(settings.server.database, migrated=False) as database,
+        database.exclusive(patience) as alone,
+        contextlib.AsyncExitStack() as ends,
+    ):
+        await migrate(database)
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
+            key = await signing_key(database)
+            links = Links(key, settings.pages.ttl, settings.server.public_url)
+            clock = clock or await database.clock()
+            tracer = tracer_of(settings.telemetry, key, role, clock)
+            gateway = Gateway(settings, clock, database, http, links, alone=alone, role=role, tracer=tracer)
+            if tracer is not None:
+                ends.push_async_callback(tracer.aclose)
+            if settings.api is not None:
+                await gateway.keyring.look()
+            async with gateway.ledger.open():
+                if await database.age() < gateway.ledger.lease:
+                    gateway.ledger.beware()
+                if alone and (freed := await gateway.ledger.adopt()):
+                    log.info("going on with turns that were cut off", turns=freed)
+                yield gateway
 
 
 async def _either(stop: asyncio.Event, task: asyncio.Task[None]) -> None:

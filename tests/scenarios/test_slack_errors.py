@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pytest
 
-from chatferry.cli.operate import row
+from chatferry.cli.turns import row
 from chatferry.simulator.model import Pause
 from chatferry.simulator.slack_records import Fault
 from tests.scenarios.slack_support import STOPPED, slack_world

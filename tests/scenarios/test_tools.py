@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from chatferry.cli import operate
+from chatferry.cli import turns
 from chatferry.simulator.model import ModelSimulator, Refuse
 from chatferry.simulator.model_calls import acts
 from chatferry.simulator.serving import serving
@@ -55,7 +55,7 @@ async def test_on_line_the_answer_rests_on_what_was_looked_up(
         assert screen(stack.line) == ["One moment.\n\nMei is at sea."]
         assert (turn.prompt_tokens, turn.completion_tokens) == (14, 6)
         server = stack.gateway.settings.server
-        assert await asyncio.to_thread(operate.show_turn, server, turn.id) == 0
+        assert await asyncio.to_thread(turns.show_turn, server, turn.id) == 0
     told = capsys.readouterr().out
     assert 'round 1  ferry {"name"' in told
     assert "-> Mei is at sea" in told

@@ -106,7 +106,7 @@ def people_expel(channel: ChannelArgument, who: GuestArgument, config: ConfigOpt
 @alerts_app.command("list")
 def alerts_list(config: ConfigOption = None) -> None:
     """Every alert, how it stands, and whom it tells."""
-    from chatferry.cli.operate import show_alerts
+    from chatferry.cli.alerts import show_alerts
     from chatferry.config import load
 
     show_alerts(load(config))
@@ -118,7 +118,7 @@ def alerts_test(
     config: ConfigOption = None,
 ) -> None:
     """Tell everybody whom an alert tells that this is only a try."""
-    from chatferry.cli.operate import try_alert
+    from chatferry.cli.alerts import try_alert
     from chatferry.config import load
     from chatferry.watching import logs
 

@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from chatferry import extras
 from chatferry.cli import keys as manage_keys
+from chatferry.cli.database import is_fresh
 from chatferry.cli.knowledge import findings as knowledge
 from chatferry.clock import SystemClock
 from chatferry.config import ServerSettings, Settings
@@ -26,7 +27,7 @@ from chatferry.config.rules import CHANNELS
 from chatferry.errors import ChatferryError
 from chatferry.ledger import apikeys
 from chatferry.ledger.commit import unavailable
-from chatferry.ledger.database import open_database
+from chatferry.ledger.database import connected
 from chatferry.ledger.ledger import Ledger
 from chatferry.model import Finding
 from chatferry.parts import look_for_tools, make_channels, make_engine, make_listener, make_servers
@@ -150,7 +151,7 @@ def _hook_url(settings: Settings, name: str) -> str | None:
 async def _database(server: ServerSettings) -> Finding:
     subject = f"database {server.file}" if server.file else "database"
     try:
-        if server.file is not None and not server.file.exists():
+        if server.file is not None and is_fresh(server):
             _try_to_write(server.file.absolute().parent)
             return Finding(True, subject, "is made by the first start")
         return Finding(True, subject, await _look_into(server.database))
@@ -165,15 +166,12 @@ async def _database(server: ServerSettings) -> Finding:
 
 async def _look_into(url: str) -> str:
     """Beside a gateway that runs: a transaction in which nothing is written, and a look."""
-    database = open_database(url)
-    try:
+    async with connected(url, migrated=False) as database:
         await database.write(lambda connection: connection.closed)
         try:
             backlog = await Ledger(database, SystemClock()).backlog()
         except ChatferryError:
             return "writable; the next start sets it up"
-    finally:
-        await database.aclose()
     return f"{backlog['due']} turns wait, {backlog['doing']} run"
 
 
@@ -182,14 +180,11 @@ async def _keys(settings: Settings) -> list[Finding]:
     if settings.api is None:
         return []
     keys: list[apikeys.ApiKey] | None = []
-    if settings.server.file is None or settings.server.file.exists():
+    if not is_fresh(settings.server):
         keys = None
         with contextlib.suppress(SQLAlchemyError, OSError, ChatferryError):
-            database = open_database(settings.server.database)
-            try:
+            async with connected(settings.server.database, migrated=False) as database:
                 keys = await database.read(apikeys.read)
-            finally:
-                await database.aclose()
     others = bool(settings.api.keys or settings.api.jwt)
     return manage_keys.findings(keys, time.time(), others=others) if keys is not None else []
 

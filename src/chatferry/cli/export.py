@@ -20,8 +20,8 @@ import sqlalchemy as sa
 from rich.console import Console
 from sqlalchemy.engine import RowMapping
 
+from chatferry.cli.database import is_fresh, opened
 from chatferry.cli.forget import known, newest, unknown
-from chatferry.cli.operate import is_fresh, opened
 from chatferry.clock import Clock
 from chatferry.config import ServerSettings
 from chatferry.errors import ConfigError

@@ -20,7 +20,7 @@ from typing import Any
 import sqlalchemy as sa
 from rich.console import Console
 
-from chatferry.cli.operate import is_fresh, opened
+from chatferry.cli.database import is_fresh, opened
 from chatferry.clock import Clock
 from chatferry.config import ServerSettings
 from chatferry.errors import Unavailable

@@ -17,6 +17,7 @@ from rich.text import Text
 from sqlalchemy.exc import SQLAlchemyError
 
 from chatferry.access import CHAT, READ, asking, strangers
+from chatferry.cli.database import is_fresh
 from chatferry.config import ServerSettings
 from chatferry.config.file import suggest
 from chatferry.errors import ConfigError
@@ -24,7 +25,7 @@ from chatferry.keyring import PULSE
 from chatferry.ledger import apikeys
 from chatferry.ledger.apikeys import ApiKey
 from chatferry.ledger.commit import unavailable
-from chatferry.ledger.database import Work, migrate, open_database
+from chatferry.ledger.database import Work, connected
 from chatferry.model import Finding
 
 T = TypeVar("T")
@@ -81,7 +82,7 @@ def revoke(server: ServerSettings, name: str) -> int:
 
 def show(server: ServerSettings) -> None:
     """Print all keys: never what opens the API, but by what a lost one is recognised."""
-    keys = [] if server.file is not None and not server.file.exists() else _on(server, apikeys.read)
+    keys = [] if is_fresh(server) else _on(server, apikeys.read)
     if not keys:
         _note("no keys yet: `chatferry keys create NAME` makes one")
         return
@@ -143,13 +144,10 @@ def _on(server: ServerSettings, work: Work[T]) -> T:
     """Do this in a transaction, whatever runs beside us. Raises ConfigError or Unavailable."""
 
     async def on() -> T:
-        database = open_database(server.database)
-        try:
-            await migrate(database)
-            return await database.write(work)
-        except (SQLAlchemyError, OSError) as fault:
-            raise unavailable(fault) from None
-        finally:
-            await database.aclose()
+        async with connected(server.database) as database:
+            try:
+                return await database.write(work)
+            except (SQLAlchemyError, OSError) as fault:
+                raise unavailable(fault) from None
 
     return asyncio.run(on())

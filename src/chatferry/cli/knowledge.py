@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from chatferry.answering.readers import Readers
+from chatferry.cli.database import is_fresh
 from chatferry.clock import SystemClock
 from chatferry.config import Settings
 from chatferry.errors import ChatferryError, ConfigError
@@ -18,22 +19,12 @@ from chatferry.knowledge.grounding import GROUND, Judged, judge
 from chatferry.knowledge.library import Found, Library, Source
 from chatferry.knowledge.sync import Step, Sync, Synced, folder_of, wanted_of
 from chatferry.knowledge.terms import Wanted, matches, wanted
-from chatferry.ledger.database import Database, migrate, open_database
+from chatferry.ledger.database import connected
 from chatferry.ledger.ledger import Ledger
 from chatferry.model import Finding
 
 _STYLES = {"read": "green", "gone": "yellow", "skipped": "red", "warning": "yellow", "unchanged": "dim"}
 _MEND = "chatferry knowledge sync"
-
-
-@contextlib.asynccontextmanager
-async def _database(settings: Settings) -> AsyncIterator[Database]:
-    database = open_database(settings.server.database)
-    try:
-        await migrate(database)
-        yield database
-    finally:
-        await database.aclose()
 
 
 def sync(settings: Settings) -> int:
@@ -49,7 +40,7 @@ def sync(settings: Settings) -> int:
         console.print(Text(f"{said}  {step.why}".rstrip(), style=_STYLES[step.how]), soft_wrap=True)
 
     async def run() -> Synced:
-        async with _database(settings) as database, Ledger(database, SystemClock()).open() as ledger:
+        async with connected(settings.server.database) as database, Ledger(database, SystemClock()).open() as ledger:
             return await Sync(ledger, database, SystemClock(), known, folder_of(settings), Readers()).run(tell=tell)
 
     synced = asyncio.run(run())
@@ -69,7 +60,7 @@ def search(settings: Settings, question: str, assistant: str) -> int:
     base = _base(settings, assistant)
 
     async def run() -> Judged:
-        async with _database(settings) as database:
+        async with connected(settings.server.database) as database:
             return await judge(Library(database), base, question)
 
     judged, want = asyncio.run(run()), wanted(question)
@@ -152,13 +143,9 @@ async def findings(settings: Settings) -> AsyncIterator[Finding]:
 
 async def _index(settings: Settings) -> list[Source] | None:
     """What was read. None where there is no database yet, or it cannot be read, which is told already."""
-    server = settings.server
-    if server.file is not None and not server.file.exists():
+    if is_fresh(settings.server):
         return None
     with contextlib.suppress(ChatferryError):
-        database = open_database(server.database)
-        try:
+        async with connected(settings.server.database, migrated=False) as database:
             return [one for one in await Library(database).sources() if one.current]
-        finally:
-            await database.aclose()
     return None

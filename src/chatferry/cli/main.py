@@ -87,7 +87,7 @@ def serve(
 @app.command()
 def migrate(config: ConfigOption = None) -> None:
     """Create or upgrade the database's tables. Every start does that by itself; a deploy may do it before."""
-    from chatferry.cli.operate import upgrade
+    from chatferry.cli.database import upgrade
     from chatferry.config import load_server
 
     sys.stdout.write(upgrade(load_server(config)))
@@ -215,7 +215,7 @@ def push(
     key: Annotated[str, typer.Option(help="The same key is sent once, however often the command runs.")] = "",
 ) -> None:
     """Send a message that nobody asked for."""
-    from chatferry.cli.operate import push
+    from chatferry.cli.push import push
     from chatferry.config import load
     from chatferry.watching import logs
 
@@ -233,7 +233,7 @@ def turns(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as turns come and end.")] = False,
 ) -> None:
     if context.invoked_subcommand is None:
-        from chatferry.cli.operate import show_turns
+        from chatferry.cli.turns import show_turns
         from chatferry.config import load_server
 
         show_turns(load_server(config), limit=limit, follow=follow)
@@ -246,7 +246,7 @@ def turns_retry(
     config: ConfigOption = None,
 ) -> None:
     """Do a turn again that failed, waits to be collected, or found nobody there."""
-    from chatferry.cli.operate import retry
+    from chatferry.cli.turns import retry
     from chatferry.config import load_server
 
     above = context.parent.params["config"] if context.parent else None  # `turns --config FILE retry ID`
@@ -260,7 +260,7 @@ def turns_show(
     config: ConfigOption = None,
 ) -> None:
     """A turn, and what was called for its answer: each call with its arguments, its time and its result."""
-    from chatferry.cli.operate import show_turn
+    from chatferry.cli.turns import show_turn
     from chatferry.config import load_server
 
     above = context.parent.params["config"] if context.parent else None

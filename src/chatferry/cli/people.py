@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 from rich.console import Console
 
-from chatferry.cli.operate import is_fresh, opened
+from chatferry.cli.database import is_fresh, opened
 from chatferry.config import ServerSettings
 from chatferry.ledger.tables import guests
 from chatferry.model import conversation_key

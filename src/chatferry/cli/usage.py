@@ -13,10 +13,11 @@ from zoneinfo import ZoneInfo
 from rich.console import Console
 from rich.table import Table
 
+from chatferry.cli.database import is_fresh
 from chatferry.clock import SystemClock
 from chatferry.config import MoneySettings, ServerSettings
 from chatferry.errors import ConfigError
-from chatferry.ledger.database import migrate, open_database
+from chatferry.ledger.database import connected
 from chatferry.ledger.looking import Looking
 from chatferry.ledger.usage import NAMES, Used, together
 
@@ -34,7 +35,7 @@ def show_usage(
         raise ConfigError("--until is before --since")
     begin = datetime.combine(first, datetime.min.time(), zone).timestamp()
     end = datetime.combine(last + timedelta(days=1), datetime.min.time(), zone).timestamp()
-    found = [] if server.file is not None and not server.file.exists() else _found(server, begin, end, zone, by)
+    found = [] if is_fresh(server) else _found(server, begin, end, zone, by)
     if as_csv:
         _write(found, by, money.currency)
     else:
@@ -50,12 +51,8 @@ def _day(option: str, given: str) -> date | None:
 
 def _found(server: ServerSettings, begin: float, end: float, zone: ZoneInfo, by: Sequence[str]) -> list[Used]:
     async def look() -> list[Used]:
-        database = open_database(server.database)
-        try:
-            await migrate(database)
+        async with connected(server.database) as database:
             return await Looking(database, SystemClock()).usage(begin, end, zone, people="person" in by)
-        finally:
-            await database.aclose()
 
     return together(asyncio.run(look()), by)
 

@@ -97,6 +97,18 @@ def open_database(url: str) -> Database:
     raise ConfigError("server.database: use sqlite:///FILE or postgresql://...")
 
 
+@contextlib.asynccontextmanager
+async def connected(url: str, *, migrated: bool = True) -> AsyncIterator[Database]:
+    """The same while the context is open; `migrated`, or as it is. Raises ConfigError."""
+    database = open_database(url)
+    try:
+        if migrated:
+            await migrate(database)
+        yield database
+    finally:
+        await database.aclose()
+
+
 async def migrate(database: Database) -> None:
     """Create or upgrade the schema. Costs one look when it is up to date; only one process at a time does it.
 

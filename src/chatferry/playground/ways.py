@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from chatferry.clock import SystemClock
 from chatferry.errors import Unavailable
-from chatferry.ledger.database import open_database
+from chatferry.ledger.database import connected
 from chatferry.ledger.looking import Looking
 from chatferry.simulator.scene import Scene
 
@@ -20,8 +20,7 @@ _PACE = 0.25
 
 async def follow(database: str, scene: Scene, platforms: Mapping[str, str]) -> None:
     """Put a `turn` fact for each turn whenever it changes. `platforms`: channel to platform."""
-    opened = open_database(database)
-    try:
+    async with connected(database, migrated=False) as opened:
         looking = Looking(opened, SystemClock())
         known: dict[int, object] = {}
         stirred = asyncio.Event()
@@ -33,8 +32,6 @@ async def follow(database: str, scene: Scene, platforms: Mapping[str, str]) -> N
                 if await _look(looking, scene, platforms, known):
                     stirred.set()  # something is under way
                 await asyncio.sleep(_PACE)
-    finally:
-        await opened.aclose()
 
 
 async def _stir(scene: Scene, stirred: asyncio.Event) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from chatferry.cli.operate import heading, row
+from chatferry.cli.turns import heading, row
 from chatferry.ledger.looking import Entry
 from chatferry.simulator.line_people import address
 from chatferry.simulator.model import Refuse
