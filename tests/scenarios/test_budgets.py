@@ -95,11 +95,21 @@ async def test_fifty_requests_of_one_caller_at_once_are_answered_as_far_as_it_go
         assert len(it.model.requests) == 10
 
 
-async def test_a_month_ends_when_its_money_does_and_the_operator_is_warned_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("money", "answers", "warnings"),
     # An answer of three tokens to a prompt of 7, as the simulated model counts, costs 307 millionths.
-    dear = {"budget": {"money": 0.0009}}
-    async with world(tmp_path, assistant=dear, model=PRICED) as it:
+    [(0.0009, 3, ["102 %"]), (0.001, 4, ["92 %", "123 %"])],
+    ids=["from below 80 to beyond 100 at once", "one after the other"],
+)
+async def test_a_month_ends_when_its_money_does_and_the_operator_is_warned_once(
+    tmp_path: Path, money: float, answers: int, warnings: list[str]
+) -> None:
+    async with world(tmp_path, assistant={"budget": {"money": money}}, model=PRICED) as it:
         with capture_logs() as logged:
+
+            def warned() -> list[str]:
+                return [line["used"] for line in logged if line["event"] == "budget"]
+
             async with it.gateway() as gateway:
                 registry = gateway.metrics.registry
 
@@ -110,15 +120,15 @@ async def test_a_month_ends_when_its_money_does_and_the_operator_is_warned_once(
                 for n in range(1, 6):
                     await it.line.say("ann", f"hi {n}")
                     await ended(gateway, n)
-                    await until(lambda: used() >= min(3, len(it.model.requests)) * 0.3)
+                    await until(lambda: used() >= len(it.model.requests) * 0.0003 / money)
+                await until(lambda: warned() == warnings)
             async with it.gateway() as gateway:
                 await it.line.say("bob", "and I?")
                 await ended(gateway, 6)
-        assert len(it.model.requests) == 3
-        assert screen(it.line, "ann")[3:] == [ENGLISH.spent_month] * 2
+        assert len(it.model.requests) == answers
+        assert screen(it.line, "ann")[answers:] == [ENGLISH.spent_month] * (5 - answers)
         assert screen(it.line, "bob") == [ENGLISH.spent_month]
-        warned = [line["used"] for line in logged if line["event"] == "budget"]
-        assert warned == ["102 %"], "it went from below 80 to beyond 100 at once"
+        assert warned() == warnings
 
 
 async def test_the_operator_sees_what_was_used_and_what_it_cost(

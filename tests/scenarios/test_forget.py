@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
+import time
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
-from chatferry.cli.forget import remove
+from chatferry.cli.forget import REMAINS, remove
 from chatferry.gateway import Gateway
+from chatferry.ledger import tombstones
 from chatferry.ledger.database import open_database
+from chatferry.ledger.people import in_order
 from chatferry.ledger.tables import metadata
 from chatferry.simulator import line_people
 from chatferry.simulator.model import Break
@@ -47,6 +52,20 @@ async def everything(gateway: Gateway, folder: Path) -> str:
     return said
 
 
+Rows = dict[str, list[dict[str, Any]]]
+
+
+async def rows(gateway: Gateway) -> Rows:
+    """All that any table holds, by the order of its keys."""
+
+    def read(connection: sa.Connection) -> Rows:
+        tables = metadata.tables.values()
+        found = {table: connection.execute(sa.select(table)).mappings().all() for table in tables}
+        return {table.name: [dict(row) for row in in_order(table, its)] for table, its in found.items()}
+
+    return await gateway.ledger.look(read)
+
+
 async def test_nothing_is_left_of_a_person_and_others_keep_every_word(tmp_path: Path) -> None:
     async with world(tmp_path, channel={"groups": "all"}) as it, it.gateway() as gateway:
         for n in range(3):
@@ -76,6 +95,64 @@ async def test_nothing_is_left_of_a_person_and_others_keep_every_word(tmp_path: 
         await ended(gateway, 4, it.clock)
         assert screen(it.line)[-1] == "echo: hello again"
         assert texts(it.line.chats[CLUB])[-1] == "echo: go on"
+
+
+async def test_the_proof_says_of_each_table_what_was_there_and_is_not_any_more(tmp_path: Path) -> None:
+    async with world(tmp_path, assistant={"budget": {"messages": 50}}) as it, it.gateway() as gateway:
+        for n in range(3):
+            await it.line.say("ann", f"heron {n}")
+            await it.line.say("bob", f"badger {n}")
+        await it.line.say("ann", "/help")
+        await ended(gateway, 7, it.clock)
+        before, began = await rows(gateway), time.time()
+
+        proof = await forget(gateway, tmp_path)
+
+        after = await rows(gateway)
+        gone = {name: [row for row in its if row not in after[name]] for name, its in before.items()}
+        counts = {name: len(its) for name, its in gone.items() if its}
+        assert counts == {"budgets": 1, "messages": 6, "outbox": 4, "turns": 4}
+        removed = proof.pop("removed")
+        # PgQueuer's own table: what waits there is no row of ours.
+        assert {name: its["rows"] for name, its in removed.items() if name != "chatferry_pgqueuer"} == counts
+        for name in counts:
+            told = b"".join(
+                json.dumps([*row.values()], ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+                for row in gone[name]
+            )
+            digest = hashlib.sha256(hashlib.sha256(told).digest()).hexdigest()
+            assert removed[name]["sha256"] == digest, name
+
+        its_own = proof.pop("sha256")
+        assert its_own == hashlib.sha256(json.dumps(proof | {"removed": removed}, sort_keys=True).encode()).hexdigest()
+        at, out = (datetime.fromisoformat(proof.pop(name)).timestamp() for name in ("at", "kept_out_until"))
+        assert began - 1 <= at <= time.time()
+        assert out - at == pytest.approx(tombstones.REDELIVERED, abs=1)
+        assert 0 <= proof.pop("seconds") <= time.time() - began
+        assert proof.pop("database")[0]
+        assert proof == {
+            "format": "chatferry-forgotten",
+            "version": 1,
+            "person": hashlib.sha256(f"line:{ANN}".encode()).hexdigest(),
+            "channel": "line",
+            "upto": 7,
+            "rewritten": {},
+            "remains": list(REMAINS),
+            "left": {},
+        }
+
+
+async def test_what_a_person_cost_stays_in_the_month_of_the_assistant(tmp_path: Path) -> None:
+    priced = {"price": {"prompt": 1.0, "completion": 100.0}}
+    budget = {"budget": {"messages": 50, "money": 1.0}}
+    async with world(tmp_path, assistant=budget, model=priced) as it, it.gateway() as gateway:
+        await it.line.say("ann", "heron")
+        await ended(gateway, 1, it.clock)
+        before = (await rows(gateway))["budgets"]
+        day, month = (next(row for row in before if (ANN in row["key"]) is hers) for hers in (True, False))
+        assert day["cost"] == month["cost"] > 0
+        await forget(gateway, tmp_path)
+        assert (await rows(gateway))["budgets"] == [month]
 
 
 async def test_what_is_being_answered_or_waits_is_withdrawn_and_does_not_come_back(tmp_path: Path) -> None:
