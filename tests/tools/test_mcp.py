@@ -173,8 +173,9 @@ def test_a_dead_program_is_named_by_every_loop_there_is() -> None:
 
 
 @contextlib.asynccontextmanager
-async def by_http(port: int) -> AsyncIterator[asyncio.subprocess.Process]:
-    process = await asyncio.create_subprocess_exec(sys.executable, STALL, str(port))
+async def by_http(folder: Path, port: int) -> AsyncIterator[asyncio.subprocess.Process]:
+    known = {**os.environ, "NOTES": str(folder / "notes")}
+    process = await asyncio.create_subprocess_exec(sys.executable, STALL, str(port), env=known)
     try:
         while True:
             with contextlib.suppress(OSError):
@@ -188,18 +189,18 @@ async def by_http(port: int) -> AsyncIterator[asyncio.subprocess.Process]:
         await process.wait()
 
 
-async def test_a_server_by_http_may_go_and_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_server_by_http_may_go_and_come_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mcp, "_PATIENCE", 10.0)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     settings = McpSettings.model_validate({"url": f"http://127.0.0.1:{port}/mcp", "headers": {"X-Key": "Bearer abc"}})
     async with contextlib.AsyncExitStack() as stack:
-        async with by_http(port) as process:
+        async with by_http(tmp_path, port) as process:
             server = await stack.enter_async_context(kept(settings))
             assert not (await call(server, "in_stock", flavour="plum")).failed
             waiting = asyncio.create_task(call(server, "wait", who="one"))
-            await asyncio.sleep(0.1)
+            await until(lambda: notes(tmp_path, "begun"))
             process.kill()
             assert (await waiting).failed
-        async with by_http(port):
+        async with by_http(tmp_path, port):
             assert not (await call(server, "in_stock", flavour="plum")).failed
