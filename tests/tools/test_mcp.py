@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import sys
+import tracemalloc
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from chatferry.serve import loop_factory
 from chatferry.tools import mcp
 from chatferry.tools.base import Caller
 from chatferry.tools.mcp import Server
+from chatferry.tools.mcp_pipe import LONGEST, Lines
 
 STALL = str(Path(__file__).with_name("stall.py"))
 CALLER = Caller("line", "room", "ann", "default", 1, "key-1")
@@ -36,6 +38,7 @@ class Hasty(SystemClock):
 
 
 def stall(folder: Path, how: str = "stdio") -> McpSettings:
+    folder.mkdir(exist_ok=True)
     return McpSettings.model_validate(
         {"command": (sys.executable, STALL, how), "env": {"NOTES": str(folder / "notes")}}
     )
@@ -170,6 +173,38 @@ def test_a_dead_program_is_named_by_every_loop_there_is() -> None:
         lacking, dying = runner.run(told())
     assert "no-such-program" in lacking
     assert dying == f"{sys.executable}: MCPError: Connection closed; it said last: the key is wrong"
+
+
+async def test_a_server_that_floods_costs_its_own_call_and_nobody_elses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mcp, "_PATIENCE", 20.0)
+    async with kept(stall(tmp_path, "flood")) as flood, kept(stall(tmp_path / "other")) as other:
+        assert len(await flood.tools()) == 100, "of a list that never ends"
+        assert notes(tmp_path, "listed") == ["listed"]
+        chatter = asyncio.create_task(call(flood, "chatter"))
+        others = asyncio.create_task(call(other, "in_stock", flavour="plum"))
+        assert (await asyncio.wait([chatter, others], return_when=asyncio.FIRST_COMPLETED))[0] == {others}
+        heap, stock = await asyncio.gather(call(flood, "heap"), call(flood, "in_stock"))
+        assert heap == Result("It failed: it said more than 4000000 bytes", failed=True)
+        assert [(await chatter).text, stock.text, (await others).failed] == ["enough", "4", False]
+        assert not flood._lost, "and the session goes on"
+
+
+def test_what_is_held_of_a_message_has_a_bound() -> None:
+    lines, piece = Lines(), b"x" * 65_536
+    assert lines.decode(b'{"jsonrpc":"2.0","id":7,"result":"') == ""
+    tracemalloc.start()
+    try:
+        assert {lines.decode(piece) for _ in range(1_600)} == {""}
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 3 * LONGEST, "of a hundred megabytes"
+    failed, rest = lines.decode(b'"}\n{"id":8}\n{').splitlines()
+    assert (msgspec.json.decode(failed)["id"], rest) == (7, '{"id":8}')
+    assert lines.decode("明\n".encode()[:2]) == ""
+    assert lines.decode("明\n".encode()[2:]) == "{明\n"
 
 
 @contextlib.asynccontextmanager

@@ -32,7 +32,7 @@ from chatferry.config import McpSettings
 from chatferry.engines.base import Result, Tool
 from chatferry.model import Finding
 from chatferry.tools.base import Callable, Caller
-from chatferry.tools.mcp_pipe import errors_to_log, watched
+from chatferry.tools.mcp_pipe import LINES, errors_to_log, watched
 from chatferry.tools.mcp_words import words
 
 log = structlog.get_logger(__name__)
@@ -232,7 +232,7 @@ class Server:
         errors = await stack.enter_async_context(errors_to_log(self.name, self._heard))
         # Beside these it gets PATH, HOME and the like; nothing that we were told.
         env = {name: secret.get_secret_value() for name, secret in its.env.items()}
-        given = StdioServerParameters(command=program, args=arguments, env=env, cwd=self._folder)
+        given = StdioServerParameters(command=program, args=arguments, env=env, cwd=self._folder, encoding=LINES)
         return stdio_client(given, errlog=errors)
 
     async def _changes(self, client: Client, stack: contextlib.AsyncExitStack) -> Subscription | None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 import contextlib
 import os
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
@@ -22,6 +24,12 @@ _LINES = 100
 """Lines that are logged in a minute."""
 _REST = 0.5
 """Seconds for the last lines of a program that has ended; a child of its own may keep the pipe open."""
+LONGEST = 4_000_000
+"""Bytes of a message: a picture may come as one."""
+_HEAD = 200
+"""Bytes of a longer one in which it is looked for what it answers."""
+_ID = re.compile(rb'"id"\s*:\s*(\d+|"[^"\\]+")')
+_TOO_LONG = b'{"jsonrpc":"2.0","id":%%s,"error":{"code":-32603,"message":"it said more than %d bytes"}}' % LONGEST
 _NONSENSE = 20
 """Lines of a session that may be no messages: some programs greet on their standard output."""
 
@@ -68,6 +76,51 @@ async def _copy(reader: asyncio.StreamReader, server: str, heard: Callable[[str]
                 log.info("tool server says", server=server, text=text)
             if lines == _LINES + 1 and text:
                 log.warning("tool server says too much to be logged", server=server)
+
+
+class Lines(codecs.IncrementalDecoder):
+    """Text in lines that end: one that is too long is never held, and fails what it answers.
+
+    The SDK reads a line however long it gets, joining it anew with each piece; its decoder is where it lets us in.
+    """
+
+    def __init__(self, errors: str = "strict") -> None:
+        super().__init__(errors)
+        self._line = bytearray()
+        self._length = 0
+
+    def decode(self, input: Any, final: bool = False) -> str:
+        first, *lines = bytes(input).split(b"\n")
+        self._add(first)
+        if not lines:
+            return ""
+        *whole, rest = lines
+        whole.insert(0, self._end())
+        self._add(rest)
+        return b"\n".join([*whole, b""]).decode(errors=self.errors)
+
+    def _add(self, piece: bytes) -> None:
+        self._length += len(piece)
+        if self._length <= LONGEST:
+            self._line += piece
+        else:
+            del self._line[_HEAD:]
+
+    def _end(self) -> bytes:
+        line, length = bytes(self._line), self._length
+        self._line.clear()
+        self._length = 0
+        if length <= LONGEST:
+            return line
+        asked = _ID.search(line)
+        return _TOO_LONG % (asked[1] if asked else b"null")
+
+
+_UTF8 = codecs.lookup("utf-8")
+LINES = "chatferry-lines"
+"""The encoding of a program's messages."""
+_CODEC = codecs.CodecInfo(_UTF8.encode, _UTF8.decode, incrementaldecoder=Lines, name=LINES)
+codecs.register(lambda name: _CODEC if name == LINES.replace("-", "_") else None)
 
 
 def watched(
