@@ -11,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from chatferry.clock import SharedClock, SystemClock
+from chatferry.engines.base import Call, Result
 from chatferry.errors import Unavailable, Unsure
 from chatferry.ledger import news
 from chatferry.ledger.database import Database, migrate, open_database
@@ -18,7 +19,11 @@ from chatferry.ledger.ledger import Ledger
 from chatferry.ledger.postgres import Postgres
 from chatferry.migrations import HEAD
 from chatferry.model import Inbound, Receipt, Turn, says
+from chatferry.testing import Board, ManualClock
+from chatferry.tools.base import Caller
+from chatferry.tools.python import Python
 from tests.chaos.proxy import Proxy
+from tests.growing import World, asks
 from tests.postgres import Cluster, database_on
 
 
@@ -144,6 +149,45 @@ async def test_a_server_that_is_away_is_unavailable_and_then_serves_again() -> N
             (accepted,) = await ledger.accept("line", [Inbound("e2", "ann", message=says("user", "more"))])
             assert accepted.new
         await database.aclose()
+
+
+Cut = Literal["before", "after", "a while", "too long"]
+
+
+@pytest.mark.parametrize("cut", ["before", "after", "a while", "too long"])
+async def test_what_a_call_returned_is_kept_once_the_database_is_there_again(
+    cutting: tuple[Cutting, Postgres], cut: Cut
+) -> None:
+    proxy, database = cutting
+    clock, keys = ManualClock(), list[str]()
+
+    async def ship(number: str, caller: Caller) -> str:
+        """Sends a parcel, and then the way to the database is cut."""
+        keys.append(caller.key)
+        if cut in ("before", "after"):
+            proxy.when = cut
+        elif len(keys) == 1:
+            proxy.cut()
+        return f"{number} is on its way"
+
+    talk = World(database, clock, Board(clock), tools=[Python(ship)])
+    async with talk.process() as process:
+        await process.accept(asks("e1"))
+        call = Call("c1", "ship", '{"number": "12"}')
+        (await talk.asked()).calls(call)
+        await talk.until(lambda: keys)
+        if cut in ("a while", "too long"):
+            await talk.passes(20.0 if cut == "a while" else 200.0)
+            proxy.mend()
+        second = await talk.asked()
+        assert proxy.when is None
+        assert [made.results for made in second.prompt.rounds] == [(Result("12 is on its way"),)]
+        second.ends("Done.")
+        [turn] = await talk.ended(process)
+        assert (turn.state, talk.screen) == ("done", ["Done."])
+        [step] = await process.ledger.steps(turn.id)
+        # Whoever could not keep it for so long has given up the turn: then it is the same call, by its key.
+        assert keys == [step.key] * (2 if cut == "too long" else 1)
 
 
 async def test_what_one_process_tells_the_others_hear_also_after_their_connection_broke(url: str) -> None:
