@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from urllib.parse import urlsplit
+
 import aiohttp
 
 
@@ -15,3 +18,14 @@ async def capped(answer: aiohttp.ClientResponse, limit: int) -> bytes | None:
         if len(data) > limit:
             return None
     return bytes(data)
+
+
+def lies_at(url: str, base: str, hosts: re.Pattern[str], *schemes: str) -> bool:
+    """Is this an address at `base` or at one of these hosts? Others are not called, whatever a message says."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    if (parts.scheme, parts.netloc) == urlsplit(base)[:2]:
+        return True
+    return parts.scheme in schemes and hosts.fullmatch(parts.netloc) is not None

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import re
 from typing import Any, NoReturn, Protocol, TypeVar
-from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
 
-from chatferry.channels.download import capped
+from chatferry.channels.download import capped, lies_at
 from chatferry.errors import Ambiguous, Fault, Final, Gone, NoLeave, TooLarge, TryLater, Vanished
 
 TIMEOUT = aiohttp.ClientTimeout(total=10, connect=5)
@@ -168,13 +167,7 @@ class SlackApi:
 
     def ours(self, url: str) -> bool:
         """Is this an address of Slack's, so that the token may go there?"""
-        try:
-            parts = urlsplit(url)
-        except ValueError:
-            return False
-        if (parts.scheme, parts.netloc) == urlsplit(self._base)[:2]:
-            return True
-        return parts.scheme == "https" and _SLACK.fullmatch(parts.netloc) is not None
+        return lies_at(url, self._base, _SLACK, "https")
 
     async def _post(
         self,

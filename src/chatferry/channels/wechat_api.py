@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol, TypeVar
-from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
 
-from chatferry.channels.download import capped
+from chatferry.channels.download import capped, lies_at
 from chatferry.errors import Ambiguous, Fault, Final, Gone, NoLeave, TooLarge, TryLater
 
 TIMEOUT = aiohttp.ClientTimeout(total=10, connect=5)
@@ -125,14 +124,8 @@ class WeChatApi:
         return (await _load(self._http, url, "picture", {}, limit))[1]
 
     def has(self, url: str) -> bool:
-        """Is this an address of WeChat's? Others are not called, whatever a message says."""
-        try:
-            parts = urlsplit(url)
-        except ValueError:
-            return False
-        if (parts.scheme, parts.netloc) == urlsplit(self._base)[:2]:
-            return True
-        return parts.scheme in ("http", "https") and _PICTURES.fullmatch(parts.netloc) is not None
+        """Is this an address of WeChat's?"""
+        return lies_at(url, self._base, _PICTURES, "http", "https")
 
 
 async def exchange(
