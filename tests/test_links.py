@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatferry.ledger.database import Database
+from chatferry.ledger.shared import signing_key
 from chatferry.ledger.tables import keys
-from chatferry.links import Expired, Links, Page, signing_key
+from chatferry.links import Expired, Links, Page
 
 NOW = 1_800_000_000.5
 DAY = 86400.0

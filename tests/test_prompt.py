@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from chatferry.answering import prompt
 from chatferry.answering.prompt import Material
-from chatferry.answering.tokens import Gauge
 from chatferry.assistant import Assistant
 from chatferry.config import AssistantSettings
 from chatferry.engines.base import Call, Prompt, Result, Round, Tool
+from chatferry.engines.tokens import Gauge
 from chatferry.model import File, Inbound, Message, Options, Text, says
 from chatferry.testing import ScriptedEngine
 from chatferry.words import words

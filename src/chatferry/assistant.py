@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from chatferry.answering.tokens import Gauge
 from chatferry.config import AssistantSettings
 from chatferry.engines.base import Engine
+from chatferry.engines.tokens import Gauge
 from chatferry.model import Inbound
 from chatferry.tools.base import Source
 from chatferry.words import Words

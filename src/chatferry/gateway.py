@@ -45,8 +45,9 @@ from chatferry.ledger import news
 from chatferry.ledger.database import Database, connected, migrate
 from chatferry.ledger.ledger import Ledger
 from chatferry.ledger.retention import retain
+from chatferry.ledger.shared import signing_key, tell_address, told_address
 from chatferry.limits import Limits
-from chatferry.links import Links, signing_key, tell_address, told_address
+from chatferry.links import Links
 from chatferry.model import Inbound, conversation_key
 from chatferry.parts import (
     look_for_tools,

@@ -17,7 +17,6 @@ import aiohttp
 
 from chatferry.access import Keys
 from chatferry.accounts import price
-from chatferry.answering.tokens import Gauge, Gauged
 from chatferry.assistant import Assistant
 from chatferry.channels.base import Channel, Surroundings
 from chatferry.clock import Clock
@@ -26,6 +25,7 @@ from chatferry.dispatch.base import Dispatcher
 from chatferry.dispatch.inprocess import InProcess
 from chatferry.engines.base import Engine, Listener
 from chatferry.engines.route import Route, Tally
+from chatferry.engines.tokens import Gauge, Gauged
 from chatferry.errors import ConfigError
 from chatferry.functions import reach
 from chatferry.ledger.database import Database

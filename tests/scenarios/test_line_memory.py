@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from chatferry.answering.tokens import estimate
+from chatferry.engines.tokens import estimate
 from chatferry.simulator import line_people as people
 from chatferry.simulator.line import BOT
 from chatferry.testing import ManualClock

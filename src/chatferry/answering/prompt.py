@@ -12,9 +12,9 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from chatferry.answering.tokens import OVERHEAD, PICTURE, Gauge
 from chatferry.assistant import Assistant
 from chatferry.engines.base import Call, Prompt, Round, Tool
+from chatferry.engines.tokens import OVERHEAD, PICTURE, Gauge
 from chatferry.knowledge.quoting import brief
 from chatferry.model import File, Inbound, Message, Part, Text
 from chatferry.text.quoting import quoted

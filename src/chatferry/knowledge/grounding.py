@@ -11,9 +11,9 @@ import structlog
 
 from chatferry.answering.prompt import cut
 from chatferry.answering.rounds import spoken
-from chatferry.answering.tokens import OVERHEAD, estimate
 from chatferry.assistant import Assistant
 from chatferry.engines.base import Delta, Done, Engine, Event, Restart
+from chatferry.engines.tokens import OVERHEAD, estimate
 from chatferry.errors import Fault, Final
 from chatferry.knowledge.checking import check
 from chatferry.knowledge.library import Found, Library

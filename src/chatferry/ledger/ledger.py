@@ -25,8 +25,8 @@ from chatferry.ledger.keeping import Keeping
 from chatferry.ledger.operations import Change, Kept, Renewed
 from chatferry.ledger.pacing import Pace
 from chatferry.ledger.sessions import Gate
+from chatferry.ledger.shared import signing_key
 from chatferry.ledger.steps import Returned, Step
-from chatferry.links import signing_key
 from chatferry.model import APOLOGY, Attempt, Grant, Inbound, Message, Piece, Receipt, Turn, Usage, says
 from chatferry.text.cutting import clean
 

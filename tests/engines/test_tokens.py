@@ -7,8 +7,8 @@ from collections.abc import Callable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatferry.answering.tokens import Gauge, estimate
 from chatferry.engines.base import Prompt
+from chatferry.engines.tokens import Gauge, estimate
 from chatferry.model import File, Message, says
 
 ENGLISH = "The ferry leaves at nine and comes back at six. " * 80
