@@ -167,7 +167,8 @@ def test_every_answer_is_whole_and_short(language: Language) -> None:
 
 
 def test_a_new_beginning_after_a_pause_is_told_before_the_answer() -> None:
-    assert notice(EN, SessionSettings(always=True, ttl=7200.0)) == "(Nothing was said for over 2 hours, so this is a new conversation.)"
+    renewed = "(Nothing was said for over 2 hours, so this is a new conversation.)"
+    assert notice(EN, SessionSettings(always=True, ttl=7200.0)) == renewed
     assert notice(EN, ALWAYS) == notice(EN, None) == ""
 
 
