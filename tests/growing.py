@@ -13,7 +13,6 @@ from chatferry.accounts import Accounts
 from chatferry.answering.again import Again
 from chatferry.answering.asking import Asking
 from chatferry.answering.media import Media
-from chatferry.answering.readers import Readers
 from chatferry.answering.summaries import Summaries
 from chatferry.assistant import Assistant, Staff
 from chatferry.channels.base import Capabilities, Editing, Taken
@@ -33,6 +32,7 @@ from chatferry.ledger.ledger import Ledger
 from chatferry.ledger.looking import Entry
 from chatferry.links import Links
 from chatferry.model import Inbound, says
+from chatferry.reading.readers import Readers
 from chatferry.replies import Replies
 from chatferry.testing import Board, Call, LiveEngine, ManualClock, Talk
 from chatferry.tools.base import Callable as Tool

@@ -15,7 +15,6 @@ from chatferry.accounts import Accounts
 from chatferry.answering.again import Again
 from chatferry.answering.asking import Asking
 from chatferry.answering.media import Media
-from chatferry.answering.readers import Readers
 from chatferry.answering.summaries import Summaries
 from chatferry.assistant import Assistant, Staff
 from chatferry.channels.base import Capabilities, Taken
@@ -34,6 +33,7 @@ from chatferry.ledger.database import Database
 from chatferry.ledger.ledger import Ledger
 from chatferry.links import Links
 from chatferry.model import Inbound, Message, Text, Usage, says
+from chatferry.reading.readers import Readers
 from chatferry.replies import Replies
 from chatferry.testing import Board, ManualClock, ScriptedEngine
 from chatferry.watching.metrics import Metrics

@@ -63,7 +63,7 @@ async def test_a_try_tells_everybody_and_says_who_did_not_hear_it(shop: Shop) ->
     first, second = ended.out.splitlines()
     assert first == f"line:{OPERATOR}: sent (turn 1)"
     assert second == "webhook at 127.0.0.1: heard"
-    text = "This is only a try of the alert slow: nothing is wrong."
+    text = "This is only a test of the alert slow: nothing is wrong."
     assert [seen.text for seen in shop.line.chats[OPERATOR]] == [text]
     assert [(one["state"], one["text"], one["alert"]) for one in heard] == [("try", text, "slow")]
 

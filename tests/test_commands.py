@@ -113,7 +113,7 @@ def test_no_text_takes_long_to_be_read(text: str) -> None:
         ("start", "began", GATED, EN.session_began),
         ("start", "ongoing", GATED, EN.session_ongoing),
         ("start", "open", None, EN.session_open),
-        ("stop", "ended", GATED, "Good, we end here. Send /chatgpt when you want to talk again."),
+        ("stop", "ended", GATED, "All right, we'll end here. Send /chatgpt when you want to talk again."),
         ("stop", "ended", ALWAYS, EN.session_over),
         ("stop", "stopped", GATED, EN.answer_stopped),
         ("stop", "nothing", GATED, EN.nothing_to_stop),
@@ -143,7 +143,7 @@ def test_help_lists_what_there_is_by_its_first_name() -> None:
         "Here is what you can send me:\n\n"
         "/chatgpt – begin a conversation; your question may follow it\n"
         "/stop – stop my answer and end the conversation\n"
-        "/clear – begin anew\n"
+        "/clear – begin a new conversation\n"
         "/history – read what we have talked about\n"
         "/help – show this list"
     )
@@ -167,7 +167,8 @@ def test_every_answer_is_whole_and_short(language: Language) -> None:
 
 
 def test_a_new_beginning_after_a_pause_is_told_before_the_answer() -> None:
-    assert notice(EN, SessionSettings(always=True, ttl=7200.0)) == "(After a pause of 2 hours, we begin anew.)"
+    renewed = "(Nothing was said for over 2 hours, so this is a new conversation.)"
+    assert notice(EN, SessionSettings(always=True, ttl=7200.0)) == renewed
     assert notice(EN, ALWAYS) == notice(EN, None) == ""
 
 

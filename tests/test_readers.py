@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from chatferry.answering.readers import Readers
 from chatferry.reading.jobs import Job
+from chatferry.reading.readers import Readers
 from tests import media
 
 HOSTILE = """
 import asyncio, json, resource, sys, time
 from pathlib import Path
-from chatferry.answering.readers import Readers
+from chatferry.reading.readers import Readers
 from chatferry.reading.jobs import Job
 from chatferry.sniffing import PICTURES, sniff
 

@@ -27,7 +27,8 @@ async def test_lines_that_are_piped_in_are_played_to_their_end(shop: Shop) -> No
     assert (ended.status, ended.err) == (0, "")
     talk = [line for line in ended.out.splitlines() if "▸" in line]
     assert talk[0] == "you ▸ my name is Anna"
-    assert talk[2:4] == ["you ▸ what is my name?", "bot ▸ Your name is Anna. You told me so earlier in this talk."]
+    recalled = "bot ▸ Your name is Anna. You told me so earlier in this conversation."
+    assert talk[2:4] == ["you ▸ what is my name?", recalled]
     assert talk[4] == "you ▸ 我叫小明"
     assert "小明" in talk[5]
     assert re.search(r"→ webhook, signed: 200 .*\n +← POST /v2/bot/chat/loading/start: 202\n", ended.out)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import re
+import tomllib
+from importlib import resources
 
 import msgspec
 import pytest
@@ -28,6 +30,25 @@ def test_every_long_sentence_is_recognised_as_its_own_language(language: Languag
 @pytest.mark.parametrize(("language", "foreign"), [("zh-TW", SIMPLIFIED), ("zh-CN", TRADITIONAL)])
 def test_neither_chinese_has_a_character_of_the_other_script(language: str, foreign: str) -> None:
     assert not set("".join(sentences(language).values())) & set(foreign)
+
+
+CJK = r"[\u3041-\u30ff\u4e00-\u9fff]"
+FOREIGN = {  # Japanese has no blanks beside Latin letters and numbers, Chinese has them
+    "zh-TW": rf"[“”]|{CJK}[A-Za-z0-9{{]|[A-Za-z0-9]{CJK}",
+    "zh-CN": rf"[「」]|{CJK}[A-Za-z0-9{{]|[A-Za-z0-9]{CJK}",
+    "ja": rf"[“”]|{CJK} [A-Za-z0-9{{]|[A-Za-z0-9}}] {CJK}",
+}
+GIVEN = {"你是一個繁體中文AI助理, 請以台灣人的習慣用語回答", "好的,請稍候 ..."}
+"""Of issue 2, word for word."""
+
+
+@pytest.mark.parametrize("language", FOREIGN)
+def test_marks_and_blanks_are_those_of_the_language(language: str) -> None:
+    page = resources.files("chatferry.playground").joinpath(f"words/{language}.toml").read_text("utf-8")
+    texts = {*sentences(language).values(), *tomllib.loads(page).values()} - GIVEN
+    bare = [re.sub("`[^`]*`", "`", text) for text in texts]
+    half = rf"{CJK}[,:;!?()]|[,:;!?()]{CJK}"
+    assert [text for text in bare if re.search(rf"{half}|{FOREIGN[language]}", text)] == []
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

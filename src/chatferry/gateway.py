@@ -20,7 +20,6 @@ from chatferry.accounts import Accounts
 from chatferry.answering.again import Again
 from chatferry.answering.asking import Asking
 from chatferry.answering.media import Media
-from chatferry.answering.readers import Readers
 from chatferry.answering.summaries import Summaries
 from chatferry.assistant import Staff
 from chatferry.channels.base import keeping, listening
@@ -59,6 +58,7 @@ from chatferry.parts import (
     make_servers,
 )
 from chatferry.privacy import Notice
+from chatferry.reading.readers import Readers
 from chatferry.replies import Replies, findings
 from chatferry.retry import Circuit
 from chatferry.watching.alarms import Bell

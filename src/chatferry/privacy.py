@@ -50,7 +50,7 @@ class Notice:
         for section in self.sections(words):
             items = [f"- {item}" for item in section.items]
             first, *rest = section.lines
-            parts.append("\n".join([f"{section.title}:", first, *items, *rest]))
+            parts.append("\n".join([section.title, first, *items, *rest]))
         return "\n\n".join(parts)
 
     def _sent(self, words: Words) -> Section:

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from chatferry.answering.readers import Readers
 from chatferry.knowledge.grounding import judge
 from chatferry.knowledge.library import Library
 from chatferry.knowledge.sync import Sync
 from chatferry.ledger.database import Database
 from chatferry.ledger.ledger import Ledger
+from chatferry.reading.readers import Readers
 from chatferry.testing import ManualClock
 from tests.knowledge.shop import LANGUAGES, shop, write
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from chatferry.answering.readers import Readers
 from chatferry.knowledge.documents import LARGEST, named
 from chatferry.knowledge.grounding import judge
 from chatferry.knowledge.library import Library
@@ -17,6 +16,7 @@ from chatferry.knowledge.sync import Sync
 from chatferry.ledger.database import Database, open_database
 from chatferry.ledger.ledger import Ledger
 from chatferry.ledger.tables import passages, sources, terms
+from chatferry.reading.readers import Readers
 from chatferry.testing import ManualClock
 from chatferry.words import words
 from tests import media

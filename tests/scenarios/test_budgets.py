@@ -75,7 +75,7 @@ async def test_an_account_that_answers_in_the_response_says_it_there(tmp_path: P
                 await it.say("ann", said)
             answer, refusal = it.screen("ann")
             assert answer.endswith("echo: one")
-            assert refusal.startswith("您今天的使用额度已经用完了")
+            assert refusal.startswith("你今天的额度已经用完了")
 
 
 async def test_fifty_requests_of_one_caller_at_once_are_answered_as_far_as_it_goes(tmp_path: Path) -> None:

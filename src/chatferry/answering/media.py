@@ -10,7 +10,6 @@ from collections.abc import Mapping
 import structlog
 from msgspec.structs import replace
 
-from chatferry.answering.readers import Readers
 from chatferry.clock import Clock
 from chatferry.engines.base import Listener, Prompt
 from chatferry.errors import Fault, TooLarge, TryLater
@@ -19,6 +18,7 @@ from chatferry.ledger.ledger import Ledger
 from chatferry.ledger.operations import Kept
 from chatferry.model import File
 from chatferry.reading.jobs import Job
+from chatferry.reading.readers import Readers
 from chatferry.retry import next_try
 from chatferry.sniffing import AMR, HEIC, PICTURES, kind_of, sniff
 

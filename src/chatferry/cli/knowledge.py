@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator
 from rich.console import Console
 from rich.text import Text
 
-from chatferry.answering.readers import Readers
 from chatferry.cli.database import is_fresh
 from chatferry.clock import SystemClock
 from chatferry.config import Settings
@@ -22,6 +21,7 @@ from chatferry.knowledge.terms import Wanted, matches, wanted
 from chatferry.ledger.database import connected
 from chatferry.ledger.ledger import Ledger
 from chatferry.model import Finding
+from chatferry.reading.readers import Readers
 
 _STYLES = {"read": "green", "gone": "yellow", "skipped": "red", "warning": "yellow", "unchanged": "dim"}
 _MEND = "chatferry knowledge sync"

@@ -15,7 +15,6 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from chatferry.answering.readers import Readers
 from chatferry.clock import Clock
 from chatferry.config import Settings
 from chatferry.errors import Unavailable
@@ -36,6 +35,7 @@ from chatferry.knowledge.shelves import BATCH, Add, Complete, Open, Remove, Reti
 from chatferry.ledger.database import Database
 from chatferry.ledger.ledger import Ledger
 from chatferry.reading.jobs import Job
+from chatferry.reading.readers import Readers
 from chatferry.sniffing import sniff
 from chatferry.words import words
 
