@@ -14,6 +14,7 @@ from chatferry.playground.ways import follow
 from chatferry.simulator.line import LineSimulator
 from chatferry.simulator.scene import Scene
 from chatferry.simulator.serving import listening, serving
+from tests.ports import free_port
 
 Fact = dict[str, Any]
 
@@ -29,10 +30,8 @@ async def until(scene: Scene, kind: str, holds: Callable[[Fact], object]) -> Fac
 
 
 def plan_for(folder: Path, line: LineSimulator, url: str, *, pace: float = 0.0, model: str = "") -> Plan:
-    with listening() as sock:
-        port = sock.getsockname()[1]
     channel = {"secret": line.secret, "token": line.token, "api_base": url, "data_api_base": url}
-    return Plan(base="", port=port, folder=str(folder), channels={"line": channel}, pace=pace, model=model)
+    return Plan(base="", port=free_port(), folder=str(folder), channels={"line": channel}, pace=pace, model=model)
 
 
 @contextlib.asynccontextmanager

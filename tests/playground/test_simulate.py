@@ -27,6 +27,7 @@ from chatferry.errors import ConfigError
 from chatferry.playground.bots import Bot, Given, bots, named
 from chatferry.playground.stage import bound
 from chatferry.simulator.serving import listening, serving
+from tests.ports import free_port
 from tests.watching import Fact, until
 
 SECRET, TOKEN = "the-secret-of-an-echo", "the-token-of-an-echo"
@@ -196,8 +197,7 @@ def test_what_cannot_be_meant_is_told_by_the_name_of_its_option(changes: dict[st
 
 
 def test_a_page_is_at_the_usual_port_or_if_that_is_taken_at_another() -> None:
-    with listening() as other:
-        usual = other.getsockname()[1]
+    with listening(port=(usual := free_port())):
         with bound(None, usual) as sock:
             assert sock.getsockname()[1] not in (0, usual)
         with pytest.raises(ConfigError, match=f"--port: cannot listen at 127.0.0.1:{usual}: .*\n  mend: "):

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -23,6 +22,7 @@ from chatferry.serve import loop_factory
 from chatferry.tools import mcp
 from chatferry.tools.base import Caller
 from chatferry.tools.mcp import Server
+from tests.ports import free_port
 
 STALL = str(Path(__file__).with_name("stall.py"))
 CALLER = Caller("line", "room", "ann", "default", 1, "key-1")
@@ -124,12 +124,12 @@ async def test_a_program_that_is_no_server_keeps_nobody_waiting(
     tmp_path: Path, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mcp, "_PATIENCE", 0.05)
-    monkeypatch.setattr(mcp, "_HELLO", 1.5)
     monkeypatch.setattr(stdio, "PROCESS_TERMINATION_TIMEOUT", 0.1)  # neither ends by itself
     async with kept(stall(tmp_path, how)) as server:
-        async with asyncio.timeout(1.0):
+        async with asyncio.timeout(mcp._HELLO / 2):
             assert await server.tools() == ()
             assert (await server.call("in_stock", {}, "key")).failed
+        monkeypatch.setattr(mcp, "_HELLO", 1.5)
         [found] = [finding async for finding in Server("x", stall(tmp_path, how), "x", Hasty()).check()]
         assert not found.ok
         assert "is it an MCP server?" in found.mend
@@ -173,8 +173,9 @@ def test_a_dead_program_is_named_by_every_loop_there_is() -> None:
 
 
 @contextlib.asynccontextmanager
-async def by_http(port: int) -> AsyncIterator[asyncio.subprocess.Process]:
-    process = await asyncio.create_subprocess_exec(sys.executable, STALL, str(port))
+async def by_http(port: int, folder: Path) -> AsyncIterator[asyncio.subprocess.Process]:
+    environ = {**os.environ, "NOTES": str(folder / "notes")}
+    process = await asyncio.create_subprocess_exec(sys.executable, STALL, str(port), env=environ)
     try:
         while True:
             with contextlib.suppress(OSError):
@@ -188,18 +189,17 @@ async def by_http(port: int) -> AsyncIterator[asyncio.subprocess.Process]:
         await process.wait()
 
 
-async def test_a_server_by_http_may_go_and_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mcp, "_PATIENCE", 10.0)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+async def test_a_server_by_http_may_go_and_come_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mcp, "_PATIENCE", 30.0)
+    port = free_port()
     settings = McpSettings.model_validate({"url": f"http://127.0.0.1:{port}/mcp", "headers": {"X-Key": "Bearer abc"}})
     async with contextlib.AsyncExitStack() as stack:
-        async with by_http(port) as process:
+        async with by_http(port, tmp_path) as process:
             server = await stack.enter_async_context(kept(settings))
             assert not (await call(server, "in_stock", flavour="plum")).failed
             waiting = asyncio.create_task(call(server, "wait", who="one"))
-            await asyncio.sleep(0.1)
+            await until(lambda: notes(tmp_path, "begun"))
             process.kill()
             assert (await waiting).failed
-        async with by_http(port):
+        async with by_http(port, tmp_path):
             assert not (await call(server, "in_stock", flavour="plum")).failed
