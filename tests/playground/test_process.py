@@ -21,7 +21,7 @@ Fact = dict[str, Any]
 
 async def until(scene: Scene, kind: str, holds: Callable[[Fact], object]) -> Fact:
     """The first fact of this kind of which this holds, as soon as there is one."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         async for facts in scene.follow():
             for fact in facts:
                 if fact["kind"] == kind and holds(fact):
@@ -62,7 +62,7 @@ async def test_an_answer_survives_a_sigkill_in_the_middle_and_its_way_is_told(tm
             assert (growing["state"], growing["answered_at"], line.chats[line.address("mei")]) == ("doing", None, [])
             again = await until(scene, "gateway", lambda fact: fact["state"] == "up" and fact["starts"] == 2)
             assert again["pid"] != first["pid"]
-            [answer] = await line.seen("mei", 1, patience=20)
+            [answer] = await line.seen("mei", 1, patience=60)
             turn = await until(scene, "turn", lambda turn: turn["state"] == "done")
             assert turn["channel"] == "line"
             assert [piece["receipt"] for piece in turn["sent"]] == [answer.id]

@@ -219,7 +219,7 @@ async def test_the_command_tells_what_the_bot_needs_and_ends_by_ctrl_c(tmp_path:
     )
     assert process.stdout is not None
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             said = [(await process.stdout.readline()).decode() for _ in range(6)]
             found = re.fullmatch(r"Chatferry playground: (http://127\.0\.0\.1:\d+)  \(Ctrl-C ends it\)\n", said[0])
             assert found, said
@@ -246,7 +246,7 @@ async def test_the_command_says_what_is_wrong_without_a_traceback(tmp_path: Path
         cwd=tmp_path,
         stderr=asyncio.subprocess.PIPE,
     )
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         _, err = await process.communicate()
     assert process.returncode == 2
     assert err.decode() == "--line: must be an address that begins with http:// or https://\n"

@@ -111,7 +111,7 @@ async def test_masks_are_the_same_after_a_kill_in_the_middle(tmp_path: Path) -> 
         try:
             await served.ready()
             await line.say("ann", SAID)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 await model.hanging.wait()
             await served.end(signal.SIGKILL)
             await served.start()

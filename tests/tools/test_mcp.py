@@ -64,7 +64,7 @@ async def call(server: Server, name: str, **arguments: str) -> Result:
 
 
 async def until(met: Callable[[], object]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not met():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
@@ -103,7 +103,7 @@ async def test_a_program_that_dies_fails_its_calls_and_is_started_again(tmp_path
 async def test_a_list_that_changes_is_read_again(tmp_path: Path) -> None:
     async with kept(stall(tmp_path)) as server:
         await call(server, "grow")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while "new one!" not in [tool.own for tool in await server.tools()]:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
 

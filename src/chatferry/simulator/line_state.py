@@ -63,7 +63,7 @@ class State:
     def redelivery(self, on: bool) -> None:
         self.weather.redelivery = on
 
-    async def seen(self, who: str, count: int, *, patience: float = 10.0) -> list[Seen]:
+    async def seen(self, who: str, count: int, *, patience: float = 30.0) -> list[Seen]:
         """What is on the screen of a user, group or room, once it is at least `count` messages."""
         chat = self.chats[self.address(who)]
         async with asyncio.timeout(patience), self._changed:
