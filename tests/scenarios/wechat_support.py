@@ -41,7 +41,7 @@ STABLE = "/cgi-bin/stable_token"
 
 LIMIT, HOLD, CALLS = 5.0, 4.5, 3
 INSTANT = 0.125
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Real seconds after which something is taken for never to come."""
 
 
