@@ -47,7 +47,7 @@ async def kept(gateway: GatewayProcess) -> AsyncIterator[asyncio.Task[None]]:
 async def test_an_answer_survives_a_sigkill_in_the_middle_and_its_way_is_told(tmp_path: Path) -> None:
     scene = Scene()
     async with LineSimulator(scene=scene) as line, serving(line) as url:
-        plan = plan_for(tmp_path, line, url, pace=0.01, model="script")
+        plan = plan_for(tmp_path, line, url, pace=0.02, model="script")
         line.webhook = f"http://127.0.0.1:{plan.port}/hooks/line"
         gateway = GatewayProcess(plan, scene)
         async with kept(gateway):

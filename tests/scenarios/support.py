@@ -52,7 +52,7 @@ class World:
 @contextlib.asynccontextmanager
 async def world(folder: Path, *, line: LineSimulator | None = None, **tables: dict[str, Any]) -> AsyncIterator[World]:
     clock = ManualClock()
-    line = line or LineSimulator()
+    line = line or LineSimulator(patience=60.0)
     line.clock = clock.now
     model = ModelSimulator()
     async with line, serving(line) as line_url, serving(model.app) as model_url:

@@ -29,6 +29,8 @@ class State:
     quota: int | None = 200
     """Pushes in a month; None: no limit."""
     used: int = 0
+    patience: float = 10.0
+    """Seconds after which a call of the webhook is given up, late as it may be by then."""
     pauses: tuple[float, ...] = rules.REDELIVERY_PAUSES
     """Seconds before each redelivery, where the weather has any."""
     members: dict[str, int] = field(default_factory=dict)
