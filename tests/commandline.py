@@ -21,7 +21,7 @@ from chatferry.simulator.serving import serving
 T = TypeVar("T")
 SECRET, TOKEN, KEY = "channel-secret-5566778899", "channel-token-9911223344", "sk-proj-1234567890abcdef"
 CHATFERRY = (sys.executable, "-m", "chatferry")
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 _ON_A_TERMINAL = """
 import fcntl, os, sys, termios

@@ -157,7 +157,7 @@ class World:
 
     async def ended(self, process: Process, turns: int = 1) -> list[Entry]:
         """All turns, oldest first, once there are so many and none is open."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while True:
                 entries = await process.ledger.entries()
                 if len(entries) >= turns and not {entry.state for entry in entries} & {"due", "doing"}:

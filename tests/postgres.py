@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 import uuid
@@ -17,6 +16,7 @@ import pytest
 import sqlalchemy as sa
 
 from chatferry.migrations import HEAD
+from tests.ports import free_port
 
 _ACCOUNT = "postgres"
 """PostgreSQL refuses to run as root; its package brings this account along."""
@@ -58,8 +58,7 @@ class Cluster:
         if os.geteuid() == 0:
             shutil.chown(self._folder, _ACCOUNT)
             self._other = {"user": _ACCOUNT, "group": _ACCOUNT, "extra_groups": ()}
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            self.port: int = probe.getsockname()[1]
+        self.port = free_port()
         self._data = str(self._folder / "data")
         # Nothing here outlives the tests, so nothing has to reach the disk.
         quick = "" if durable else "-c fsync=off -c synchronous_commit=off"

@@ -143,7 +143,7 @@ class Mind:
 
     async def settled(self) -> None:
         """Return when no notes are being made any more."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await self.summaries.idle()
 
     async def kept(self, room: str = "room") -> str:

@@ -87,7 +87,7 @@ async def running(
 ) -> AsyncIterator[Stack]:
     """A gateway between its simulators while the context is open."""
     clock = clock or SystemClock()
-    line = line or LineSimulator(clock=clock.now)
+    line = line or LineSimulator(clock=clock.now, patience=60.0)
     model = model or ModelSimulator()
     async with line, serving(line) as line_url, serving(model.app) as model_url:
         settings = settings_for(folder, line, line_url, model_url, model=overrides.pop("engine", None), **overrides)

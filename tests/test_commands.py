@@ -101,7 +101,7 @@ def test_any_text_can_be_read(text: str) -> None:
 def test_no_text_takes_long_to_be_read(text: str) -> None:
     began = time.process_time()
     assert COMMANDS.read(text, GATED) is None
-    assert time.process_time() - began < 0.1  # to sort the accents of all of it takes minutes
+    assert time.process_time() - began < 1.0  # to sort the accents of all of it takes minutes
 
 
 # The answers

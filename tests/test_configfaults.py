@@ -352,7 +352,7 @@ SPOILS = [
 ]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(tail=st.just("") | st.text(max_size=8), spoil=st.sampled_from(SPOILS))
 def test_no_secret_is_ever_shown(tail: str, spoil: str) -> None:
     names = ("SECRET", "TOKEN", "URL", "MODEL", "API", "DATABASE", "BASE")

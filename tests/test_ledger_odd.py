@@ -23,7 +23,7 @@ async def ledger(postgres: str) -> AsyncIterator[Ledger]:
     database = open_database(postgres)
     try:
         await migrate(database)
-        async with asyncio.timeout(20), Ledger(database, SystemClock(), lease=0.0).open() as ledger:
+        async with asyncio.timeout(60), Ledger(database, SystemClock(), lease=0.0).open() as ledger:
             yield ledger
     finally:
         await database.aclose()

@@ -93,14 +93,14 @@ async def test_a_summary_that_hangs_is_in_nobodys_way(file: Database, clock: Man
     async with Mind(file, clock, SMALL, keeper=keeper).open() as mind:
         await mind.say("my cat is called Momo")
         await chat(mind, 16, settle=False)
-        talk = await asyncio.wait_for(keeper.asked(), 5)
+        talk = await asyncio.wait_for(keeper.asked(), 20)
         assert len(keeper.talks) == 1, "one at a time for a talk"
         assert len(mind.engine.prompts) == 17
         talk.ends("my cat is called Momo")
-        await asyncio.wait_for(keeper.asked(), 5)  # there is more to catch up with
+        await asyncio.wait_for(keeper.asked(), 20)  # there is more to catch up with
         assert "Momo" in await mind.kept()
         assert await mind.say(WHO, settle=False) == "Momo"
-    await asyncio.wait_for(keeper.talks[-1].closed.wait(), 5)  # what still ran at the end was dropped
+    await asyncio.wait_for(keeper.talks[-1].closed.wait(), 20)  # what still ran at the end was dropped
 
 
 async def test_a_model_that_fails_is_asked_again_with_a_later_turn_and_not_before(
@@ -207,7 +207,7 @@ async def test_clear_is_in_force_when_it_is_accepted_also_for_a_summary_that_is_
     async with Mind(database, clock, SMALL, keeper=keeper).open() as mind:
         await mind.say("my cat is called Momo", settle=False)
         await chat(mind, 8, settle=False)
-        talk = await asyncio.wait_for(keeper.asked(), 5)
+        talk = await asyncio.wait_for(keeper.asked(), 20)
         assert "Momo" in talk.prompt.messages[0].text
         clear = Inbound("c", "room", "command", says("user", "/clear"), command="clear")
         await mind.ledger.accept("board", [clear])

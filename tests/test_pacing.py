@@ -320,7 +320,7 @@ async def test_processes_that_count_the_same_people_never_wait_for_each_other_in
             await third.execute("SELECT key FROM pace WHERE key = 'user board:bob' FOR UPDATE")
             both = asyncio.gather(speak(two[0], "one", people), speak(two[1], "other", people[::-1]))
             waiting = "SELECT count(DISTINCT pid) FROM pg_locks WHERE NOT granted"
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while await third.fetchval(waiting) < 2:  # noqa: ASYNC110 - nobody tells
                     await asyncio.sleep(0.001)
             await held.commit()

@@ -107,7 +107,7 @@ async def test_a_connection_that_breaks_is_made_again(postgres_server: str, post
 async def _does(telling: PgQueuer, work: Work, conversation: str) -> None:
     """A job may go with its connection: then the sweep, which is not there, would find the work."""
     work.owed[conversation] = 1
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not work.done[conversation]:
             await telling.wake(conversation)
             await asyncio.sleep(0.05)

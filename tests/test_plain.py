@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from chatferry.text.plain import DENSE, LONGEST, plain
@@ -21,20 +21,17 @@ documents = st.lists(st.one_of(marks, st.text(max_size=6)), max_size=60).map("".
 words = st.from_regex(r"[a-z漢字ひらカナ가나]{1,8}", fullmatch=True)
 
 
-@settings(deadline=None)
 @given(documents)
 def test_any_text_at_all_has_a_plain_form(text: str) -> None:
     plain(text)
 
 
-@settings(deadline=None)
 @given(st.lists(words, min_size=1, max_size=30), documents)
 def test_no_word_in_a_paragraph_is_left_out(said: list[str], before: str) -> None:
     text = plain("- *a*\n\n" + " ".join(f"**{word}**" for word in said))
     assert re.findall(r"\w+", text)[1:] == said
 
 
-@settings(deadline=None)
 @given(st.lists(st.lists(words, min_size=1, max_size=5).map(" ".join), max_size=10), st.sampled_from(["\n", "\n\n\n"]))
 def test_text_without_marks_is_not_touched(lines: list[str], gap: str) -> None:
     text = "  " + gap.join(lines) + "\n"

@@ -114,7 +114,7 @@ async def test_an_unsure_commit_can_be_looked_up(cutting: tuple[Cutting, Postgre
         with pytest.raises(Unsure) as unsure:
             await database.write(lambda connection: connection.execute(make).rowcount)
         assert unsure.value.result == 1
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while (committed := await database.committed(unsure.value.transaction)) is None:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         assert committed is done
@@ -196,7 +196,7 @@ async def test_what_one_process_tells_the_others_hear_also_after_their_connectio
         here, there = open_database(url), open_database(str(address.set(host="127.0.0.1", port=proxy.port)))
         heard: asyncio.Queue[str | None] = asyncio.Queue()
         listening = asyncio.create_task(there.listen(heard.put_nowait))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             assert await heard.get() is None  # from here on nothing is missed
             await here.write(lambda connection: news.tell(connection, {"changed": {3, 2}, "stop": {0, 7}}))
             assert [news.read(await heard.get() or ""), news.read(await heard.get() or "")] == [

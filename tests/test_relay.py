@@ -64,7 +64,7 @@ async def test_an_answer_that_ends_elsewhere_ends_here_with_all_that_is_known_of
     await here.ledger.finish(turn, [says("user", "hi"), answer])
     assert not tail.ended
     here.relay.ring([turn.id])
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         assert await read(tail) == [Delta("hello there"), Outcome(answer, "stop", Usage(3, 2), "m")]
 
 
@@ -108,7 +108,7 @@ async def test_an_apology_is_no_part_of_the_answer(here: Here) -> None:
     turn = await here.ledger.answered(turn, sorry, [], finish=APOLOGY, error="busy")
     await here.ledger.finish(turn, [])
     here.relay.ring([turn.id])
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         assert await read(tail) == [Outcome(sorry, APOLOGY, Usage(), error="busy")]
 
 

@@ -338,7 +338,7 @@ async def test_a_turn_that_somebody_writes_about_waits_for_the_next_pass(postgre
                 await other.execute("UPDATE turns SET error = '' WHERE id = $1", ids["turn"])
                 await other.execute("UPDATE outbox SET attempt = NULL WHERE turn = $1", ids["piece"])
                 await other.execute("DELETE FROM messages WHERE turn = $1 AND role = 'user'", ids["word"])
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(60):
                     assert (await prune(ledger, clock))["turns"] == 1
                 assert sorted(await left(database)) == ["piece", "turn", "word"]
                 await writing.rollback()

@@ -168,7 +168,7 @@ def _stranger(room: str) -> list[Admitted]:
     return [Admitted(None), Admitted(start, "began", True), Admitted(stop)]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(STEPS)
 def test_what_is_kept_is_as_it_was(steps: list[Step]) -> None:
     async def play() -> None:

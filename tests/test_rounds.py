@@ -177,7 +177,7 @@ async def test_a_crash_between_two_calls_of_a_round_repeats_only_what_had_not_re
         first.calls(status("1", "a"), status("2", "b"))
         await till.waiting.wait()
         await talk.until(lambda: len(till.called) == 2)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not any(step.result for step in await process.ledger.steps(1)):  # noqa: ASYNC110
                 await asyncio.sleep(0.001)
     till.held["2"].set()

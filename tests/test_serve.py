@@ -14,6 +14,7 @@ import pytest_asyncio
 
 from chatferry.simulator.model import Break
 from tests.commandline import Shop, secrets_in, shop, soon
+from tests.ports import free_port
 
 
 @pytest_asyncio.fixture(name="shop")
@@ -34,8 +35,7 @@ async def test_three_variables_make_a_line_bot_that_logs_json(shop: Shop) -> Non
 
 
 async def test_port_is_honoured(shop: Shop) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     async with shop.serving(PORT=str(port)) as served:
         assert served.url == f"http://127.0.0.1:{port}"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from chatferry.text.cutting import Measure, closed, length, split
@@ -65,7 +65,6 @@ def test_a_limit_that_holds_no_character_is_refused() -> None:
         split("abcde", 4)
 
 
-@settings(deadline=None)
 @given(texts.map(code_free), st.integers(5, 60), st.sampled_from(MEASURES))
 def test_no_piece_is_too_long_and_only_white_space_goes(text: str, limit: int, measure: Measure) -> None:
     pieces = split(text, limit, measure)
@@ -73,7 +72,6 @@ def test_no_piece_is_too_long_and_only_white_space_goes(text: str, limit: int, m
     assert dense("".join(pieces)) == dense(text)
 
 
-@settings(deadline=None)
 @given(texts, st.integers(5, 200), st.sampled_from(MEASURES))
 def test_with_code_too_the_limit_holds_and_all_words_stay(text: str, limit: int, measure: Measure) -> None:
     pieces = split(text, limit, measure)
@@ -133,7 +131,6 @@ blocks = st.one_of(
 )
 
 
-@settings(deadline=None)
 @given(st.lists(blocks, max_size=5).map("\n".join), st.integers(80, 200), st.sampled_from(MEASURES))
 def test_closing_and_opening_blocks_never_breaks_the_limit(text: str, limit: int, measure: Measure) -> None:
     pieces = split(text, limit, measure)

@@ -9,9 +9,12 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from playwright.async_api import Browser, Page, Request
+from playwright.async_api import Browser, Page, Request, expect
 
 NARROW = {"width": 390, "height": 844}
+PATIENCE = 30.0
+"""Seconds after which something is taken for never to come."""
+expect.set_options(timeout=PATIENCE * 1000)
 
 
 @dataclass
@@ -48,7 +51,7 @@ class Phone:
 async def phone(browser: Browser, url: str, **options: Any) -> AsyncIterator[Phone]:
     """A fresh phone that may talk to `url` and to nobody else."""
     context = await browser.new_context(**({"viewport": NARROW, "locale": "en"} | options))
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(PATIENCE * 1000)
     held = Phone(await context.new_page())
 
     def asked(request: Request) -> None:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
+import aiohttp
 from playwright.async_api import Browser, ConsoleMessage, Locator, Page
 
 from chatferry.cli.demo import Playing
@@ -53,10 +54,10 @@ class App:
     def row(self, text: str) -> Locator:
         return self.rows.filter(has_text=text)
 
-    async def reads(self, text: str, patience: float = 10.0) -> Locator:
+    async def reads(self, text: str) -> Locator:
         """Wait for a message with this in it."""
         row = self.row(text).first
-        await row.wait_for(timeout=patience * 1000)
+        await row.wait_for()
         return row
 
     async def act(self, row: Locator, action: str) -> None:
@@ -97,8 +98,9 @@ class Desk:
         await self.post(f"/{platform}/_sim/weather", **changes)
 
     async def post(self, path: str, **given: Any) -> None:
-        answer = await self.page.request.post(f"{self.playing.url}{path}", data=given)
-        assert answer.ok, await answer.text()
+        # Not by the browser: it would do so on a connection that the playground, idle for five seconds, may just end.
+        async with aiohttp.request("POST", f"{self.playing.url}{path}", json=given) as answer:
+            assert answer.ok, await answer.text()
 
     async def clear_sky(self, calm: list[Fact]) -> None:
         """The weather as it was, and a month's pushes."""

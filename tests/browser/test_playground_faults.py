@@ -39,7 +39,7 @@ async def test_a_late_answer_on_line_is_fetched_by_a_button_if_nothing_may_be_pu
 async def test_an_answer_that_wechat_does_not_wait_for_is_read_on_a_page(desk: Desk) -> None:
     await desk.weather("model", fault="hang")
     await desk.wechat.say("My name is Ben")
-    offer = await desk.wechat.reads("I'm still writing. Your answer appears here:", patience=20)
+    offer = await desk.wechat.reads("I'm still writing. Your answer appears here:")
     slots = desk.wechat.row("My name is Ben").get_by_role("img", name="Call 3 of 3")
     await slots.wait_for()
     wire = await desk.look("Wire")
@@ -70,7 +70,7 @@ async def test_a_killed_gateway_says_everything_to_the_end_and_nothing_twice(des
     await expect(state).to_have_text("Gateway killed")
     await desk.line.say("My name is Dov")
     await desk.weather("model", rate=0)
-    await expect(state).to_have_text("Gateway up", timeout=15_000)
+    await expect(state).to_have_text("Gateway up")
     await desk.line.reads(f"{GREETED}Dov")
     await desk.slack.reads(LAST_WORDS)
     for platform in (LINE, SLACK):

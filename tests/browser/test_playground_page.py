@@ -159,7 +159,7 @@ async def test_a_page_without_its_server_says_so_and_goes_on_by_itself(browser: 
         assert await desk.line.row("My name is Pia").count() == 0
         await desk.post("/line/_sim/say", user="Mei", words="My name is Ria")
         way.cuts = False
-        await expect(banner).to_be_hidden(timeout=10_000)
+        await expect(banner).to_be_hidden()
         await desk.line.reads("Nice to meet you, Ria")
         assert await desk.line.row("My name is Ria").count() == 1
         await desk.line.composer.press("Enter")

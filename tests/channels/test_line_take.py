@@ -9,7 +9,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from chatferry.channels.base import COLLECT, Hook, Surroundings
@@ -121,13 +121,11 @@ def test_what_is_not_a_webhook_is_refused_even_if_signed(body: bytes) -> None:
         channel().take(hook(body))
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_no_bytes_make_take_raise_anything_else(body: bytes) -> None:
     contract.take_raises_only_rejected(channel(), hook(body))
 
 
-@settings(deadline=None)
 @given(
     st.sampled_from(["message", "postback", "unsend", "follow", "join", "messageEdited", "hologram"]),
     st.dictionaries(st.sampled_from([*event(), "message", "postback", "unsend"]), JsonValue),
@@ -136,7 +134,6 @@ def test_no_event_whatever_its_fields_makes_take_raise_anything_else(kind: str, 
     contract.take_raises_only_rejected(channel(), hook(told(event(kind) | fields | {"type": kind})))
 
 
-@settings(deadline=None)
 @given(
     st.sampled_from(["text", "sticker", "location", "image", "file", "hologram"]),
     st.dictionaries(st.sampled_from(["id", "text", "mention", "emojis", "keywords", "contentProvider"]), JsonValue),
@@ -145,7 +142,6 @@ def test_no_content_whatever_its_fields_makes_take_raise_anything_else(kind: str
     contract.take_raises_only_rejected(channel(), hook(told(event(message=fields | {"type": kind}))))
 
 
-@settings(deadline=None)
 @given(st.text(max_size=30), st.integers(-40, 40), st.integers(-40, 40))
 def test_a_mention_that_points_anywhere_leaves_a_text(words: str, index: int, length: int) -> None:
     mention = {"mentionees": [{"type": "user", "index": index, "length": length, "isSelf": True}]}

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from chatferry.channels import slack_hooks
@@ -206,7 +206,6 @@ def test_what_we_did_not_offer_is_passed_over(payload: dict[str, Any]) -> None:
 # Anything at all.
 
 
-@settings(deadline=None)
 @given(
     st.sampled_from(["message_action", "block_actions", "view_submission"]),
     st.sampled_from(["stop_answer", "delete_answer", None]),
@@ -222,7 +221,6 @@ def test_no_click_whatever_its_fields_makes_take_raise_anything_else(
     contract.take_raises_only_rejected(channel(), clicked(payload))
 
 
-@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from([*command(), "payload", "enterprise_id"]), st.text(max_size=20)))
 def test_no_form_whatever_its_fields_makes_take_raise_anything_else(fields: dict[str, str]) -> None:
     contract.take_raises_only_rejected(channel(), form(command() | fields))

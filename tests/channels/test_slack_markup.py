@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from chatferry.channels.slack_markup import escape, mentioned, mrkdwn, without_mention, words_of
@@ -28,7 +28,6 @@ documents = st.lists(st.one_of(inline, blocks, nests, links, st.text(max_size=4)
 prose = st.lists(st.one_of(inline, blocks, st.text("ab *_~`漢", max_size=6)), max_size=60).map("".join)
 
 
-@settings(deadline=None)
 @given(documents)
 def test_any_text_has_a_form_that_calls_nobody(text: str) -> None:
     shown = mrkdwn(text)
@@ -37,7 +36,6 @@ def test_any_text_has_a_form_that_calls_nobody(text: str) -> None:
     assert bool(shown.strip()) == bool(text.strip())
 
 
-@settings(deadline=None)
 @given(documents, st.integers(1, 80))
 def test_the_limit_holds_and_no_entity_is_cut(text: str, limit: int) -> None:
     shown = mrkdwn(text, limit=limit)
@@ -45,20 +43,17 @@ def test_the_limit_holds_and_no_entity_is_cut(text: str, limit: int) -> None:
     assert "&" not in re.sub(r"&(amp|lt|gt);", "", shown)
 
 
-@settings(deadline=None)
 @given(prose)
 def test_marks_make_a_text_only_so_much_longer(text: str) -> None:
     room = sum(map(text.count, "*_~`")) + 8 * (text.count("\n") + 1)
     assert len(mrkdwn(text, limit=10_000)) <= length(text, "escaped") + room
 
 
-@settings(deadline=None)
 @given(documents)
 def test_outside_code_and_tables_the_note_that_an_answer_was_stopped_stays_what_it_is(said: str) -> None:
     assert "…_[已終止]_" in mrkdwn(re.sub("[`~|_]", "", said) + "字…_[已終止]_", limit=10_000)
 
 
-@settings(deadline=None)
 @given(st.lists(st.from_regex(r"[a-z漢字ひらカナ가나]{1,8}", fullmatch=True), min_size=1, max_size=30), documents)
 def test_no_word_is_left_out(said: list[str], before: str) -> None:
     shown = mrkdwn("- *a*\n\n" + " ".join(f"**{word}**" for word in said))
@@ -211,7 +206,6 @@ def test_slacks_text_is_read_as_people_see_it(text: str, expected: str) -> None:
     assert words_of(text, {"U1": "Ann &amp; Co"}) == expected
 
 
-@settings(deadline=None)
 @given(st.text())
 def test_what_is_escaped_is_read_as_it_was(text: str) -> None:
     assert words_of(escape(text), {}) == text

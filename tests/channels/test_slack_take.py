@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from chatferry.channels.base import Hook, Taken
@@ -118,13 +118,11 @@ def test_what_is_not_a_form_of_slacks_is_refused_even_if_signed(body: bytes) -> 
     assert reason(signed(body, FORM)).startswith("400")
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=200), st.sampled_from([FORM, "application/json", ""]))
 def test_no_bytes_make_take_raise_anything_else(body: bytes, media_type: str) -> None:
     contract.take_raises_only_rejected(channel(), signed(body, media_type))
 
 
-@settings(deadline=None)
 @given(
     st.sampled_from(["message", "app_mention", "assistant_thread_started", "agent_session_stopped", "tokens_revoked"]),
     st.sampled_from([None, "message_changed", "message_deleted", "file_share", "hologram"]),
@@ -145,7 +143,6 @@ def test_no_event_whatever_its_fields_makes_take_raise_anything_else(
     contract.take_is_pure(channel(), hook)
 
 
-@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from([*envelope({}), "enterprise_id", "challenge"]), JsonValue))
 def test_no_envelope_whatever_its_fields_makes_take_raise_anything_else(fields: dict[str, Any]) -> None:
     contract.take_raises_only_rejected(channel(), delivered(envelope(direct("hi")) | fields))

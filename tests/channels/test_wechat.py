@@ -235,7 +235,7 @@ async def test_what_the_settings_say_is_not_tried(world: World) -> None:
             await world.send(service)
     assert len(world.calls(SEND)) == 2
     assert not world.taken(service)[1]
-    await asyncio.wait_for(_listen(passive), 1)
+    await asyncio.wait_for(_listen(passive), 20)
 
 
 async def test_with_a_vault_that_is_broken_or_of_another_secret_all_goes_on(world: World) -> None:

@@ -8,7 +8,6 @@ from xml.etree import ElementTree
 
 import pytest
 from hypothesis import given
-from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from chatferry.channels.base import Hook, Taken
@@ -240,14 +239,12 @@ def test_the_first_of_two_parts_with_one_name_counts() -> None:
     assert inbound.message == Message("user", (Text("one"),))
 
 
-@examples(deadline=None)
 @given(st.binary(max_size=200), st.booleans(), st.booleans())
 def test_no_bytes_make_take_raise_anything_else(some: bytes, safe: bool, signed: bool) -> None:
     asked = query("x") if signed else {}
     contract.take_raises_only_rejected(reader(**(SAFE if safe else {})), Hook(some, {}, asked))
 
 
-@examples(deadline=None)
 @given(st.dictionaries(st.sampled_from(["signature", "msg_signature", "timestamp", "nonce", "echostr"]), st.text()))
 def test_no_query_makes_take_raise_anything_else(asked: dict[str, str]) -> None:
     for channel in (reader(), reader(**SAFE)):
@@ -259,7 +256,6 @@ def test_no_query_makes_take_raise_anything_else(asked: dict[str, str]) -> None:
 WRITTEN = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=20)
 
 
-@examples(deadline=None)
 @given(
     st.sampled_from(["text", "image", "voice", "video", "location", "link", "event", "hologram"]),
     st.dictionaries(
@@ -412,7 +408,6 @@ def test_what_xml_cannot_hold_is_left_out_of_a_reply() -> None:
     assert told["Content"] == "abcde\tf\ng"
 
 
-@examples(deadline=None)
 @given(st.text(max_size=50))
 def test_no_text_breaks_a_reply(text: str) -> None:
     told = reply(reader().take(plain(message(Content="hi"))), text)

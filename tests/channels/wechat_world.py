@@ -95,7 +95,7 @@ class World:
 
 async def until(happened: Callable[[], bool]) -> None:
     """Wait for what is not told by an event."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not happened():  # noqa: ASYNC110 - there is none
             await asyncio.sleep(0)
 

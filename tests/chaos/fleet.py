@@ -16,8 +16,9 @@ import asyncpg  # type: ignore[import-untyped]  # it brings no types
 
 from tests.chaos.proxy import Proxy
 from tests.chaos.schedule import PROCESSES, WEBS
+from tests.ports import free_port
 from tests.postgres import Cluster
-from tests.scenarios.crash import free_port, with_outbox
+from tests.scenarios.crash import with_outbox
 
 ROOT = Path(__file__).parents[2]
 AGAIN = 0.5

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.chaos.proxy import Proxy
-from tests.scenarios.crash import free_port
+from tests.ports import free_port
 
 
 @contextlib.asynccontextmanager

@@ -66,12 +66,12 @@ async def dispatching(dispatcher: Dispatcher, handle: Handle) -> AsyncIterator[a
         yield task
     finally:
         dispatcher.stop()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await task
 
 
 async def until(met: Callable[[], object]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not met():  # noqa: ASYNC110 - what is waited for has no event
             await asyncio.sleep(0)
 

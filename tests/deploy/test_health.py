@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -16,6 +15,7 @@ from starlette.routing import Route
 
 from chatferry.simulator.serving import serving
 from tests.commandline import Shop, shop
+from tests.ports import free_port
 
 
 @pytest_asyncio.fixture(name="shop")
@@ -35,8 +35,7 @@ async def test_it_finds_the_gateway_by_its_settings_or_by_a_port(shop: Shop) -> 
 
 
 async def test_nobody_there_is_told_in_one_line(shop: Shop) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     ended = await shop.run("health", PORT=str(port))
     assert ended.status == 1
     assert ended.err.startswith(f"no answer at port {port}: ")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -16,6 +15,7 @@ import yaml
 
 from tests.commandline import Served
 from tests.deploy.dockerfile import REPOSITORY, Image, pythons, steps
+from tests.ports import free_port
 
 TEXT = (REPOSITORY / "Dockerfile").read_text("utf-8")
 USER = int(next(step for step in steps(TEXT) if step.word == "USER").rest.split(":")[0])
@@ -49,9 +49,7 @@ def image(request: pytest.FixtureRequest) -> Iterator[Image]:
 
 @pytest.fixture
 def port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        number: int = free.getsockname()[1]
-        return number
+    return free_port()
 
 
 @asynccontextmanager

@@ -23,7 +23,7 @@ async def test_a_tool_server_that_does_not_work_is_told_in_the_terminal(tmp_path
     )
     assert process.stdout is not None
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             said = [(await process.stdout.readline()).decode() for _ in range(3)]
     finally:
         process.terminate()

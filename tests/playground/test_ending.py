@@ -45,7 +45,7 @@ async def test_nothing_is_left_and_nothing_is_said(
         assert (await page.content.readline()) == b"event: all\n"
         for _ in range(times):
             process.send_signal(sent)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             _, told = await process.communicate()
     assert (process.returncode, told.decode(), os.listdir(tmp_path)) == (0, "", [])
 
@@ -64,7 +64,7 @@ async def test_in_a_terminal_too_while_it_waits_for_what_is_piped_in(tmp_path: P
     assert process.stdin is not None
     assert process.stdout is not None
     process.stdin.write(b"hello\n")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while "bot" not in (await process.stdout.readline()).decode():
             pass
         process.send_signal(sent)

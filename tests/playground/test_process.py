@@ -14,13 +14,14 @@ from chatferry.playground.ways import follow
 from chatferry.simulator.line import LineSimulator
 from chatferry.simulator.scene import Scene
 from chatferry.simulator.serving import listening, serving
+from tests.ports import free_port
 
 Fact = dict[str, Any]
 
 
 async def until(scene: Scene, kind: str, holds: Callable[[Fact], object]) -> Fact:
     """The first fact of this kind of which this holds, as soon as there is one."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         async for facts in scene.follow():
             for fact in facts:
                 if fact["kind"] == kind and holds(fact):
@@ -29,10 +30,8 @@ async def until(scene: Scene, kind: str, holds: Callable[[Fact], object]) -> Fac
 
 
 def plan_for(folder: Path, line: LineSimulator, url: str, *, pace: float = 0.0, model: str = "") -> Plan:
-    with listening() as sock:
-        port = sock.getsockname()[1]
     channel = {"secret": line.secret, "token": line.token, "api_base": url, "data_api_base": url}
-    return Plan(base="", port=port, folder=str(folder), channels={"line": channel}, pace=pace, model=model)
+    return Plan(base="", port=free_port(), folder=str(folder), channels={"line": channel}, pace=pace, model=model)
 
 
 @contextlib.asynccontextmanager
@@ -48,7 +47,7 @@ async def kept(gateway: GatewayProcess) -> AsyncIterator[asyncio.Task[None]]:
 async def test_an_answer_survives_a_sigkill_in_the_middle_and_its_way_is_told(tmp_path: Path) -> None:
     scene = Scene()
     async with LineSimulator(scene=scene) as line, serving(line) as url:
-        plan = plan_for(tmp_path, line, url, pace=0.01, model="script")
+        plan = plan_for(tmp_path, line, url, pace=0.02, model="script")
         line.webhook = f"http://127.0.0.1:{plan.port}/hooks/line"
         gateway = GatewayProcess(plan, scene)
         async with kept(gateway):
@@ -63,7 +62,7 @@ async def test_an_answer_survives_a_sigkill_in_the_middle_and_its_way_is_told(tm
             assert (growing["state"], growing["answered_at"], line.chats[line.address("mei")]) == ("doing", None, [])
             again = await until(scene, "gateway", lambda fact: fact["state"] == "up" and fact["starts"] == 2)
             assert again["pid"] != first["pid"]
-            [answer] = await line.seen("mei", 1, patience=20)
+            [answer] = await line.seen("mei", 1, patience=60)
             turn = await until(scene, "turn", lambda turn: turn["state"] == "done")
             assert turn["channel"] == "line"
             assert [piece["receipt"] for piece in turn["sent"]] == [answer.id]

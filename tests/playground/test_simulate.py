@@ -27,6 +27,7 @@ from chatferry.errors import ConfigError
 from chatferry.playground.bots import Bot, Given, bots, named
 from chatferry.playground.stage import bound
 from chatferry.simulator.serving import listening, serving
+from tests.ports import free_port
 from tests.watching import Fact, until
 
 SECRET, TOKEN = "the-secret-of-an-echo", "the-token-of-an-echo"
@@ -196,8 +197,7 @@ def test_what_cannot_be_meant_is_told_by_the_name_of_its_option(changes: dict[st
 
 
 def test_a_page_is_at_the_usual_port_or_if_that_is_taken_at_another() -> None:
-    with listening() as other:
-        usual = other.getsockname()[1]
+    with listening(port=(usual := free_port())):
         with bound(None, usual) as sock:
             assert sock.getsockname()[1] not in (0, usual)
         with pytest.raises(ConfigError, match=f"--port: cannot listen at 127.0.0.1:{usual}: .*\n  mend: "):
@@ -219,7 +219,7 @@ async def test_the_command_tells_what_the_bot_needs_and_ends_by_ctrl_c(tmp_path:
     )
     assert process.stdout is not None
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             said = [(await process.stdout.readline()).decode() for _ in range(6)]
             found = re.fullmatch(r"Chatferry playground: (http://127\.0\.0\.1:\d+)  \(Ctrl-C ends it\)\n", said[0])
             assert found, said
@@ -246,7 +246,7 @@ async def test_the_command_says_what_is_wrong_without_a_traceback(tmp_path: Path
         cwd=tmp_path,
         stderr=asyncio.subprocess.PIPE,
     )
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         _, err = await process.communicate()
     assert process.returncode == 2
     assert err.decode() == "--line: must be an address that begins with http:// or https://\n"

@@ -11,7 +11,6 @@ import contextlib
 import json
 import random
 import signal
-import socket
 import sqlite3
 import sys
 from abc import ABC, abstractmethod
@@ -24,6 +23,7 @@ from typing import Any, Protocol
 import aiohttp
 
 from chatferry.simulator.model import ModelSimulator
+from tests.ports import free_port
 
 REPEATED = 0.1
 """How many of the messages that were taken are delivered once more, for nothing."""
@@ -208,11 +208,3 @@ def with_outbox(turns: Iterable[dict[str, Any]], pieces: Iterable[dict[str, Any]
         if piece["turn"] in by_id:
             by_id[piece["turn"]].setdefault("outbox", []).append(piece)
     return {row["event"]: row for row in by_id.values()}
-
-
-def free_port() -> int:
-    """A free port below those that the kernel gives to clients: while the gateway is dead, no client may get it."""
-    while True:
-        port = random.randrange(20000, 32000)  # noqa: S311
-        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return port

@@ -57,7 +57,7 @@ async def slack_world(
 ) -> AsyncIterator[World]:
     """native: Slack's own streams are granted; else answers are messages that are edited."""
     clock = ManualClock()
-    slack = slack or SlackSimulator()
+    slack = slack or SlackSimulator(patience=60.0)
     slack.clock, slack.streams = clock.now, native
     slack.sessions = slack.sessions and native
     model = ModelSimulator()

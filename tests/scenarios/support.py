@@ -52,7 +52,7 @@ class World:
 @contextlib.asynccontextmanager
 async def world(folder: Path, *, line: LineSimulator | None = None, **tables: dict[str, Any]) -> AsyncIterator[World]:
     clock = ManualClock()
-    line = line or LineSimulator()
+    line = line or LineSimulator(patience=60.0)
     line.clock = clock.now
     model = ModelSimulator()
     async with line, serving(line) as line_url, serving(model.app) as model_url:
@@ -62,7 +62,7 @@ async def world(folder: Path, *, line: LineSimulator | None = None, **tables: di
 
 async def until(met: Callable[[], object], clock: ManualClock | None = None, *, turn: float = 0.05) -> None:
     """Return once `met`. A clock is turned a little between two looks, for those who wait for a later time."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not met():
             if clock is not None:
                 clock.advance(turn)
@@ -73,7 +73,7 @@ async def ended(
     gateway: Gateway, turns: int, clock: ManualClock | None = None, *, turn: float = 0.05
 ) -> Sequence[Entry]:
     """All turns, oldest first, once there are so many and none of them is open."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             entries = await gateway.ledger.entries(limit=1000)
             if len(entries) >= turns and not {entry.state for entry in entries} & {"due", "doing"}:
@@ -85,7 +85,7 @@ async def ended(
 
 async def state(gateway: Gateway, turn: int, wanted: str, clock: ManualClock | None = None) -> Entry:
     """A turn, once it is in the state that is wanted."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             for entry in await gateway.ledger.entries(turn=turn):
                 if entry.state == wanted:

@@ -70,7 +70,7 @@ class Desk:
 
     async def everywhere(self, key: str, status: int) -> None:
         """Return when every process says this to the key, one look after the other."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             for url in self.urls:
                 while await self.status(key, url) != status:
                     self.clock.advance(PULSE)
@@ -210,7 +210,7 @@ def statements_about_keys() -> Iterator[list[str]]:
 
 
 async def until(met: Callable[[], Awaitable[bool]], clock: ManualClock) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not await met():
             clock.advance(PULSE)
             await asyncio.sleep(0.001)

@@ -11,9 +11,10 @@ import pytest
 
 from chatferry.simulator import line_people, line_rules
 from chatferry.simulator.line_records import Fault
-from chatferry.simulator.model import Break, Odd, Plan, Refuse
+from chatferry.simulator.model import Break, Odd, Pause, Plan, Refuse
 from tests.scenarios.conftest import Judge
 from tests.scenarios.line_crash import ordeal
+from tests.scenarios.support import until
 
 _LINE_FAULTS = (
     Fault(status=500),
@@ -89,15 +90,15 @@ async def test_told_to_stop_it_ends_its_answers_takes_nothing_more_and_leaves_th
     tmp_path: Path, seed: int, judge: Judge
 ) -> None:
     async with ordeal(tmp_path, seed) as trial:
-        trial.model.first = 1.0
         people = [f"p{n}" for n in range(5)]
+        trial.model.plans += [Pause((0,))] * len(people)
         await trial.served.start()
         await trial.served.ready()
         for words in ("one", "two"):
             await asyncio.gather(*(trial.write(name, f"{name} {words}") for name in people))
         await trial.asked(len(people))
         stopped = asyncio.create_task(trial.served.end(signal.SIGTERM))
-        await asyncio.sleep(0.2)
+        await until(lambda: any(entry["event"] == "stopping" for entry in trial.served.logged()))
 
         content = line_people.text("late one")
         event = line_people.event("message", line_people.source("late", None), trial.line.clock(), message=content)
@@ -106,6 +107,7 @@ async def test_told_to_stop_it_ends_its_answers_takes_nothing_more_and_leaves_th
             assert refused.status == 503
             assert int(refused.headers["Retry-After"]) > 0
 
+        trial.model.release.set()
         assert await stopped == 0
         assert {name: len(trial.line.chats[trial.line.address(name)]) for name in people} == dict.fromkeys(people, 1)
         await trial.served.start()

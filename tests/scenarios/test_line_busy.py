@@ -133,11 +133,11 @@ async def test_a_hundred_people_with_twenty_messages_each_get_their_answers_in_o
             assert (await line.say(name, f"{name} {n}")).status == 200
 
     people = [f"p{n}" for n in range(100)]
-    async with running(tmp_path, line=LineSimulator(), channel={"waiting": "none"}) as stack:
+    async with running(tmp_path, line=LineSimulator(patience=60.0), channel={"waiting": "none"}) as stack:
         line = stack.line
         await asyncio.gather(*map(talk, people))
         for name in people:
-            await line.seen(name, 20, patience=60)
+            await line.seen(name, 20, patience=180)
         for name in people:
             assert screen(line, name) == [f"echo: {name} {n}" for n in range(20)]
         assert len(stack.model.requests) == 2000

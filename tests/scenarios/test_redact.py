@@ -12,7 +12,7 @@ from pathlib import Path
 import aiohttp
 
 from chatferry.simulator.line import LineSimulator
-from chatferry.simulator.model import Break, ModelSimulator, Refuse, Talk
+from chatferry.simulator.model import Break, ModelSimulator, Pause, Refuse, Talk
 from chatferry.simulator.model_calls import Act, Offered, acts
 from chatferry.simulator.serving import serving
 from tests.scenarios.crash import Served
@@ -69,14 +69,18 @@ async def test_a_mask_that_comes_in_pieces_is_never_seen_in_pieces(tmp_path: Pat
     def call(talk: Talk) -> str:
         return "Call [phone_1], I mean \\[PHONE\\_1\\], or PHONE_1; not [PHONE_2] nor [1]."
 
-    model = ModelSimulator(converse=call, burst=1, rate=200)
+    model = ModelSimulator(converse=call)
+    model.plans.append(Pause(range(1, 11)))  # a word comes once the one before it was read
     async with running(tmp_path, model=model, assistant=REDACT) as stack:
         body = {"model": "default", "stream": True, "messages": [{"role": "user", "content": f"打{PHONE}"}]}
         headers = {"Authorization": f"Bearer {KEY}"}
         async with aiohttp.request("POST", f"{stack.url}/v1/chat/completions", json=body, headers=headers) as answer:
-            lines = [line async for line in answer.content if line.startswith(b"data: {")]
-    choices = [json.loads(line[6:])["choices"] for line in lines]
-    pieces = [choice[0]["delta"].get("content") or "" for choice in choices if choice]
+            pieces = []
+            async for line in answer.content:
+                if line.startswith(b"data: {") and (choices := json.loads(line[6:])["choices"]):
+                    pieces.append(choices[0]["delta"].get("content") or "")
+                    if pieces[-1]:
+                        model.release.set()
     assert "".join(pieces) == f"Call {PHONE}, I mean {PHONE}, or {PHONE}; not [PHONE_2] nor [1]."
     assert len(pieces) > 8
     assert not any("PHO" in piece for piece in pieces if "[PHONE_2]" not in piece)
@@ -107,7 +111,7 @@ async def test_masks_are_the_same_after_a_kill_in_the_middle(tmp_path: Path) -> 
         try:
             await served.ready()
             await line.say("ann", SAID)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 await model.hanging.wait()
             await served.end(signal.SIGKILL)
             await served.start()

@@ -91,7 +91,7 @@ class Warehouse:
         """Return once the ledger knows that the first call has returned, and the second one has begun."""
         database = open_database(self.database)
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while [bool(step.result) for step in await Ledger(database, SystemClock()).steps(1)] != [True, False]:  # noqa: ASYNC110
                     await asyncio.sleep(0.02)
                 while len(self.book) < 2:  # noqa: ASYNC110 - another process
@@ -100,7 +100,7 @@ class Warehouse:
             await database.aclose()
 
     async def answered(self) -> None:
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(60):
             while not self.screen:  # noqa: ASYNC110 - another process
                 await asyncio.sleep(0.02)
 

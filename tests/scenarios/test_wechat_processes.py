@@ -82,7 +82,7 @@ async def test_the_link_opens_on_either_process_and_what_was_read_there_is_not_s
             async with browser.get(f"{url}/a/{token}") as answer:
                 return await answer.text()
 
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while "echo: hello" not in await page(world.urls[1]):
                 pass
         assert "echo: hello" in await page(world.urls[0])
@@ -99,7 +99,7 @@ async def test_an_answer_grows_and_is_stopped_on_the_page_of_a_process_that_does
         page = f"{world.urls[1]}/a/{link.text.split('/a/')[1]}"
 
         async def shows(text: str) -> None:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while True:
                     async with browser.get(page) as answer:
                         if text in await answer.text():

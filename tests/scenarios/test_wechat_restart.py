@@ -10,6 +10,7 @@ from pathlib import Path
 from chatferry.simulator.wechat import WeChatSimulator
 from chatferry.simulator.wechat_records import Fault
 from chatferry.simulator.wechat_rules import NOTICE
+from tests.ports import free_port
 from tests.scenarios.support import ended, until
 from tests.scenarios.wechat_support import (
     HOLD,
@@ -17,7 +18,6 @@ from tests.scenarios.wechat_support import (
     WORDS,
     World,
     earlier,
-    free_port,
     later,
     link,
     page,

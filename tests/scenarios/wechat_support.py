@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import html
 import re
-import socket
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,7 +41,7 @@ STABLE = "/cgi-bin/stable_token"
 
 LIMIT, HOLD, CALLS = 5.0, 4.5, 3
 INSTANT = 0.125
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Real seconds after which something is taken for never to come."""
 
 
@@ -265,12 +264,6 @@ async def turn(gateway: Gateway, place: int, wanted: str) -> Entry:
             if len(entries) >= place and entries[place - 1].state == wanted:
                 return entries[place - 1]
             await asyncio.sleep(0.002)
-
-
-def free_port() -> int:
-    """For a gateway that comes back at the same address."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 def together(*texts: str) -> str:

@@ -77,7 +77,7 @@ class World:
 
     async def until(self, kind: str, ready: Callable[[Any], bool]) -> None:
         """Wait for a fact of this kind."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             async for facts in self.sim.scene.follow():
                 if any(ready(fact) for fact in facts if fact["kind"] == kind):
                     return

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import time
 from collections.abc import AsyncIterator
 
 import aiohttp
@@ -47,8 +46,11 @@ async def test_whoever_leaves_by_an_exception_leaves_by_that_one() -> None:
             raise BrokenPipeError
 
 
-async def test_pages_that_are_open_keep_nobody_from_ending(caplog: pytest.LogCaptureFixture) -> None:
-    """Interrupted, as by Ctrl-C: no second is waited, and nothing is told of it."""
+async def test_pages_that_are_open_keep_nobody_from_ending(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Interrupted, as by Ctrl-C: nobody's patience is waited for, and nothing is told of it."""
+    monkeypatch.setattr("chatferry.simulator.serving._PATIENCE", 3600.0)
     scene, sock = Scene(), listening()
     following = asyncio.Event()
 
@@ -61,24 +63,21 @@ async def test_pages_that_are_open_keep_nobody_from_ending(caplog: pytest.LogCap
     await following.wait()
     async with aiohttp.ClientSession() as http:
         pages = [await http.get(f"http://127.0.0.1:{sock.getsockname()[1]}/scene") for _ in range(20)]
-        began = time.monotonic()
         playing.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await playing
-        assert time.monotonic() - began < 0.4
+            async with asyncio.timeout(60):
+                await playing
         for page in pages:
             assert (await page.read()).startswith(b"event: all")
     assert not caplog.records
 
 
-async def test_who_never_reads_keeps_nobody_from_ending_either(caplog: pytest.LogCaptureFixture) -> None:
+async def test_who_never_reads_keeps_nobody_from_ending_for_long(caplog: pytest.LogCaptureFixture) -> None:
     sock = listening()
     with socket.create_connection(sock.getsockname()) as caller:
-        async with serving(flood, sock=sock):
+        async with asyncio.timeout(60), serving(flood, sock=sock):
             caller.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
             await asyncio.to_thread(caller.recv, 10)
-            began = time.monotonic()
-    assert time.monotonic() - began < 1.0
     assert not caplog.records
 
 

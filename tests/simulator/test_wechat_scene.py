@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 
 from chatferry.simulator.wechat_rules import NOTICE
+from tests.scenarios.support import until
 from tests.simulator.wechat_world import (
     ANN,
     MEDIA,
@@ -282,15 +283,11 @@ async def test_a_lost_answer_was_a_message_and_a_call_without_an_answer_was_none
         await world.send("lost", token)
     assert last(world, SEND)["reason"] == "its answer was lost"
     world.sim.weather.change(api="timeout")
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.1):  # the caller's patience; without it this would not end
-            await world.send("never", token)
+    impatient = asyncio.ensure_future(world.send("never", token))
+    await until(lambda: len(world.sim.calls) == 3)
+    impatient.cancel()
     waiting = asyncio.ensure_future(world.send("never", token))
-    async with asyncio.timeout(20):
-        while len(world.sim.calls) < 4:  # noqa: ASYNC110 - no event tells of it
-            await asyncio.sleep(0)
-    for _ in range(3):  # it has come; now it meets the weather
-        await asyncio.sleep(0)
+    await until(lambda: len(world.sim.calls) == 4)
     world.sim.weather.change(api="")
     with pytest.raises(aiohttp.ClientError):
         await waiting

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 import sys
 import tracemalloc
 from collections.abc import AsyncIterator, Callable
@@ -25,9 +24,16 @@ from chatferry.tools import mcp
 from chatferry.tools.base import Caller
 from chatferry.tools.mcp import Server
 from chatferry.tools.mcp_pipe import LONGEST, Lines
+from tests.ports import free_port
 
 STALL = str(Path(__file__).with_name("stall.py"))
 CALLER = Caller("line", "room", "ann", "default", 1, "key-1")
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program may take long to start, where other tests run beside."""
+    monkeypatch.setattr(mcp, "_PATIENCE", 60.0)
 
 
 class Hasty(SystemClock):
@@ -67,7 +73,7 @@ async def call(server: Server, name: str, **arguments: str) -> Result:
 
 
 async def until(met: Callable[[], object]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not met():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
@@ -106,7 +112,7 @@ async def test_a_program_that_dies_fails_its_calls_and_is_started_again(tmp_path
 async def test_a_list_that_changes_is_read_again(tmp_path: Path) -> None:
     async with kept(stall(tmp_path)) as server:
         await call(server, "grow")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while "new one!" not in [tool.own for tool in await server.tools()]:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
 
@@ -127,12 +133,12 @@ async def test_a_program_that_is_no_server_keeps_nobody_waiting(
     tmp_path: Path, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mcp, "_PATIENCE", 0.05)
-    monkeypatch.setattr(mcp, "_HELLO", 1.5)
     monkeypatch.setattr(stdio, "PROCESS_TERMINATION_TIMEOUT", 0.1)  # neither ends by itself
     async with kept(stall(tmp_path, how)) as server:
-        async with asyncio.timeout(1.0):
+        async with asyncio.timeout(mcp._HELLO / 2):
             assert await server.tools() == ()
             assert (await server.call("in_stock", {}, "key")).failed
+        monkeypatch.setattr(mcp, "_HELLO", 1.5)
         [found] = [finding async for finding in Server("x", stall(tmp_path, how), "x", Hasty()).check()]
         assert not found.ok
         assert "is it an MCP server?" in found.mend
@@ -178,7 +184,6 @@ def test_a_dead_program_is_named_by_every_loop_there_is() -> None:
 async def test_a_server_that_floods_costs_its_own_call_and_nobody_elses(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mcp, "_PATIENCE", 20.0)
     async with kept(stall(tmp_path, "flood")) as flood, kept(stall(tmp_path / "other")) as other:
         assert len(await flood.tools()) == 100, "of a list that never ends"
         assert notes(tmp_path, "listed") == ["listed"]
@@ -225,9 +230,7 @@ async def by_http(folder: Path, port: int) -> AsyncIterator[asyncio.subprocess.P
 
 
 async def test_a_server_by_http_may_go_and_come_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mcp, "_PATIENCE", 10.0)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     settings = McpSettings.model_validate({"url": f"http://127.0.0.1:{port}/mcp", "headers": {"X-Key": "Bearer abc"}})
     async with contextlib.AsyncExitStack() as stack:
         async with by_http(tmp_path, port) as process:

@@ -52,7 +52,7 @@ def samples(shown: str) -> Counted:
 
 async def becoming(url: str, *wanted: tuple[tuple[str, ...], float]) -> Counted:
     """All that is counted, once these are so."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             found = await counted(url)
             if all(found.get(key) == value for key, value in wanted):

@@ -94,13 +94,12 @@ marks = st.sampled_from([
 documents = st.lists(st.one_of(marks, st.text(max_size=6)), max_size=50).map("".join)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(documents)
 def test_any_text_at_all_becomes_blocks_that_do_nothing(text: str) -> None:
     judged(text)
 
 
-@settings(deadline=None)
 @given(st.lists(st.from_regex(r"[a-z漢字ひらカナ가나]{1,8}", fullmatch=True), min_size=1, max_size=30), documents)
 def test_no_word_in_a_paragraph_is_left_out(said: list[str], before: str) -> None:
     last = judged("- *a*\n\n" + " ".join(f"**{word}**" for word in said))[-1]

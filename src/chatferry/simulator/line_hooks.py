@@ -17,8 +17,6 @@ from chatferry.simulator.scene import Exchange, known
 
 BOT = people.address("U", "the bot")
 
-_TIMEOUT = aiohttp.ClientTimeout(10)
-
 
 class Webhooks:
     """Calls that are signed, measured and shown."""
@@ -39,10 +37,10 @@ class Webhooks:
         if self._http is None:
             self._http = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
         exchange = self._sim.scene.begin(self._shown(url, events, body, headers, note))
-        start = time.monotonic()
+        timeout, start = aiohttp.ClientTimeout(self._sim.patience), time.monotonic()
         status, reason, said = 0, "", b""
         try:
-            async with self._http.post(url, data=body, headers=headers, timeout=_TIMEOUT) as answer:
+            async with self._http.post(url, data=body, headers=headers, timeout=timeout) as answer:
                 said = await answer.read()
                 status = answer.status
         except TimeoutError:

@@ -29,6 +29,8 @@ class State:
     quota: int | None = 200
     """Pushes in a month; None: no limit."""
     used: int = 0
+    patience: float = 10.0
+    """Seconds after which a call of the webhook is given up, late as it may be by then."""
     pauses: tuple[float, ...] = rules.REDELIVERY_PAUSES
     """Seconds before each redelivery, where the weather has any."""
     members: dict[str, int] = field(default_factory=dict)
@@ -63,7 +65,7 @@ class State:
     def redelivery(self, on: bool) -> None:
         self.weather.redelivery = on
 
-    async def seen(self, who: str, count: int, *, patience: float = 10.0) -> list[Seen]:
+    async def seen(self, who: str, count: int, *, patience: float = 30.0) -> list[Seen]:
         """What is on the screen of a user, group or room, once it is at least `count` messages."""
         chat = self.chats[self.address(who)]
         async with asyncio.timeout(patience), self._changed:

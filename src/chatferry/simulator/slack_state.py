@@ -304,7 +304,7 @@ class State:
             if not waiter.done():
                 waiter.set_result(None)
 
-    async def until(self, condition: Callable[[], object], *, patience: float = 10.0) -> None:
+    async def until(self, condition: Callable[[], object], *, patience: float = 30.0) -> None:
         """Return once `condition` holds. It is looked at whenever something happens here."""
         async with asyncio.timeout(patience):
             while not condition():

@@ -164,7 +164,7 @@ class WeChatSimulator:
         """A subscriber scans a QR code of the account."""
         return await self._tell(who, people.event("SCAN", EventKey=scene, Ticket="ticket"), rules.AFTER_ACTION)
 
-    async def seen(self, who: str, count: int, *, patience: float = 10.0) -> list[Seen]:
+    async def seen(self, who: str, count: int, *, patience: float = 30.0) -> list[Seen]:
         """What is on a person's screen, once it is at least `count` messages. Waits in real seconds."""
         chat = self.chats[self.address(who)]
         async with asyncio.timeout(patience), self._changed:
