@@ -201,6 +201,8 @@ async def test_the_token_in_a_webhooks_address_is_expected_and_not_shown(shop: S
         [models.default]
         provider = "demo"
         [channels.line]
+        secret = "x"
+        token = "y"
         secret = "{SECRET}"
         token = "{TOKEN}"
         url_token = "hush-hush-hush"
@@ -264,6 +266,8 @@ async def test_extras_that_are_missing_are_told_at_once_and_the_rest_is_checked(
         [mcp.shop]
         command = ["no-such-program"]
         [channels.line]
+        secret = "x"
+        token = "y"
         secret = "s"
         token = "t"
         api_base = "http://127.0.0.1:9"
@@ -303,3 +307,37 @@ async def test_extras_that_are_missing_are_told_at_once_and_the_rest_is_checked(
     assert [line.split()[1].rstrip(":") for line in lines[::2]] == list(places)
     assert lines[1] == "    mend: pip install 'chatferry[postgres]'"
     extras.require(settings)
+
+
+async def test_what_a_prompt_has_no_room_for_is_told_with_how_much_would_be_enough(shop: Shop) -> None:
+    names, about = [f"tool_{each}" for each in range(9)], "Looks. " * 40
+    (shop.folder / "many.py").write_text(
+        "\n".join(f'def {name}(order: str) -> str:\n    """{about}"""\n    return order' for name in names)
+    )
+    path = shop.folder / "chatferry.toml"
+    path.write_text(f"""
+        [channels.line]
+        secret = "x"
+        token = "y"
+        [models.default]
+        provider = "openai"
+        model = "gpt-5-mini"
+        base_url = "{shop.environ["OPENAI_BASE_URL"]}"
+        sees = true
+        [assistants.default]
+        tools = {[f"many:{name}" for name in names]}
+        profile = true
+        context_tokens = 1000
+        instructions = "{"Be kind. " * 800}"
+    """)
+
+    async def told() -> list[Finding]:
+        settings = load(environ=shop.environ)
+        return [one async for one in findings(settings) if one.subject == "assistant default"]
+
+    instructions, tools, picture = await told()
+    assert (instructions.ok, tools.ok, picture.ok) == (False, False, True)
+    assert ("instructions" in instructions.detail, "10 of its 10 tools" in tools.detail) == (True, True)
+    assert picture.mend.startswith("context_tokens = ")
+    path.write_text(path.read_text().replace("context_tokens = 1000", picture.mend.partition(" in ")[0]))
+    assert await told() == []

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import json
+import random
+import uuid
 from collections.abc import Callable
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,6 +18,29 @@ from chatferry.model import File, Message, says
 
 ENGLISH = "The ferry leaves at nine and comes back at six. " * 80
 CHINESE = "渡輪早上九點出發，晚上六點回來。" * 120
+
+_chance = random.Random(3)  # noqa: S311
+TEXTS = {
+    "english": ENGLISH,
+    "chinese": CHINESE,
+    "japanese": "ご注文の品は、ただいま倉庫から発送の準備をしております。到着まであと二日ほどお待ちください。" * 30,
+    "numbers": "\n".join(",".join(f"{_chance.random():.6f}" for _ in range(8)) for _ in range(200)),
+    "json": json.dumps([{"id": each, "name": "Ann", "price": _chance.random(), "open": True} for each in range(100)]),
+    "ids": " ".join(str(uuid.UUID(int=_chance.getrandbits(128))) for _ in range(100)),
+    "base64": base64.b64encode(_chance.randbytes(3000)).decode(),
+    "articles": " ".join("".join(_chance.choices("ABCDEFGHJKLMNPQRSTUVWXYZ0123456789", k=10)) for _ in range(200)),
+}
+COUNTED = {
+    "english": (881, 881),
+    "chinese": (1800, 3240),
+    "japanese": (960, 1410),
+    "numbers": (7999, 7999),
+    "json": (2993, 2993),
+    "ids": (2310, 2315),
+    "base64": (2723, 2862),
+    "articles": (1424, 1461),
+}
+"""Tokens of each, as OpenAI's `o200k_base` and `cl100k_base` count them."""
 
 
 def asked(text: str) -> Prompt:
@@ -24,9 +52,19 @@ def told(gauge: Gauge, text: str, count: Callable[[str], float], times: int = 1)
         gauge.learn(asked(text), int(count(text)))
 
 
-def test_the_first_estimate_is_higher_than_what_tokenizers_count() -> None:
-    assert estimate(ENGLISH) > len(ENGLISH) / 4
-    assert estimate(CHINESE) > len(CHINESE) * 1.1
+@pytest.mark.parametrize("kind", TEXTS)
+def test_the_first_estimate_is_higher_than_what_tokenizers_count(kind: str) -> None:
+    assert max(COUNTED[kind]) <= estimate(TEXTS[kind]) < 3.5 * min(COUNTED[kind])
+
+
+@pytest.mark.parametrize("kind", TEXTS)
+@pytest.mark.parametrize("learned", ["english", "chinese"])
+def test_who_has_read_prose_for_a_while_still_counts_enough_for_all_else(learned: str, kind: str) -> None:
+    gauge = Gauge()
+    for _ in range(50):
+        gauge.learn(asked(TEXTS[learned]), COUNTED[learned][0])
+    assert gauge.text(TEXTS[learned]) < estimate(TEXTS[learned])
+    assert gauge.text(TEXTS[kind]) >= COUNTED[kind][0]
 
 
 def test_what_costs_more_than_was_thought_is_known_from_the_next_prompt_on() -> None:

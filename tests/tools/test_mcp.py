@@ -181,9 +181,7 @@ def test_a_dead_program_is_named_by_every_loop_there_is() -> None:
     assert dying == f"{sys.executable}: MCPError: Connection closed; it said last: the key is wrong"
 
 
-async def test_a_server_that_floods_costs_its_own_call_and_nobody_elses(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_server_that_floods_costs_its_own_call_and_nobody_elses(tmp_path: Path) -> None:
     async with kept(stall(tmp_path, "flood")) as flood, kept(stall(tmp_path / "other")) as other:
         assert len(await flood.tools()) == 100, "of a list that never ends"
         assert notes(tmp_path, "listed") == ["listed"]
@@ -229,7 +227,7 @@ async def by_http(folder: Path, port: int) -> AsyncIterator[asyncio.subprocess.P
         await process.wait()
 
 
-async def test_a_server_by_http_may_go_and_come_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_server_by_http_may_go_and_come_back(tmp_path: Path) -> None:
     port = free_port()
     settings = McpSettings.model_validate({"url": f"http://127.0.0.1:{port}/mcp", "headers": {"X-Key": "Bearer abc"}})
     async with contextlib.AsyncExitStack() as stack:

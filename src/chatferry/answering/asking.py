@@ -19,9 +19,10 @@ from chatferry.answering.remember import Remember
 from chatferry.answering.rounds import Rounds
 from chatferry.answering.summaries import Summaries, Wanted, named
 from chatferry.answering.toolbox import Toolbox, opened
+from chatferry.assistant import Assistant
 from chatferry.channels.base import briefing
 from chatferry.clock import Clock
-from chatferry.engines.base import Delta, Done, Event, Prompt, Restart
+from chatferry.engines.base import Delta, Done, Event, Prompt, Restart, Tool
 from chatferry.errors import Fault
 from chatferry.feed import Tail
 from chatferry.held import Held
@@ -70,6 +71,8 @@ class Asking:
         self._clock = clock
         self._summaries = summaries
         self._noting = Fixed(Remember(ledger))
+        self._told: set[str] = set()
+        """Assistants of which it was logged that their tools do not fit."""
 
     async def ask(self, held: Held, tail: Tail, asked: Asked) -> None:
         """Ask, and note in `asked` what came of it; may be cancelled, and what was said until then stands in `tail`."""
@@ -87,6 +90,7 @@ class Asking:
                 summed = held.assistant.summarizer is not None
                 history = self._history(held, said(), material) if summed else self._named(held, said())
                 question = await prompt.build(held.assistant, held.turn.inbound, history, material)
+                self._tell(held.assistant, offered, question.tools)
                 question = await self._media.shown(question)
             answer = partial(self._answer, one, tools, question)
             # An earlier holder may have called something, and without a ground there is nothing to be given again.
@@ -157,6 +161,14 @@ class Asking:
                     done = event
         return done
 
+    def _tell(self, assistant: Assistant, wanted: Sequence[Tool], offered: Sequence[Tool]) -> None:
+        """Log once that there is no room for a tool."""
+        if len(offered) < len(wanted) and assistant.name not in self._told:
+            self._told.add(assistant.name)
+            known = {tool.name for tool in offered}
+            left_out = [tool.name for tool in wanted if tool.name not in known]
+            log.warning("context_tokens has no room for tools", assistant=assistant.name, tools=left_out)
+
     async def _brief(self, held: Held) -> None:
         """What the channel can tell beside the event, where it can, kept with the turn."""
         channel, inbound = held.channel, held.turn.inbound
@@ -179,7 +191,7 @@ class Asking:
         """What the model may call for this answer: it notes facts only where nobody else reads along."""
         inbound, assistant = held.turn.inbound, held.assistant
         private = assistant.settings.profile and inbound.context is None and inbound.confidant
-        return (*assistant.sources, self._noting) if private else assistant.sources
+        return (self._noting, *assistant.sources) if private else assistant.sources
 
     async def _remember(self, held: Held) -> tuple[Material, Callable[[], AsyncIterator[Message]]]:
         """What the model shall know of the talk and of whom it talks to; and what was said since, newest first."""

@@ -7,6 +7,7 @@ cut last, then tools, then notes; what is left is the question's, and then the h
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Literal, NamedTuple
 
@@ -37,6 +38,8 @@ _ENOUGH = (
 )
 _MARK = " … "
 """In the place of what was cut."""
+_MARKED = 3
+"""Tokens of that."""
 _EARLIER = "what was said before"
 PICTURES = 4
 """Pictures in a prompt at most, the newest."""
@@ -101,6 +104,37 @@ def room(assistant: Assistant, inbound: Inbound, material: Material = NOTHING) -
     """Tokens that there are for the history, where the question takes no more than its fair part."""
     fair = assistant.settings.context_tokens // _FAIR
     return max(0, _frame(assistant, inbound, material, fair).left - fair)
+
+
+class Narrow(NamedTuple):
+    """What an assistant's `context_tokens` have no room for, and how many would have."""
+
+    instructions: bool
+    tools: tuple[str, ...]
+    """Those that the model does not get to know, by their names."""
+    picture: bool
+    enough: int
+
+
+def narrow(assistant: Assistant, tools: tuple[Tool, ...]) -> Narrow | None:
+    """Is there room for its instructions, these tools and, if its model sees, a picture? None: there is."""
+
+    def lacking(tokens: int) -> tuple[bool, tuple[str, ...], bool]:
+        roomy = replace(assistant, settings=assistant.settings.model_copy(update={"context_tokens": tokens}))
+        frame = _frame(roomy, Inbound("", "", "message"), Material(tools=tools), tokens // _FAIR)
+        offered = {tool.name for tool in frame.tools}
+        return (
+            not frame.system.startswith(assistant.settings.instructions),
+            tuple(tool.name for tool in tools if tool.name not in offered),
+            assistant.sees and frame.left < PICTURE + _SHRED,
+        )
+
+    now = lacking(enough := assistant.settings.context_tokens)
+    if not any(now):
+        return None
+    while any(lacking(enough)):
+        enough += max(enough // 8, 500)
+    return Narrow(*now, enough=-(-enough // 500) * 500)
 
 
 def summary_limit(assistant: Assistant) -> int:
@@ -177,13 +211,15 @@ def shortened(message: Message, tokens: int, gauge: Gauge) -> Message:
 
 def cut(text: str, tokens: int, gauge: Gauge) -> str:
     """The text, or where it costs more than `tokens` its beginning and its end."""
-    if gauge.text(text) <= tokens:
-        return text
-    # By bytes, because these cost; what is cut inside a character is dropped with it.
-    left = max(0, gauge.bytes(tokens) - len(_MARK.encode()))
-    raw = text.encode(errors="replace")
-    head, tail = raw[: left // 2], raw[len(raw) - left // 2 :]
-    return f"{head.decode(errors='ignore')}{_MARK}{tail.decode(errors='ignore')}"
+    raw, short = text.encode(errors="replace"), text
+    left = len(raw)
+    while left and (cost := gauge.text(short)) > tokens:
+        # By bytes, because these cost; what is cut inside a character is dropped with it. What is kept may be dearer
+        # than what was cut, so that is looked at again.
+        left = max(0, int(left * min(0.95, (tokens - _MARKED) / cost)))
+        head, tail = raw[: left // 2], raw[len(raw) - left // 2 :]
+        short = f"{head.decode(errors='ignore')}{_MARK}{tail.decode(errors='ignore')}"
+    return short
 
 
 class _Frame(NamedTuple):
@@ -228,14 +264,14 @@ def _fixed(assistant: Assistant) -> int:
 
 
 def _fitting(tools: Sequence[Tool], tokens: int, gauge: Gauge) -> tuple[tuple[Tool, ...], int]:
-    """The first of the tools, as far as they fit; and what they cost."""
+    """The tools for which there is room, the first ones first; and what they cost."""
     fitting: list[Tool] = []
     spent = 0
     for tool in tools:
-        if spent + gauge.tool(tool) > tokens:
-            break
-        fitting.append(tool)
-        spent += gauge.tool(tool)
+        cost = gauge.tool(tool)
+        if spent + cost <= tokens:
+            fitting.append(tool)
+            spent += cost
     return tuple(fitting), spent
 
 

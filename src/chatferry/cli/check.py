@@ -17,6 +17,10 @@ from rich.text import Text
 from sqlalchemy.exc import SQLAlchemyError
 
 from chatferry import extras
+from chatferry.answering.prompt import narrow
+from chatferry.answering.remember import Remember
+from chatferry.answering.toolbox import opened
+from chatferry.assistant import Assistant
 from chatferry.cli import keys as manage_keys
 from chatferry.cli.database import is_fresh
 from chatferry.cli.knowledge import findings as knowledge
@@ -30,8 +34,20 @@ from chatferry.ledger.commit import unavailable
 from chatferry.ledger.database import connected
 from chatferry.ledger.ledger import Ledger
 from chatferry.model import Finding
-from chatferry.parts import look_for_tools, make_channels, make_engine, make_listener, make_servers
+from chatferry.parts import (
+    look_for_tools,
+    make_assistants,
+    make_channels,
+    make_engine,
+    make_listener,
+    make_servers,
+)
 from chatferry.replies import findings as functions
+from chatferry.retry import Circuit
+from chatferry.watching.metrics import Metrics
+
+_NAMED = 5
+"""Tools that are named where many have no room."""
 
 
 def run(settings: Settings, console: Console | None = None) -> int:
@@ -99,12 +115,39 @@ async def findings(settings: Settings, find: extras.Find = find_spec) -> AsyncIt
             tried = make_listener(name, model, http) if listens else make_engine(name, model, http, clock)
             async for finding in tried.check():
                 yield finding
-        for server in make_servers(settings, clock).values() if "mcp" not in lacking else ():
+        servers = make_servers(settings, clock) if "mcp" not in lacking else {}
+        for server in servers.values():
             async for finding in server.check():
                 yield finding
+        if not missing and all(finding.ok for finding in look_for_tools(settings)):
+            engines = {name: make_engine(name, model, http, clock) for name, model in settings.models.items()}
+            circuits = {name: Circuit(clock) for name in engines}
+            for assistant in make_assistants(settings, engines, servers, circuits, clock, Metrics()).values():
+                async for finding in _room(assistant):
+                    yield finding
         for name, channel in make_channels(_tried(settings, missing), http, clock).items():
             async for finding in channel.check(_hook_url(settings, name)):
                 yield Finding(finding.ok, _named(name, finding.subject), finding.detail, finding.mend)
+
+
+async def _room(assistant: Assistant) -> AsyncIterator[Finding]:
+    """Whether what it is to know fits into its prompts; servers tell their tools when they have been tried."""
+    toolbox = await opened(assistant.sources, assistant.settings)
+    own = (Remember.tool,) if assistant.settings.profile else ()
+    tools = (*own, *(toolbox.offered if toolbox else ()))
+    lacking = narrow(assistant, tools)
+    if lacking is None:
+        return
+    subject, given = f"assistant {assistant.name}", assistant.settings.context_tokens
+    mend = f"context_tokens = {lacking.enough} in [assistants.{assistant.name}]"
+    if lacking.instructions:
+        yield Finding(False, subject, f"its instructions do not fit into {given} tokens, and are cut", mend)
+    if lacking.tools:
+        named = ", ".join(lacking.tools[:_NAMED]) + (", ..." if len(lacking.tools) > _NAMED else "")
+        told = f"{given} tokens have no room for {len(lacking.tools)} of its {len(tools)} tools: {named}"
+        yield Finding(False, subject, told, f"{mend}, or name only some of a server's tools, by mcp:NAME/TOOL")
+    if lacking.picture:
+        yield Finding(True, subject, f"{given} tokens have no room for a picture; its model is not shown any", mend)
 
 
 def _tried(settings: Settings, missing: Collection[extras.Missing]) -> Settings:

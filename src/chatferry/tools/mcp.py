@@ -139,6 +139,7 @@ class Server:
                     found = Finding(False, subject, f"{told}, and not {', '.join(missing)}", mend)
         except Exception as fault:  # noqa: BLE001 - a server may fail in any way
             found = Finding(False, subject, self._why(fault), mend)
+        self._tried.set()
         yield found
 
     def _missing(self) -> list[str]:
