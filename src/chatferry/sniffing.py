@@ -90,7 +90,7 @@ def _reads(head: bytes) -> bool:
 
 
 def _wide(head: bytes, codec: str) -> bool:
-    """Is what this says in two bytes a sign something that people write? Numbers in two bytes would be signs as well."""
+    """Is this, read two bytes a sign, something that people write? Numbers in two bytes read as signs as well."""
     signs = head.decode(codec, "ignore")
     written = sum(sign.isprintable() or sign.isspace() for sign in signs)
     telling = sum(sign.isalnum() or "!" <= sign <= "~" for sign in signs)
