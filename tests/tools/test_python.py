@@ -146,8 +146,9 @@ def test_a_type_that_nobody_can_write_down_is_said_at_the_start() -> None:
     def take(odd: Odd) -> None: ...
 
     take.__annotations__["odd"] = Odd
-    with pytest.raises(TypeError, match="no model can give"):
+    with pytest.raises(TypeError, match="no model can give") as caught:
         Python(take)
+    assert re.fullmatch(r"has a parameter of a type .*: Unable .* for <class '.*Odd'>", str(caught.value))
 
 
 async def test_a_function_for_which_there_is_no_room_waits_for_its_turn() -> None:
