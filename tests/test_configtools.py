@@ -51,6 +51,7 @@ def faults(folder: Path, tools: str, more: str = "") -> str:
     ("tools", "more", "told"),
     [
         ('["orders"]', "", "tools.0: must name a function like module:function"),
+        ('["orders.status"]', "", 'mend: did you mean "orders:status"?'),
         ('["mcp:stock"]', "", "write [mcp.stock] with its command or its url"),
         ('["mcp:stok"]', '[mcp.stock]\nurl = "http://x"', "did you mean `stock`?"),
         ("[]", "[mcp.stock]", "has neither command nor url"),
