@@ -87,6 +87,8 @@ class Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     video: str
     file: str
     """Stands for a file in the prompt; takes `name`."""
+    unnamed: str
+    """The same for one without a name."""
     sticker: str
     """Takes `text`: what the sticker says."""
     location: str
