@@ -322,7 +322,9 @@ async def test_what_somebody_told_in_private_stays_there(file: Database, clock: 
         assert "is afraid of dogs" in await mind.say("/memory", room="other")
         assert "dogs" not in await mind.say("/memory", room="club", group=True)
         assert "dogs" not in await mind.say("/memory", who="bob", room="bobs")
-        assert await mind.say("/memory clear", room="club", group=True) == mind.assistant.words.forgotten
+        words = mind.assistant.words
+        told_there = f"{words.forgotten_here}\n\n{words.memory_private}"
+        assert await mind.say("/memory clear", room="club", group=True) == told_there
         assert "dogs" in await mind.say("/memory"), "what is not used there is not forgotten there"
 
 
