@@ -149,7 +149,7 @@ async def test_the_first_pages_of_a_scan_are_read(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr("chatferry.answering.media._PAGES", 1)
     async with running(tmp_path, engine=SEES, assistant={"ocr": ocr}) as stack:
         await stack.line.show("ann", "file", media.scan(("破損的杯子",), ("TOTAL",)), "scan.pdf")
-        await stack.line.seen("ann", 1)
+        await stack.line.seen("ann", 1, patience=60)  # what reads letters takes long to start on a busy machine
         told = words(stack.model)
     assert ("It was scanned; only its first pages (1) were read." in told) == ocr
     assert ("> 破損的杯子" in told) == ocr
