@@ -16,7 +16,7 @@ _FORMS = {AMR: "amr", CAF: "caf", AIFF: "aiff", THREE_GP: "mov"}
 """Nothing is guessed: among what FFmpeg knows are lists of other files, which it would open."""
 _CODECS = "amrnb,amrwb,aac,alac,mp3,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_f32le,pcm_f32be,pcm_alaw,pcm_mulaw"
 _RATE, _BITS = 16_000, 32_000
-_LONGEST, _PACKETS = 5 * 60, 100_000
+_LONGEST, _PACKETS = 5 * 60, 30_000
 """Seconds, and what they may come in. WeChat's last a minute; a packet may be a single byte."""
 
 
