@@ -7,6 +7,7 @@ RUN python -m venv --without-pip /opt/chatferry
 WORKDIR /src
 COPY pyproject.toml README.md ./
 COPY src src
+# Without ocr and media, which are large; docs/media.md says who needs them.
 RUN pip --python /opt/chatferry/bin/python install --no-cache-dir '.[jwt,mcp,otel,postgres,privacy,slack,wechat]'
 RUN mkdir /data
 

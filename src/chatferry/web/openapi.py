@@ -128,6 +128,7 @@ _FAULTS = {
     401: ("The key or token is missing, wrong, expired or revoked.", ("WWW-Authenticate",)),
     403: ("The key or token lacks the scope.", ("WWW-Authenticate",)),
     404: ("There is no such model.", ()),
+    408: ("The body took too long.", ()),
     413: ("The body is too large.", ()),
     422: ("It cannot be meant like this.", ()),
     429: ("Too many requests.", ("Retry-After",)),

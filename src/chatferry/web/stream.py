@@ -23,9 +23,20 @@ Events = AsyncGenerator[Delta | Restart | Doing | Outcome, None]
 
 
 class EventStream(Response):
-    """Relays a turn until its outcome. `left` is called when the reader goes, or must be sent away, before that."""
+    """Relays a turn until its outcome. `left` is called when the reader goes, or must be sent away, before that.
 
-    def __init__(self, shape: Shape, events: Events, clock: Clock, *, left: Callable[[], Awaitable[None]]) -> None:
+    over: called in the end.
+    """
+
+    def __init__(
+        self,
+        shape: Shape,
+        events: Events,
+        clock: Clock,
+        *,
+        left: Callable[[], Awaitable[None]],
+        over: Callable[[], None],
+    ) -> None:
         super().__init__(
             media_type="text/event-stream", headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         )
@@ -35,9 +46,16 @@ class EventStream(Response):
         self._events = events
         self._clock = clock
         self._left = left
+        self._over = over
         self._spoke = clock.now()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._run(receive, send)
+        finally:
+            self._over()
+
+    async def _run(self, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         relay = asyncio.ensure_future(self._relay(send))
         gone = asyncio.ensure_future(_disconnect(receive))

@@ -109,7 +109,8 @@ class Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     unheard: str
     unheard_format: str
     read_cut: str
-    """Takes `number`."""
+    """Takes `number`, as does the next."""
+    read_pages: str
     read: str
     """Stands before what was read in a file or a picture, of which each line is quoted."""
     session_began: str
