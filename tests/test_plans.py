@@ -212,6 +212,8 @@ async def costs(ledger: Ledger, clock: ManualClock) -> None:
     for key in ("k1", "k2"):
         clock.advance(1.0)
         await ledger.keep_answer(Keep(key, "shop", turn.id, "a", "m", clock.now(), 1, DAY))
+    assert await ledger.begin_answer("k1", "shop", turn, DAY)
+    await ledger.drop_answer("k1", turn)
     assert await ledger.kept_answer("k1", DAY) is None
     await ledger.touch_answer("k2")
     assert await ledger.kept_answer("k2", DAY) is not None

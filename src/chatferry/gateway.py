@@ -136,7 +136,7 @@ class Gateway:
                 Media(self.ledger, readers, make_listeners(settings, http), clock),
                 Grounding(Library(database), self.metrics),
                 self.summaries,
-                Again(self.ledger, self.metrics, clock),
+                Again(self.ledger, self.metrics, clock, None if alone else self.feed),
                 clock,
             ),
             self.accounts,

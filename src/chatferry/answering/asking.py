@@ -11,7 +11,7 @@ import msgspec
 import structlog
 
 from chatferry.answering import prompt, summaries
-from chatferry.answering.again import Again, Private
+from chatferry.answering.again import Again, Private, nothing
 from chatferry.answering.media import Media
 from chatferry.answering.outcomes import Asked
 from chatferry.answering.prompt import NOTHING, Material
@@ -95,7 +95,7 @@ class Asking:
             answer = partial(self._answer, one, tools, question)
             # An earlier holder may have called something, and without a ground there is nothing to be given again.
             if grounds.unknown or (tools is not None and held.turn.lease > 1):
-                await answer(lambda: None)
+                await answer(nothing)
             else:
                 await self._again.ask(held, question, tail, asked, answer)
         except Fault as fault:
@@ -113,7 +113,7 @@ class Asking:
         else:
             await self._rounds(one, Rounds(self._ledger, self._clock, one.held, tools), question, private)
         if not one.grounds.sound:
-            private()
+            await private()
 
     async def _rounds(self, one: _Answer, rounds: Rounds, question: Prompt, private: Private) -> None:
         """Ask until there is an answer, calling between what the model wants to be called."""
@@ -141,7 +141,7 @@ class Asking:
                 finish = "stop" if done.calls else done.finish
                 asked.done = msgspec.structs.replace(done, finish=finish, usage=rounds.usage, calls=())
                 return
-            private()
+            await private()
             await rounds.make(tail.text[len(before) :], done.calls, tail)
 
     async def _hear(self, one: _Answer, told: Told, question: Prompt) -> Done | None:

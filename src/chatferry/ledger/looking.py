@@ -398,10 +398,10 @@ class Looking:
         now = self._clock.now()
         return await self._look(lambda connection: take(connection, now))
 
-    async def kept_answer(self, key: str, ttl: float) -> Kept | None:
-        """What was answered to the same question, not longer ago than that."""
-        since = self._clock.now() - ttl
-        return await self._look(lambda connection: answers.find(connection, key, since))
+    async def kept_answer(self, key: str, ttl: float) -> Kept | int | None:
+        """What was answered to the same question, not longer ago than that; or the turn that asks it just now."""
+        now = self._clock.now()
+        return await self._look(lambda connection: answers.find(connection, key, now - ttl, self._expired(now)))
 
     async def usage(self, since: float, until: float, zone: ZoneInfo, *, people: bool = False) -> list[Used]:
         """What was asked and what it cost (`usage.used`)."""
