@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 from openai import AsyncOpenAI
 
 from chatferry.clock import SystemClock
@@ -22,7 +23,7 @@ from chatferry.simulator.serving import serving
 from chatferry.words import words
 from tests.scenarios.asking import ask, client_at, stream, streamed, text
 from tests.scenarios.harbour import Gate
-from tests.scenarios.support import ended, screen
+from tests.scenarios.support import ended, screen, world
 from tests.stack import gateway_on, settings_for
 
 WORDS = words("en")
@@ -223,6 +224,30 @@ async def test_what_is_said_before_a_call_stays_a_paragraph_of_its_own_where_it_
         its.model.converse = lambda talk: f"{talk[-1]['content']}."
         for question in ("Can unused goods be returned?", "Do you sell bicycles?"):
             assert text(await ask(its.openai, question)) == "One moment.\n\nMei is at sea."
+
+
+@pytest.mark.parametrize("checker", [None, "default"])
+async def test_what_is_said_before_a_call_is_shown_after_a_crash_where_it_waits_to_be_shown(
+    tmp_path: Path, checker: str | None
+) -> None:
+    Gate.open, Gate.called = asyncio.Event(), asyncio.Event()
+    tools = ("tests.scenarios.harbour:ferry",)
+    told = {"knowledge": ("*.md",), "ground": "strict", "tools": tools, "checker": checker}
+    async with world(tmp_path, assistant=told) as it:
+        it.settings = it.settings.model_copy(update={"source": str(tmp_path / "chatferry.toml")})
+        it.model.act = lambda talk, _: (
+            acts(("ferry", {"name": "Mei"}), said="One moment.") if talk[-1]["content"] == "Where is Mei?" else None
+        )
+        it.model.converse = lambda talk: "It is at sea." if talk[-1]["role"] == "tool" else "PASS"
+        async with it.gateway():
+            await it.line.say("ann", "Where is Mei?")
+            await Gate.called.wait()
+        Gate.open.set()
+        async with it.gateway() as gateway:
+            await ended(gateway, 1)
+        assert screen(it.line) == ["One moment.\n\nIt is at sea."]
+        asked = it.model.requests[1].body["messages"]
+        assert [said["content"] for said in asked if said["role"] == "assistant"] == ["One moment."]
 
 
 async def test_to_have_noted_something_is_no_ground_for_an_answer(tmp_path: Path) -> None:

@@ -118,7 +118,7 @@ class Asking:
     async def _rounds(self, one: _Answer, rounds: Rounds, question: Prompt, private: Private) -> None:
         """Ask until there is an answer, calling between what the model wants to be called."""
         tail, asked = one.tail, one.asked
-        await rounds.recall(tail)
+        await rounds.recall(tail, shown=not one.grounds.waits)
         await rounds.resume(tail)
         asked.usage, model = rounds.usage, ""
         while True:
@@ -127,10 +127,9 @@ class Asking:
                 asked.asks = len(rounds.waiting)
                 asked.done = Done(usage=rounds.usage, model=model)
                 return
-            before = rounds.said
-            tail.restart(before)
+            tail.restart("" if one.grounds.waits else rounds.said)
             wanted = rounds.prompt(question)
-            told = partial(one.grounds.told, returned=rounds.returned, last=wanted.last)
+            told = partial(one.grounds.told, before=rounds.said, returned=rounds.returned, last=wanted.last)
             done = await self._hear(one, told, wanted)
             if done is None:
                 return
@@ -142,7 +141,7 @@ class Asking:
                 asked.done = msgspec.structs.replace(done, finish=finish, usage=rounds.usage, calls=())
                 return
             await private()
-            await rounds.make(tail.text[len(before) :], done.calls, tail)
+            await rounds.make(one.grounds.said, done.calls, tail)
 
     async def _hear(self, one: _Answer, told: Told, question: Prompt) -> Done | None:
         """Pass on what the model says, as it is to be `told`; returns how it ended."""

@@ -54,11 +54,15 @@ class Rounds:
             await self._ledger.calling(self._held.turn, made, self.usage)
             await self._finish(made, tail)
 
-    async def recall(self, tail: Tail) -> None:
-        """Take up what an earlier holder of the turn had called; what had not returned is called again."""
+    async def recall(self, tail: Tail, *, shown: bool) -> None:
+        """Take up what an earlier holder of the turn had called; what had not returned is called again.
+
+        shown: what the model said before its calls was, and not kept back until the answer is complete.
+        """
         if self._held.turn.lease > 1 and (made := by_round(await self._ledger.steps(self._held.turn.id))):
             self.usage = await self._ledger.spent(self._held.turn.id)
-            tail.restart(spoken([calls[0].said for calls in made]))
+            if shown:
+                tail.restart(spoken([calls[0].said for calls in made]))
             for calls in made:
                 await self._finish(calls, tail)
 
@@ -87,7 +91,7 @@ class Rounds:
 
     @property
     def said(self) -> str:
-        """What the model said before its calls, as it was shown."""
+        """What the model said before its calls, as it is shown."""
         return spoken([round_.said for round_ in self._made])
 
     async def _finish(self, made: Sequence[Step], tail: Tail) -> None:

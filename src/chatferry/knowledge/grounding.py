@@ -10,7 +10,6 @@ import msgspec
 import structlog
 
 from chatferry.answering.prompt import cut
-from chatferry.answering.rounds import spoken
 from chatferry.assistant import Assistant
 from chatferry.engines.base import Delta, Done, Engine, Event, Restart
 from chatferry.engines.tokens import OVERHEAD, estimate
@@ -104,18 +103,28 @@ class Grounds:
         self.sound = True
         """What is told was not rejected, and not left unchecked: it may be told again."""
         self._sources = [one.source for one in found]
-        self._said: list[str] = []
-        """What the model said before it waited for its calls."""
+        # What is said without a ground is told once there is one.
+        self._checker = assistant.checker if found or unknown else None
+        self.waits = self._checker is not None or unknown
+        """Nothing of an answer is told before its end."""
+        self.said = ""
+        """What the model said last, told or not."""
         self.spent: Usage | None = None
         """What an answer has cost that is being checked."""
         self.passages = tuple(numbered(place, one.source, one.text) for place, one in enumerate(found, 1))
         """What the model shall read, the best first."""
 
     async def told(
-        self, events: AsyncGenerator[Event, None], *, returned: Sequence[str] | None = None, last: bool = False
+        self,
+        events: AsyncGenerator[Event, None],
+        *,
+        before: str = "",
+        returned: Sequence[str] | None = None,
+        last: bool = False,
     ) -> AsyncGenerator[Event, None]:
         """What the model says, as people get it: with its sources; where it is checked, only when it has passed.
 
+        before: what the model said before its calls, and what of it `waits` is told with the end.
         returned: what the model's calls came to so far, which is a ground too; None: it can call nothing. Where there
         is no ground, and none can come, `events` are never begun, and no model is asked. To be gone through once for
         each round of an answer; `last`: what the model still wants to call is not called.
@@ -125,28 +134,25 @@ class Grounds:
                 for event in self._nothing(Done()):
                     yield event
                 return
-            # What is said without a ground is told once there is one.
-            checker = self._assistant.checker if self._sources or self.unknown else None
-            whole = checker is not None or self.unknown
-            said = ""
+            self.said = ""
             async for event in events:
                 if isinstance(event, Delta):
-                    said += event.text
+                    self.said += event.text
                 elif isinstance(event, Restart):
-                    said = ""
+                    self.said = ""
                 elif event.finish == "calls" and not last:
-                    self._said.append(said)
+                    pass
                 elif self.unknown and not returned:
                     for end in self._nothing(event):
                         yield end
                     return
-                elif self.unknown and checker is None:
-                    yield Delta(spoken(self._said) + said)
+                elif self.unknown and self._checker is None:
+                    yield Delta(before + self.said)
                 elif self._sources or self.unknown:
-                    async for end in self._ended(spoken(self._said) + said, event, checker, returned or ()):
+                    async for end in self._ended(before + self.said, event, returned or ()):
                         yield end
                     return
-                if not whole or isinstance(event, Done):
+                if not self.waits or isinstance(event, Done):
                     yield event
 
     def _nothing(self, done: Done) -> tuple[Event, Event]:
@@ -154,11 +160,9 @@ class Grounds:
         self._count("unknown")
         return Delta(self._assistant.words.not_known), msgspec.structs.replace(done, finish="stop")
 
-    async def _ended(
-        self, said: str, done: Done, checker: Engine | None, returned: Sequence[str]
-    ) -> AsyncIterator[Event]:
+    async def _ended(self, said: str, done: Done, returned: Sequence[str]) -> AsyncIterator[Event]:
         """The end of an answer that has a ground."""
-        words = self._assistant.words
+        words, checker = self._assistant.words, self._checker
         sources = cited(said, self._sources, words.sources)
         if checker is None or not said.strip():
             if sources:
