@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from chatferry.ledger import consent, memories, statements, steps, tombstones
+from chatferry.ledger import consent, memories, profiles, statements, steps, tombstones
 from chatferry.ledger.budgets import Budget, Budgets
 from chatferry.ledger.guests import Guests, Knock
 from chatferry.ledger.pacing import Pace, Paces
@@ -342,6 +342,7 @@ def _retract(connection: sa.Connection, op: Accept, event: Inbound) -> Accepted:
         connection.execute(statements.accepting(connection.dialect.name), [stone])
     for turn in concerned:
         _forget(connection, conversation, turn, event.ref)
+        profiles.untell(connection, op.channel, INBOUND.decode(turn.inbound), turn.id, op.now)
     last = concerned[-1].id if concerned else 0
     return Accepted(last, False, last)
 
@@ -412,6 +413,7 @@ def _change(connection: sa.Connection, op: Accept, event: Inbound) -> Accepted:
             columns["state"], ends = "due", turn.id
         connection.execute(sa.update(turns).where(turns.c.id == turn.id).values(columns))
         steps.forget(connection, turn.id)
+        profiles.untell(connection, op.channel, inbound, turn.id, op.now)
         _tell_history(connection, conversation, turn.id, changed)
     return Accepted(ends, False, ends)
 

@@ -205,7 +205,7 @@ _THERE = (
 def _asking(expired: float | sa.BindParameter[float]) -> sa.ColumnElement[bool]:
     """The turn that keeps the place of an answer is at work on it."""
     # Written out: in ON CONFLICT the columns would be taken for those of another look at the table.
-    turn, lease = sa.literal_column("answers.turn"), sa.literal_column("answers.lease")
+    turn, lease = sa.literal_column("answers.turn", sa.BigInteger), sa.literal_column("answers.lease", sa.Integer)
     holds = turns.c.id == turn, turns.c.lease == lease, turns.c.leased_until >= expired
     return sa.and_(table.c.made_at == 0.0, sa.exists().where(*holds, state_is("doing")))
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
@@ -178,3 +179,13 @@ def history(*, paged: bool) -> sa.Select[Any]:
 def inserting(dialect: str, table: sa.Table) -> Any:
     """An INSERT that knows ON CONFLICT in this database's dialect."""
     return postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
+
+
+def owned(column: sa.Column[str], channel: str, person: str, dialect: str) -> sa.ColumnElement[bool]:
+    """What is kept for somebody on a channel, whatever the assistant: the key is a list in JSON, read by its beginning.
+
+    By the index, in the order of bytes, whatever order the database has for people.
+    """
+    text = f"{msgspec.json.encode((channel, person)).decode()[:-1]},"
+    least, less = ("~>=~", "~<~") if dialect == "postgresql" else (">=", "<")
+    return sa.and_(column.op(least)(text), column.op(less)(text[:-1] + chr(ord(text[-1]) + 1)))
