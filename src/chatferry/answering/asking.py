@@ -91,7 +91,8 @@ class Asking:
                 history = self._history(held, said(), material) if summed else self._named(held, said())
                 question = await prompt.build(held.assistant, held.turn.inbound, history, material)
                 self._tell(held.assistant, offered, question.tools)
-                question = await self._media.shown(question)
+                if not grounds.blind:
+                    question = await self._media.shown(question)
             answer = partial(self._answer, one, tools, question)
             # An earlier holder may have called something, and without a ground there is nothing to be given again.
             if grounds.unknown or (tools is not None and held.turn.lease > 1):

@@ -18,7 +18,7 @@ from chatferry.knowledge.checking import check
 from chatferry.knowledge.library import Found, Library
 from chatferry.knowledge.quoting import cited, numbered
 from chatferry.knowledge.terms import Wanted, wanted
-from chatferry.model import Inbound, Message, Turn, Usage
+from chatferry.model import File, Inbound, Message, Turn, Usage
 from chatferry.watching.metrics import Metrics
 
 log = structlog.get_logger(__name__)
@@ -29,6 +29,8 @@ _WORTH = 0.3
 """The same for a passage that is shown beside the best."""
 _SHARE = 0.4
 """Of the tokens that an assistant may spend on what was said: for passages, at the most."""
+_READ = 500
+"""Characters of a file that count as a question, where none was written beside it."""
 _SHORT = 6.0
 """A question of so few words, or characters, may go on from the one before it: "and in blue?"."""
 
@@ -72,13 +74,16 @@ class Grounding:
         question = said.asks if said is not None else ""
         if not settings.knowledge:
             return Grounds(assistant, turn, question, (), self._metrics)
+        filed = _filed(said) if said is not None and wanted(question).idle else None
+        question = filed or question
         short = sum(unit.share for unit in wanted(question).units) <= _SHORT
         before = await _asked_before(turn.inbound, history) if short else ""
         judged = await judge(self._library, assistant.name, question, before)
         strict = settings.ground == "strict"
-        unknown = strict and not judged.grounded and not judged.idle
+        unread = filed is not None and judged.idle
+        unknown = strict and not judged.grounded and (unread or not judged.idle)
         passages = () if unknown else _fitting(judged.found, settings.context_tokens)
-        return Grounds(assistant, turn, question, passages, self._metrics, unknown=unknown)
+        return Grounds(assistant, turn, question, passages, self._metrics, unknown=unknown, unread=unread)
 
 
 class Grounds:
@@ -93,13 +98,17 @@ class Grounds:
         metrics: Metrics,
         *,
         unknown: bool = False,
+        unread: bool = False,
     ) -> None:
-        """unknown: there is no ground for any answer."""
+        """unknown: there is no ground for any answer; unread: the question is in a file, and not in words."""
         self._assistant = assistant
         self._turn = turn
         self._question = question
         self._metrics = metrics
         self.unknown = unknown
+        self._unread = unread
+        self.blind = assistant.settings.ground == "strict" and not found and not unknown
+        """The model shall see no pictures: it makes small talk, and what they show is no ground."""
         self.sound = True
         """What is told was not rejected, and not left unchecked: it may be told again."""
         self._sources = [one.source for one in found]
@@ -158,7 +167,9 @@ class Grounds:
     def _nothing(self, done: Done) -> tuple[Event, Event]:
         log.info("nothing is known about it", turn=self._turn.id, assistant=self._assistant.name)
         self._count("unknown")
-        return Delta(self._assistant.words.not_known), msgspec.structs.replace(done, finish="stop")
+        words = self._assistant.words
+        said = words.ask_in_words if self._unread else words.not_known
+        return Delta(said), msgspec.structs.replace(done, finish="stop")
 
     async def _ended(self, said: str, done: Done, returned: Sequence[str]) -> AsyncIterator[Event]:
         """The end of an answer that has a ground."""
@@ -209,6 +220,14 @@ class Grounds:
 
     def _count(self, outcome: str) -> None:
         self._metrics.grounding.labels(self._assistant.name, outcome).inc()
+
+
+def _filed(said: Message) -> str | None:
+    """What stands in the files of a message, as far as a question may go; None where the model gets nothing of them."""
+    files = [part for part in said.parts if isinstance(part, File) and part.kind != "audio"]
+    if not any(file.kept or file.text for file in files):
+        return None
+    return "\n\n".join(file.text for file in files if file.text)[:_READ]
 
 
 def _best(found: Sequence[Found]) -> float:

@@ -63,6 +63,8 @@ class Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sorry_empty: str
     not_known: str
     """What the answer is to rest on says nothing about the question."""
+    ask_in_words: str
+    """The question is in a picture or a file, where nobody can tell what an answer could rest on."""
     sources: str
     """Heads the sources that an answer cites."""
     cut_short: str
