@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 from msgspec.structs import replace
 
 from chatferry.assistant import Assistant, Staff
 from chatferry.channels.base import Channel
 from chatferry.clock import Clock
-from chatferry.commands import Commands, notice, pause, slow, spent
+from chatferry.commands import Commands, Name, notice, pause, slow, spent
 from chatferry.config import SessionSettings
 from chatferry.ledger import consent, profiles
 from chatferry.ledger.recalling import Recalling
@@ -76,6 +78,11 @@ class Desk:
 
     async def answer(self, turn: Turn, assistant: Assistant) -> str:
         """What a command is answered with; empty: nothing. Raises Final where a function of the operator's fails."""
+        said = await self._said(turn, assistant)
+        beside = turn.inbound.files and turn.inbound.command in get_args(Name)
+        return f"{said}\n\n{assistant.words.passed_over}" if beside else said
+
+    async def _said(self, turn: Turn, assistant: Assistant) -> str:
         inbound, settings = turn.inbound, assistant.settings
         if inbound.command == "reply":
             return inbound.reply

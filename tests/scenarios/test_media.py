@@ -20,6 +20,7 @@ from chatferry.config import Settings
 from chatferry.simulator.model import ModelSimulator
 from chatferry.simulator.serving import serving
 from chatferry.simulator.wechat import WeChatSimulator
+from chatferry.words import words as load
 from tests import media
 from tests.scenarios.asking import client
 from tests.scenarios.slack_support import slack_world
@@ -41,6 +42,15 @@ def words(model: ModelSimulator) -> str:
     said = [one["content"] for one in model.requests[-1].body["messages"] if one["role"] != "system"]
     texts = [text if isinstance(text, str) else [part.get("text", "") for part in text] for text in said]
     return "\n".join(text if isinstance(text, str) else "".join(text) for text in texts)
+
+
+async def test_on_slack_a_picture_beside_a_command_is_said_to_be_passed_over(tmp_path: Path) -> None:
+    async with slack_world(tmp_path) as world, world.gateway() as gateway:
+        ts = await world.slack.say("ann", "/memory", files={"cup.png": media.picture()})
+        await ended(gateway, 1, world.clock)
+        [told] = [post.markdown for post in world.slack.thread(world.slack.dm("ann"), ts)[1:]]
+        assert told.endswith(load("en").passed_over)
+        assert not world.model.requests
 
 
 @pytest.mark.usefixtures("layout")

@@ -76,6 +76,8 @@ class Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """There are too many messages of one person, or in one talk; takes `time`, after which to go on."""
     too_long: str
     """A message has too many characters; takes `number`."""
+    passed_over: str
+    """A file came with a command."""
     confirm_ask: str
     """Stands above what is to be called."""
     confirm_how: str
