@@ -66,6 +66,25 @@ def test_one_word_asks_for_something(said: str) -> None:
     assert not wanted(said).idle
 
 
+@pytest.mark.parametrize(
+    "said",
+    ["My name is Ann.", "Hi! My name's Mei Ling", "hello, I'm called Bob!", "你好，我叫小明", "我的名字是王小明。",
+     "敝姓王", "我姓陈，谢谢", "はじめまして、田中と申します。", "私の名前はメイです"],
+)  # fmt: skip
+def test_who_tells_their_name_asks_for_nothing(said: str) -> None:
+    assert wanted(said).idle
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["My name is Ann, do you sell bicycles?", "My name is on the wrong order", "What is the name of the tea?",
+     "我叫小明，茶壺多重", "我的名字是寫在發票上嗎", "田中と申します。返品したいです", "我叫外賣可以嗎",
+     "My name is Ann?"],
+)  # fmt: skip
+def test_a_question_behind_a_name_is_one(said: str) -> None:
+    assert not wanted(said).idle
+
+
 def test_where_it_matches_is_told_in_the_text_as_it_is_written() -> None:
     text = "寄到綠島 needs SHIPPED goods"
     found = [text[begin:end] for begin, end in matches(text, wanted("綠島 shipping"))]

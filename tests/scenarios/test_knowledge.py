@@ -301,13 +301,25 @@ async def test_what_is_said_before_a_call_is_shown_after_a_crash_where_it_waits_
         assert [said["content"] for said in asked if said["role"] == "assistant"] == ["One moment."]
 
 
+async def test_who_tells_their_name_is_answered_as_for_small_talk_and_it_is_noted(tmp_path: Path) -> None:
+    async with shop(tmp_path, ground="strict", profile=True) as its:
+        looks_up(its, "remember", fact="is called Ann")
+        its.model.converse = lambda _: "Nice to meet you, Ann."
+        await its.line.say("ann", "Hello, my name is Ann.")
+        await ended(its.gateway, 1)
+        assert screen(its.line) == ["Nice to meet you, Ann."]
+        await its.line.say("ann", "/memory")
+        await ended(its.gateway, 2)
+        assert "is called Ann" in screen(its.line)[-1]
+
+
 async def test_to_have_noted_something_is_no_ground_for_an_answer(tmp_path: Path) -> None:
     async with shop(tmp_path, ground="strict", profile=True) as its:
         looks_up(its, "remember", fact="likes Paris")
         its.model.converse = lambda _: "Paris is the capital of France."
         await its.line.say("ann", "I like Paris. Which city is the capital of France?")
         await ended(its.gateway, 1)
-        assert screen(its.line) == [WORDS.not_known]
+        assert screen(its.line) == [WORDS.noted]
         assert len(its.model.requests) == 2, "it was noted"
 
 

@@ -130,7 +130,8 @@ class Asking:
                 return
             tail.restart("" if one.grounds.waits else rounds.said)
             wanted = rounds.prompt(question)
-            told = partial(one.grounds.told, before=rounds.said, returned=rounds.returned, last=wanted.last)
+            told = partial(one.grounds.told, before=rounds.said, returned=rounds.returned, noted=rounds.noted)
+            told = partial(told, last=wanted.last)
             done = await self._hear(one, told, wanted)
             if done is None:
                 return

@@ -90,6 +90,11 @@ class Rounds:
         return tuple(result.text for result in results if not (result.failed or result.idle))
 
     @property
+    def noted(self) -> bool:
+        """Something was done that tells nothing, such as noting a fact."""
+        return any(result.idle and not result.failed for made in self._made for result in made.results)
+
+    @property
     def said(self) -> str:
         """What the model said before its calls, as it is shown."""
         return spoken([round_.said for round_ in self._made])

@@ -129,14 +129,16 @@ class Grounds:
         *,
         before: str = "",
         returned: Sequence[str] | None = None,
+        noted: bool = False,
         last: bool = False,
     ) -> AsyncGenerator[Event, None]:
         """What the model says, as people get it: with its sources; where it is checked, only when it has passed.
 
         before: what the model said before its calls, and what of it `waits` is told with the end.
         returned: what the model's calls came to so far, which is a ground too; None: it can call nothing. Where there
-        is no ground, and none can come, `events` are never begun, and no model is asked. To be gone through once for
-        each round of an answer; `last`: what the model still wants to call is not called.
+        is no ground, and none can come, `events` are never begun, and no model is asked. noted: something was noted of
+        the person. To be gone through once for each round of an answer; `last`: what the model still wants to call is
+        not called.
         """
         async with contextlib.aclosing(events):
             if self.unknown and returned is None:
@@ -152,7 +154,7 @@ class Grounds:
                 elif event.finish == "calls" and not last:
                     pass
                 elif self.unknown and not returned:
-                    for end in self._nothing(event):
+                    for end in self._nothing(event, noted=noted):
                         yield end
                     return
                 elif self.unknown and self._checker is None:
@@ -164,11 +166,11 @@ class Grounds:
                 if not self.waits or isinstance(event, Done):
                     yield event
 
-    def _nothing(self, done: Done) -> tuple[Event, Event]:
+    def _nothing(self, done: Done, *, noted: bool = False) -> tuple[Event, Event]:
         log.info("nothing is known about it", turn=self._turn.id, assistant=self._assistant.name)
         self._count("unknown")
         words = self._assistant.words
-        said = words.ask_in_words if self._unread else words.not_known
+        said = words.noted if noted else words.ask_in_words if self._unread else words.not_known
         return Delta(said), msgspec.structs.replace(done, finish="stop")
 
     async def _ended(self, said: str, done: Done, returned: Sequence[str]) -> AsyncIterator[Event]:

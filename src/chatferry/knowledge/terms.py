@@ -29,6 +29,15 @@ _RUN = re.compile(
     rf"|(?P<number>\d{{1,3}}(?:,\d{{3}})+(?![\d,])|\d+\.\d+(?![\d.]))"
     rf"|(?P<word>[^\W_{_HAN}{_KANA}]+(?:['’_./-][^\W_{_HAN}{_KANA}]+)*)"
 )
+# Nothing but a name may stand there: what goes on may be a question.
+_NAMED = re.compile(
+    r"(?:(?:\bmy name(?:['’]s| is)|\bi(?:['’]m| am) called) [^\W\d]+(?: [^\W\d]+)?"
+    rf"|(?:我叫|叫我|我的名字[是叫]|我姓|敝姓)[{_HAN}]{{1,4}}"
+    rf"|[私僕]の名前は[{_HAN}{_KANA}]{{1,8}}です"
+    rf"|(?:[私僕]は)?[{_HAN}{_KANA}]{{1,8}}と(?:申し|言い|いい)ます)"
+    r"\s*(?=[.!,。、\n]|$)"
+)
+"""Somebody tells what they are called."""
 _JOINT = re.compile(r"[_./-]")
 _IS_HAN = re.compile(f"[{_HAN}]")
 _IS_HIRAGANA = re.compile(f"[{_HIRAGANA}]")
@@ -75,7 +84,8 @@ def terms(text: str) -> list[str]:
 def wanted(question: str) -> Wanted:
     """What to look for. The words that questions are put with, and that ask for nothing, are left out."""
     words, phrases = _idle()
-    text = phrases.sub(" ", _plain(question))
+    text = _plain(question)
+    text = phrases.sub(" ", text if "?" in text else _NAMED.sub(" ", text))
     weights: dict[str, float] = {}
     for term, weight in _terms(text):
         if term not in words:

@@ -65,6 +65,8 @@ class Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the answer is to rest on says nothing about the question."""
     ask_in_words: str
     """The question is in a picture or a file, where nobody can tell what an answer could rest on."""
+    noted: str
+    """There is no answer, but something was noted of the person, who may have asked for nothing else."""
     sources: str
     """Heads the sources that an answer cites."""
     cut_short: str
