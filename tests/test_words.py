@@ -73,6 +73,7 @@ def test_sentences_take_exactly_what_is_put_into_them(language: Language) -> Non
         "unread_large": ["size"],
         "unread_many": ["number"],
         "read_cut": ["number"],
+        "read_pages": ["number"],
         "too_long": ["number"],
         "code_pause": ["time"],
         "privacy_tools": ["names"],
