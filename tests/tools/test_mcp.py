@@ -43,6 +43,13 @@ class Hasty(SystemClock):
         await super().sleep(min(seconds, 0.02))
 
 
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server may take as long to start as the machine is busy."""
+    monkeypatch.setattr(mcp, "_PATIENCE", 60.0)
+    monkeypatch.setattr(mcp, "_HELLO", 60.0)
+
+
 def stall(folder: Path, how: str = "stdio") -> McpSettings:
     folder.mkdir(exist_ok=True)
     return McpSettings.model_validate(
