@@ -30,12 +30,6 @@ STALL = str(Path(__file__).with_name("stall.py"))
 CALLER = Caller("line", "room", "ann", "default", 1, "key-1")
 
 
-@pytest.fixture(autouse=True)
-def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A program may take long to start, where other tests run beside."""
-    monkeypatch.setattr(mcp, "_PATIENCE", 60.0)
-
-
 class Hasty(SystemClock):
     """Waits between two tries are short."""
 
