@@ -40,7 +40,7 @@ def cards(text: str, key: str, begin: int, stop: int) -> Iterator[tuple[int, int
         first = 0 if not _PARCEL.fullmatch(run[0].replace(" ", "")) else len(groups)
         while first < len(groups):  # beside a card may stand a year, an amount, or another card
             start = groups[first][0]
-            ends = [end for _, end in groups[first : first + 5]]
+            ends = [end for _, end in groups[first : first + 5]] if groups[first][1] - start > 3 else []
             last = next((last for last in range(len(ends), 0, -1) if _card(text, start, ends[last - 1], key)), 0)
             if last:
                 yield start, ends[last - 1], re.sub(r"\D", "", text[start : ends[last - 1]])
@@ -48,11 +48,11 @@ def cards(text: str, key: str, begin: int, stop: int) -> Iterator[tuple[int, int
 
 
 def _card(text: str, start: int, end: int, key: str) -> bool:
-    from stdnum import luhn
-
     written = text[start:end]
     if not _GROUPS.fullmatch(written):
         return False
+    from stdnum import luhn
+
     digits = re.sub(r"\D", "", written)
     return (
         any(prefix.match(digits) and len(digits) in lengths for prefix, lengths in _ISSUERS)

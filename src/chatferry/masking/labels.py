@@ -56,6 +56,8 @@ _WORDS = {
     ),
 }  # fmt: skip
 _LABELS = re.compile("|".join(f"(?P<{label}>{words})" for label, words in _WORDS.items()), re.IGNORECASE | re.ASCII)
+_TOLD = re.compile(r"[^\W\d_]")
+"""Without a letter nothing is said, and among many digits that is quickly seen."""
 _REACH = 32
 _BORDER = re.compile(r"\d{4,}|[。！？!?;；\n]")
 _MONEY = re.compile(
@@ -89,6 +91,8 @@ def before(text: str, start: int, key: str = "") -> Label | None:
         text, start = f"{key}: {text[:start]}", start + len(key) + 2
     for border in _BORDER.finditer(text, begin, start):
         begin = border.end()
+    if not _TOLD.search(text, begin, start):
+        return None
     found = deque(_LABELS.finditer(text, begin, start), 1)
     if not found:
         return None
@@ -99,7 +103,7 @@ def before(text: str, start: int, key: str = "") -> Label | None:
 def after(text: str, end: int) -> Label | None:
     """What the nearest label behind a place says, in the same clause."""
     window = re.split(r"[,，、。！？!?;；\n]|\d{4}", text[end : end + 18], maxsplit=1)[0]
-    found = _LABELS.search(window)
+    found = _LABELS.search(window) if _TOLD.search(window) else None
     return cast("Label", found.lastgroup) if found else None
 
 

@@ -119,9 +119,7 @@ def _judged(text: str, key: str, start: int, end: int, digits: str, regions: Seq
 
 def _possible(digits: str, count: int, regions: Sequence[str]) -> bool:
     """Is there any country where it is worth to be looked up?"""
-    return digits.startswith("00") or any(
-        _fits(region, digits, count) or _coded(region, digits, count) for region in regions
-    )
+    return digits.startswith(("00", *_codes(regions))) or any(_fits(region, digits, count) for region in regions)
 
 
 def _likely(written: str, digits: str) -> bool:
@@ -183,6 +181,11 @@ def _coded(region: str, digits: str, count: int) -> bool:
     """Does it begin with the country's code, without the `+`? America's is too short to tell anything."""
     code = _code(region)
     return len(code) > 1 and count >= len(code) + 8 and digits.startswith(code)
+
+
+@lru_cache
+def _codes(regions: Sequence[str]) -> Sequence[str]:
+    return tuple([code for code in map(_code, regions) if len(code) > 1])
 
 
 def _exists(digits: str, region: str | None) -> str:
