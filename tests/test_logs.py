@@ -99,8 +99,8 @@ def test_times_addresses_versions_and_prices_stay_readable() -> None:
     line = '{"turn": 1234567890, "at": "2026-11-28T09:30:00.123456Z", "address": "http://127.0.0.1:8080", "s": 0.12345}'
     assert hide(line) == line
     for line in (
-        "turn=1234567890 at=2026-11-28T09:30:00.123456Z address=http://127.0.0.1:8080 seconds=0.12345678 version=1.26.20241103",
-        "tokens=12345678 bytes=123456789 key=api days=90",
+        "turn=1234567890 at=2026-11-28T09:30:00.123456Z address=http://127.0.0.1:8080 seconds=0.12345678",
+        "version=1.26.20241103 tokens=12345678 bytes=123456789 key=api days=90",
         "chatferry-1.2.3-py3.11 sk-1 Bearer token refused; token expired",
         "POST https://api.line.me/v2/bot/message/reply 200",
     ):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -16,18 +17,26 @@ from tests.masking import people
 
 FINDER = Finder(KINDS, ("TW", "CN", "JP", "HK", "US", "GB"))
 EACH = 4
-KINDS_OF: dict[str, Callable[[random.Random], str]] = {
+VALUES: dict[str, Callable[[random.Random], str]] = {
     **{f"phone {country}": partial(people.phone, country=country) for country in people.PREFIXES},
-    **{name: partial(maker, country="") for name, maker in (("email", people.email), ("card", people.card))},
-    **{name: maker for name, maker in (("iban", people.iban), ("TW", people.tw), ("CN", people.cn))},
-    **{name: maker for name, maker in (("JP", people.my_number), ("HK", people.hkid), ("US", people.ssn))},
-    **{name: maker for name, maker in (("NHS", people.nhs), ("NI", people.nino))},
+    "email": partial(people.email, country=""),
+    "card": partial(people.card, country=""),
+    "iban": people.iban,
+    "TW": people.tw,
+    "CN": people.cn,
+    "JP": people.my_number,
+    "HK": people.hkid,
+    "US": people.ssn,
+    "NHS": people.nhs,
+    "NI": people.nino,
 }
 CONTEXTS = [
     "my ID is {}", "I am {}", "我的 ID {}", "ID card {}", "User {}:", "Here: {}", "call {} now", "Bob {}.", "it's {}!",
-    "{}?", "{},", "...{}...", "…{}…", "→{}", "- {}", "* {}", "• {}", "1. {}", "1) {}", "(1) {}", "１） {}", "2 {}", "A {}",
+    "{}?", "{},", "...{}...", "…{}…", "→{}", "- {}", "* {}", "• {}", "1. {}", "1) {}", "(1) {}", "１） {}",
+    "2 {}", "A {}",
     "1. {}\n2. {}", "1) {}\n2) {}", "1: {} 2: {}", "2024 {}", "{} (2024-01-02)", "Mr Bob {} age 45", "室 {} 樓",
-    "{}, {}", "{}/{}", "{} / {}", "{}\n{}", "{}|{}", "{}、{}", "{}和{}", "{} or {}", "{}&{}", "{}+{}", "{};{}", "{}\t{}",
+    "{}, {}", "{}/{}", "{} / {}", "{}\n{}", "{}|{}", "{}、{}", "{}和{}", "{} or {}", "{}&{}", "{}+{}", "{};{}",
+    "{}\t{}",
     "name,{},x", "a;{};b", "| Bob | {} |", "|{}|{}|", "({})", "[{}]", "<{}>", '"{}"', "'{}'", "“{}”", "「{}」", "`{}`",
     "k={}", "x={};", '{{"k":"{}"}}', "k: {}", "https://x.y/?p={}", "https://x.y/?p={}&q=1", "id={}&k=2", "k:{}",
     "請用 {} 謝謝", "請用{}謝謝", "我的是{}，快點", "王小明_{}", "王小明/{}", "王小明+{}", "王小明-{}", "王小明{}",
@@ -39,7 +48,7 @@ CONTEXTS = [
 def plain(chance: random.Random, kind: str) -> str:
     """A value that needs no word beside it to be known for what it is."""
     while True:
-        value = KINDS_OF[kind](chance)
+        value = VALUES[kind](chance)
         alone = value.isdigit() and (
             kind in ("JP", "US", "NHS", "phone US", "phone HK") or value.startswith(("86", "852"))
         )
@@ -56,7 +65,7 @@ def filled(context: str, kind: str, chance: random.Random) -> tuple[str, list[st
 def matrix() -> Iterator[tuple[str, str, str, list[str]]]:
     chance = random.Random(9)  # noqa: S311
     for context in CONTEXTS:
-        for kind in KINDS_OF:
+        for kind in VALUES:
             for _ in range(EACH):
                 yield context, kind, *filled(context, kind, chance)
 
@@ -83,16 +92,13 @@ def test_99_of_100_values_are_masked_whatever_stands_beside_them(capsys: pytest.
         "王小明_0912345678", "Visa 4111111111111111/12/27", "4111111111111111/4242424242424242",
         "SSN: 536-90-4399/DOB 1990", "HKID:A123456(3)/DOB", "A123456789/B123456780", "Card No.4111111111111111",
         "ID No.A123456789", "1. 415-536-9636\n2. 415-539-2481", "1) 9123 4567\n2) 9234 5678", "94107 415-536-9636",
-        "TEL:02-2345-6790/FAX:02-2345-6791", "0912345678&0987654321", "bob@例え.jp", "bob@公司.台灣", "a@b.com.台灣謝謝",
-        "4111111111111111=27121010000012300001", "王小明+0912345678", "1)0912345678",
+        "TEL:02-2345-6790/FAX:02-2345-6791", "0912345678&0987654321", "bob@例え.jp", "bob@公司.台灣",
+        "a@b.com.台灣謝謝", "4111111111111111=27/12", "王小明+0912345678", "1)0912345678",
     ],
 )  # fmt: skip
 def test_none_of_these_gets_through(text: str) -> None:
     masked = Masks(FINDER).mask(text)
-    for value in (
-        "A123456", "B1234567", "0912345", "0987654", "2345", "1234", "41111111", "424242", "536-9", "539-2", "9123", "9234", "bob", "a@b"
-    ):  # fmt: skip
-        assert value not in masked
+    assert not re.search(r"[AB]\d{6}|\d{4}|\d{3}-\d|bob|a@b", masked.replace("1990", "").replace("94107", "")), masked
 
 
 @pytest.mark.parametrize(

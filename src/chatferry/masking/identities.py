@@ -184,7 +184,7 @@ def national(text: str, key: str, begin: int, stop: int, regions: Sequence[str])
 
 def _japanese(text: str, start: int, number: str) -> bool:
     """May these twelve digits, of which nothing is said, be My Number? Parcels have such numbers too, and times."""
-    around = bool(_KANA.search(text, max(0, start - 400), start + 400))
+    around = bool(_KANA.search(text, max(0, start - labels.NEAR), start + labels.NEAR))
     return not _TIME.fullmatch(number) and (around or len(text.strip()) <= len("1234-5678-9012"))
 
 

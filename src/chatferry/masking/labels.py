@@ -56,6 +56,8 @@ _WORDS = {
     ),
 }  # fmt: skip
 _LABELS = re.compile("|".join(f"(?P<{label}>{words})" for label, words in _WORDS.items()), re.IGNORECASE | re.ASCII)
+NEAR = 400
+"""Characters around a number that tell the language of the text."""
 _TOLD = re.compile(r"[^\W\d_]")
 """Without a letter nothing is said, and among many digits that is quickly seen."""
 _REACH = 32
@@ -72,12 +74,14 @@ _GLUED = re.compile(r"(?<![a-z0-9])(?:id|no|hkid|ssn|card|tel|fax)$", re.IGNOREC
 """What is written right at a number without belonging to it."""
 _NAME = re.compile(r"(?<![A-Za-z0-9_.-])[A-Z][a-z]+[-_]$")
 _WORD = re.compile(r"[A-Za-z]{2,}(?![A-Za-z0-9])")
-_ITEM_BEFORE = re.compile(r"(?a)(?<![\w.,-])(?:\d\d?|(?:19|20)\d\d)$")
+"""What goes on behind a value and belongs to it no more: `_Bob`, and no `-1`."""
+_ITEM_BEFORE = re.compile(r"(?a)(?<![\w.,-])(?:\d\d?|19[5-9]\d|20[0-4]\d)$")
 _ITEM_BEHIND = re.compile(r"(?a)\d\d?(?![\w-]|[.,]\d)")
+"""The number of something in a list, or a year."""
 _WRITTEN = re.compile(r"[^\s,;|\"'`<>()\[\]{}，。、；！？「」]*")
 _ADDRESS = re.compile(
-    r".*://|www\.|(?:~|\.{1,2})?/[A-Za-z]|[A-Za-z]:\\|(?:[\w-]+\.)+[a-z]{2,}/"
-    r"|(?:[a-z][a-z_.-]*/){2,}"  # folders; people are written with capitals
+    r"://|^/[A-Za-z]|(?:^|(?<=[^\x00-\x7f]))(?:www\.|(?:~|\.{1,2})/|(?:[a-z0-9-]+\.)+[a-z]{2,}/"
+    r"|/?(?:[a-z][a-z_.-]*/){2,})"  # folders; people are written with capitals
 )
 
 
@@ -163,7 +167,7 @@ def beside(text: str, start: int, end: int) -> bool:
 def _addressed(text: str, start: int) -> bool:
     """Is it a part of an address or a path?"""
     written = _WRITTEN.match(text[max(0, start - 256) : start][::-1])
-    return bool(written and _ADDRESS.match(written[0][::-1]))
+    return bool(written and _ADDRESS.search(written[0][::-1]))
 
 
 def _word(letter: str) -> bool:

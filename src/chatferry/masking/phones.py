@@ -21,8 +21,6 @@ _SINGLE = re.compile(r"(?a)(?<!\d)(?<!^)(?<!^\()\d(?!\d)")
 _LISTED = re.compile(r"(?a)[1-9]\d?[.)] ")
 _MOST = 7
 """Groups in which one number is written."""
-_NEAR = 400
-"""Characters around a number that tell the language."""
 
 
 def phones(text: str, key: str, begin: int, stop: int, regions: Sequence[str]) -> Iterator[tuple[int, int, str]]:
@@ -110,7 +108,7 @@ def _judged(text: str, key: str, start: int, end: int, digits: str, regions: Seq
             continue
         # Americans write ten digits in a row; beside Chinese and Japanese they are something else.
         plain = region in ("US", "CA") and behind is None and written.isdigit() and len(written) == 10
-        if (sure or named or (plain and not _CJK.search(text, max(0, start - _NEAR), end + _NEAR))) and (
+        if (sure or named or (plain and not _CJK.search(text, max(0, start - labels.NEAR), end + labels.NEAR))) and (
             number := _exists(dialled, region)
         ):
             return number
