@@ -16,9 +16,9 @@ from chatferry.assistant import Assistant
 from chatferry.engines.base import Delta, Done, Engine, Event, Restart
 from chatferry.errors import Fault, Final
 from chatferry.knowledge.checking import check
-from chatferry.knowledge.library import Found, Library
+from chatferry.knowledge.library import BEST, Found, Library
+from chatferry.knowledge.questions import Asked, asked, joined
 from chatferry.knowledge.quoting import cited, numbered
-from chatferry.knowledge.terms import Wanted, wanted
 from chatferry.model import Inbound, Message, Turn, Usage
 from chatferry.watching.metrics import Metrics
 
@@ -43,18 +43,20 @@ class Judged(msgspec.Struct, frozen=True):
     """Nothing was asked for: small talk needs no ground."""
 
 
-async def judge(library: Library, base: str, question: str, before: str = "") -> Judged:
-    """Search for a question, and for what it may mean behind the one `before`: nobody knows whether it goes on."""
-    want = wanted(question)
-    found = await library.search(base, want)
-    if before and not want.idle:
-        joined = await library.search(base, _joined(want, wanted(before)))
-        found = [one for pair in zip_longest(joined, found) for one in pair if one is not None]
+async def judge(library: Library, base: str, message: str, before: str = "") -> Judged:
+    """Search for each question of a message, and for what they may mean behind the one `before`: nobody knows whether
+    they go on."""
+    its = asked(message)
+    questions = its.questions
+    if before and questions:
+        questions = (joined([*questions, *asked(before).questions]), *questions)
+    found = await library.search(base, Asked(questions, its.beside))
     kept: dict[tuple[str, int, str], Found] = {}
-    for one in found:
-        if one.coverage >= _WORTH:
-            kept.setdefault((one.path, one.line, one.text), one)
-    return Judged(tuple(kept.values()), _best(found) >= GROUND, want.idle)
+    for one in (one for several in zip_longest(*found) for one in several if one is not None):
+        key = one.path, one.line, one.text
+        if one.coverage >= max(_WORTH, kept[key].coverage if key in kept else 0.0):
+            kept[key] = one
+    return Judged(tuple(kept.values())[:BEST], any(one.coverage >= GROUND for one in kept.values()), its.idle)
 
 
 class Grounding:
@@ -65,7 +67,7 @@ class Grounding:
         self._metrics = metrics
 
     async def look(self, assistant: Assistant, turn: Turn, history: AsyncIterator[Message]) -> Grounds:
-        """What is known about a turn's question. One look at the database, and a second for a short question.
+        """What is known about a turn's question. One look at the database.
 
         `history` comes newest first, and is read only where the question is short. Raises Unavailable.
         """
@@ -73,7 +75,7 @@ class Grounding:
         question = said.asks if said is not None else ""
         if not settings.knowledge:
             return Grounds(assistant, turn, question, (), self._metrics)
-        short = sum(unit.share for unit in wanted(question).units) <= _SHORT
+        short = asked(question).size <= _SHORT
         before = await _asked_before(turn.inbound, history) if short else ""
         judged = await judge(self._library, assistant.name, question, before)
         strict = settings.ground == "strict"
@@ -205,14 +207,6 @@ class Grounds:
 
     def _count(self, outcome: str) -> None:
         self._metrics.grounding.labels(self._assistant.name, outcome).inc()
-
-
-def _best(found: Sequence[Found]) -> float:
-    return max((one.coverage for one in found), default=0.0)
-
-
-def _joined(question: Wanted, before: Wanted) -> Wanted:
-    return Wanted({**before.weights, **question.weights}, (*question.units, *before.units))
 
 
 async def _asked_before(inbound: Inbound, history: AsyncIterator[Message]) -> str:
