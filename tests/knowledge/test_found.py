@@ -9,6 +9,7 @@ import pytest
 
 from chatferry.knowledge.grounding import Judged, judge
 from chatferry.knowledge.library import Library
+from chatferry.knowledge.questions import asked
 from chatferry.knowledge.sync import Sync
 from chatferry.ledger.database import Database
 from chatferry.ledger.ledger import Ledger
@@ -43,16 +44,16 @@ async def test_what_answers_a_question_is_among_the_first_five_and_what_nothing_
         assert total >= 60
         assert len(its.answered) >= 40
         lines.append(f"{language}: {total} passages, {len(its.answered)} + {len(its.unknown)} questions")
-        for around in its.around:
-            judged = [
-                (asked, await judge(library, language, around.replace("{}", asked.text))) for asked in its.answered
-            ]
-            missed = [asked.text for asked, about in judged if asked.title not in first_five(about)]
-            refused = [asked.text for asked, about in judged if not about.grounded]
-            unknown = [(said, await judge(library, language, around.replace("{}", said))) for said in its.unknown]
+        for place, around in enumerate(its.around):
+            # Behind the bare ones, each is asked with some: it takes long, and all have their turn.
+            asking = its.answered[place % 3 :: 3] if place else its.answered
+            judged = [(one, await judge(library, language, asked(around.replace("{}", one.text)))) for one in asking]
+            missed = [one.text for one, about in judged if one.title not in first_five(about)]
+            refused = [one.text for one, about in judged if not about.grounded]
+            unknown = [(said, await judge(library, language, asked(around.replace("{}", said)))) for said in its.unknown]
             answered = [said for said, about in unknown if about.grounded or about.idle]
             recall, answers = 1 - len(missed) / len(judged), 1 - len(refused) / len(judged)
-            refuses = 1 - len(answered) / len(its.unknown)
+            refuses = 1 - len(answered) / len(unknown)
             lines.append(
                 f"  recall at 5 {recall:.3f}, strict answers {answers:.3f}, refuses {refuses:.3f} | {around!r}; "
                 f"missed {missed}, wrongly refused {refused}, wrongly answered {answered}"
@@ -71,13 +72,13 @@ async def test_who_asks_two_things_gets_passages_for_both(
     library = Library(database)
     lines = []
     for language, its in shops.items():
-        pairs = list(zip(its.answered, its.answered[20:] + its.answered[:20], strict=True))
+        pairs = list(zip(its.answered[::3], its.answered[20::3] + its.answered[:20:3], strict=False))
         lacking = []
         for pair in pairs:
-            told = its.around[2].replace("{}", " ".join(f"{asked.text.rstrip('?')}?" for asked in pair))
-            found = await judge(library, language, told)
+            told = its.around[2].replace("{}", " ".join(f"{one.text.rstrip('?')}?" for one in pair))
+            found = await judge(library, language, asked(told))
             assert found.grounded, told
-            lacking += [f"{asked.title}: {told}" for asked in pair if asked.title not in first_five(found)]
+            lacking += [f"{one.title}: {told}" for one in pair if one.title not in first_five(found)]
         recall = 1 - len(lacking) / (2 * len(pairs))
         lines.append(f"{language:6}two questions: recall at 5 {recall:.3f}; missed {lacking}")
         assert recall >= 0.95, lines[-1]
@@ -93,8 +94,8 @@ async def test_a_large_index_is_not_read_through_for_a_common_word(
     (tmp_path / "many.csv").write_text("\n".join(["name,text", *rows, "item rare,a common word about matcha"]), "utf-8")
     await Sync(ledger, database, clock, {"default": ("many.csv",)}, tmp_path, Readers()).run()
     library = Library(database, candidates=20)
-    rare = await judge(library, "default", "common tea or matcha")
+    rare = await judge(library, "default", asked("common tea or matcha"))
     assert rare.found[0].title == "item rare"
-    common = await judge(library, "default", "green tea")
+    common = await judge(library, "default", asked("green tea"))
     assert common.grounded
     assert all("green" in one.text for one in common.found)

@@ -15,6 +15,7 @@ from chatferry.errors import ChatferryError, ConfigError
 from chatferry.knowledge.documents import named
 from chatferry.knowledge.grounding import GROUND, Judged, judge
 from chatferry.knowledge.library import Found, Library, Source
+from chatferry.knowledge.questions import asked
 from chatferry.knowledge.sync import Step, Sync, Synced, folder_of, wanted_of
 from chatferry.knowledge.terms import Wanted, matches, wanted
 from chatferry.ledger.database import Database, migrate, open_database
@@ -70,7 +71,7 @@ def search(settings: Settings, question: str, assistant: str) -> int:
 
     async def run() -> Judged:
         async with _database(settings) as database:
-            return await judge(Library(database), base, question)
+            return await judge(Library(database), base, asked(question))
 
     judged, want = asyncio.run(run()), wanted(question)
     console = Console(highlight=False)

@@ -43,13 +43,12 @@ class Judged(msgspec.Struct, frozen=True):
     """Nothing was asked for: small talk needs no ground."""
 
 
-async def judge(library: Library, base: str, message: str, before: str = "") -> Judged:
-    """Search for each question of a message, and for what they may mean behind the one `before`: nobody knows whether
-    they go on."""
-    its = asked(message)
+async def judge(library: Library, base: str, its: Asked, before: Asked | None = None) -> Judged:
+    """Search for what a message asks, and for what that may mean behind the one `before`: nobody knows whether it goes
+    on."""
     questions = its.questions
-    if before and questions:
-        questions = (joined([*questions, *asked(before).questions]), *questions)
+    if before is not None and questions:
+        questions = (joined([*questions, *before.questions]), *questions)
     found = await library.search(base, Asked(questions, its.beside))
     kept: dict[tuple[str, int, str], Found] = {}
     for one in (one for several in zip_longest(*found) for one in several if one is not None):
@@ -75,9 +74,9 @@ class Grounding:
         question = said.asks if said is not None else ""
         if not settings.knowledge:
             return Grounds(assistant, turn, question, (), self._metrics)
-        short = asked(question).size <= _SHORT
-        before = await _asked_before(turn.inbound, history) if short else ""
-        judged = await judge(self._library, assistant.name, question, before)
+        its = asked(question)
+        before = asked(await _asked_before(turn.inbound, history)) if its.size <= _SHORT else None
+        judged = await judge(self._library, assistant.name, its, before)
         strict = settings.ground == "strict"
         unknown = strict and not judged.grounded and not judged.idle
         passages = () if unknown else _fitting(judged.found, settings.context_tokens)

@@ -17,6 +17,9 @@ from chatferry.text.likeness import REACH, folded
 _MOST = 8
 """Questions of a message: the last ones."""
 
+_GREETING = 20
+"""Characters that may be one: what is longer is not tried for it, again and again."""
+
 _SENTENCE = re.compile(r"[^\n!?;~。｡؟…]*?(?:[\n!?;~。｡؟…]+|\.+(?=\s|$)|$)", re.DOTALL)
 _COMMA = re.compile(r"(?<!\d)[,:]|[,:](?!\d)|[、—–]")
 # Where a question begins, or what leads to it ends, though no mark tells.
@@ -146,7 +149,7 @@ def _clauses(message: str) -> Iterator[_Clause]:
             want = wanted(part)
             asks = _asks(part) or (marked and _MAY.match(part) is not None) or (last and part.endswith("は"))
             asks = asks or (not want.idle and _REQUESTS.search(part) is not None)
-            yield _Clause(want, asks, marked, vague(part), _NAMES.search(part) is not None, place == 0)
+            yield _Clause(want, asks, marked, (asks or marked) and vague(part), _NAMES.search(part) is not None, place == 0)
 
 
 def _parts(sentence: str) -> Iterator[str]:
@@ -164,7 +167,7 @@ def _spaced(clause: str) -> Iterator[str]:
     begin = 0
     for blank in _BLANK.finditer(clause):
         before = clause[begin : blank.start()]
-        if _asks(before) or _TELLS.search(before) or wanted(before).idle:
+        if _asks(before) or _TELLS.search(before) or (len(before) <= _GREETING and wanted(before).idle):
             yield before
             begin = blank.end()
     yield clause[begin:]
