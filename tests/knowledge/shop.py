@@ -30,8 +30,8 @@ class Shop:
     answered: list[Asked]
     unknown: list[str]
     around: list[str]
-    """What people say beside a question, which stands where the braces are: nothing, little, much, and what happens to be
-    in a passage too."""
+    """What people say beside a question, which stands where the braces are: nothing, little, much, and what happens to
+    be in a passage too."""
 
 
 def shop(language: str) -> Shop:

@@ -50,7 +50,9 @@ async def test_what_answers_a_question_is_among_the_first_five_and_what_nothing_
             judged = [(one, await judge(library, language, asked(around.replace("{}", one.text)))) for one in asking]
             missed = [one.text for one, about in judged if one.title not in first_five(about)]
             refused = [one.text for one, about in judged if not about.grounded]
-            unknown = [(said, await judge(library, language, asked(around.replace("{}", said)))) for said in its.unknown]
+            unknown = [
+                (said, await judge(library, language, asked(around.replace("{}", said)))) for said in its.unknown
+            ]
             answered = [said for said, about in unknown if about.grounded or about.idle]
             recall, answers = 1 - len(missed) / len(judged), 1 - len(refused) / len(judged)
             refuses = 1 - len(answered) / len(unknown)

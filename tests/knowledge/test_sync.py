@@ -11,8 +11,8 @@ import sqlalchemy as sa
 from chatferry.knowledge.documents import LARGEST, named
 from chatferry.knowledge.grounding import judge
 from chatferry.knowledge.library import Library
-from chatferry.knowledge.shelves import Add, Shelving
 from chatferry.knowledge.questions import asked
+from chatferry.knowledge.shelves import Add, Shelving
 from chatferry.knowledge.sync import Sync
 from chatferry.ledger.database import Database, open_database
 from chatferry.ledger.ledger import Ledger

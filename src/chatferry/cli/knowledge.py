@@ -124,8 +124,7 @@ def _joined(places: list[tuple[int, int]]) -> list[tuple[int, int]]:
 
 
 def _verdict(judged: Judged) -> str:
-    best = max((one.coverage for one in judged.found), default=0.0)
-    of = f"the best passage speaks of {best:.0%} of what is asked for, and {GROUND:.0%} are needed"
+    of = f"the best passage speaks of {judged.best:.0%} of what is asked for, and {GROUND:.0%} are needed"
     if judged.idle:
         return "nothing is asked for: also a strict assistant leaves small talk to its model"
     return f"a strict assistant {'would answer' if judged.grounded else 'would say that it does not know'}: {of}"

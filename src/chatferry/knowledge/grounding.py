@@ -17,7 +17,7 @@ from chatferry.engines.base import Delta, Done, Engine, Event, Restart
 from chatferry.errors import Fault, Final
 from chatferry.knowledge.checking import check
 from chatferry.knowledge.library import BEST, Found, Library
-from chatferry.knowledge.questions import Asked, asked, joined
+from chatferry.knowledge.questions import Asked, asked, behind, joined
 from chatferry.knowledge.quoting import cited, numbered
 from chatferry.model import Inbound, Message, Turn, Usage
 from chatferry.watching.metrics import Metrics
@@ -38,24 +38,33 @@ class Judged(msgspec.Struct, frozen=True):
     """What was found for a question, and whether that is a ground for an answer."""
 
     found: tuple[Found, ...]
-    grounded: bool
+    best: float
+    """The share of a question that a passage speaks of, where it is the largest."""
     idle: bool
     """Nothing was asked for: small talk needs no ground."""
+
+    @property
+    def grounded(self) -> bool:
+        return self.best >= GROUND
 
 
 async def judge(library: Library, base: str, its: Asked, before: Asked | None = None) -> Judged:
     """Search for what a message asks, and for what that may mean behind the one `before`: nobody knows whether it goes
     on."""
     questions = its.questions
-    if before is not None and questions:
-        questions = (joined([*questions, *before.questions]), *questions)
-    found = await library.search(base, Asked(questions, its.beside))
+    if before is not None and before.questions and questions:
+        goes_on = behind(before.questions, questions, vague=its.vague)
+        questions = (goes_on,) if its.vague else (goes_on, *questions)
+    # Whatever was said may find something worth reading; but only what answers a question is a ground.
+    whole = [joined([*questions, its.beside])] if questions and its.beside.units else []
+    found = await library.search(base, Asked((*questions, *whole), its.beside))
+    best = max((one.coverage for several in found[: len(questions)] for one in several), default=0.0)
     kept: dict[tuple[str, int, str], Found] = {}
     for one in (one for several in zip_longest(*found) for one in several if one is not None):
         key = one.path, one.line, one.text
         if one.coverage >= max(_WORTH, kept[key].coverage if key in kept else 0.0):
             kept[key] = one
-    return Judged(tuple(kept.values())[:BEST], any(one.coverage >= GROUND for one in kept.values()), its.idle)
+    return Judged(tuple(kept.values())[:BEST], best, its.idle)
 
 
 class Grounding:

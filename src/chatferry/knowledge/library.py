@@ -156,11 +156,11 @@ def _idf(total: int, number: int) -> float:
 def _query(
     questions: Sequence[Mapping[str, float]], beside: Mapping[str, float], everywhere: Mapping[str, int], most: int
 ) -> list[list[str]]:
-    """What to look for candidates by: any of these lists, of which each term must be there. A share for each question."""
+    """What to look for candidates by: any of these lists, each with all its terms. Every question has its share."""
     chosen: list[list[str]] = []
-    asking = [terms for terms in questions if terms]
-    for terms in asking:
-        order = _rarest(terms, everywhere)
+    asking = [its for its in questions if its]
+    for its in asking:
+        order = _rarest(its, everywhere)
         rare = _within(order, everywhere, most // len(asking))[: _TERMS // len(asking)]
         chosen += [[term] for term in rare] or [order[:2]]
     left = most - sum(min(everywhere[term] for term in together) for together in chosen)
@@ -168,8 +168,8 @@ def _query(
     return list(map(list, dict.fromkeys(map(tuple, chosen))))
 
 
-def _rarest(terms: Iterable[str], everywhere: Mapping[str, int]) -> list[str]:
-    return sorted(terms, key=lambda term: (everywhere[term], term))
+def _rarest(its: Iterable[str], everywhere: Mapping[str, int]) -> list[str]:
+    return sorted(its, key=lambda term: (everywhere[term], term))
 
 
 def _within(order: Sequence[str], everywhere: Mapping[str, int], room: int) -> list[str]:
@@ -223,7 +223,9 @@ def _candidates(
         given["query"] = " | ".join(" & ".join(f"'{term}'" for term in together) for together in query)
         given |= {"terms": [f"'{term}'" for term in weights], "weights": list(weights.values())}
     else:
-        given["query"] = " OR ".join("({})".format(" AND ".join(f'"{term}"' for term in together)) for together in query)
+        given["query"] = " OR ".join(
+            "({})".format(" AND ".join(f'"{term}"' for term in together)) for together in query
+        )
     return connection.execute(_fitting(connection.dialect.name), given).all()
 
 

@@ -1,8 +1,8 @@
 """A message as the questions in it: people greet, tell what happened, and ask at the end. Pure.
 
-What is asked is judged by itself, clause by clause, and what stands around it only helps to rank: a story that happens to
-match a passage is no ground for an answer to something else. A message without any question is one that may ask by
-each of its clauses ("returns", "I want to send it back").
+What is asked is judged by itself, clause by clause, and what stands around it only helps to rank: a story that happens
+to match a passage is no ground for an answer to something else. A message without any question may ask by each of its
+clauses ("returns", "I want to send it back").
 """
 
 from __future__ import annotations
@@ -62,6 +62,8 @@ class Asked(NamedTuple):
 
     questions: tuple[Wanted, ...]
     beside: Wanted
+    vague: bool = False
+    """It asks for a price or a time, or the like, of something that it does not name."""
 
     @property
     def idle(self) -> bool:
@@ -91,7 +93,8 @@ def asked(message: str) -> Asked:
     if len(message) > REACH:
         message = f"{message[: REACH // 2]}\n{message[-REACH // 2 :]}"
     clauses = list(_clauses(message))
-    questions = list(_questions(clauses))
+    put = _questions(clauses)
+    questions = [want for want, _ in put]
     if not questions:
         questions = [clause.want for clause in clauses if not clause.want.idle]
         if len(questions) > 1:
@@ -99,7 +102,13 @@ def asked(message: str) -> Asked:
     taken = questions[-_MOST:]
     known = {unit for want in taken for unit in want.units}
     rest = joined([clause.want for clause in clauses if not known.issuperset(clause.want.units)])
-    return Asked(tuple(taken), rest)
+    return Asked(tuple(taken), rest, bool(put) and all(empty for _, empty in put))
+
+
+def behind(before: Sequence[Wanted], asks: Sequence[Wanted], *, vague: bool) -> Wanted:
+    """One question that goes on from others. What is vague is looked for too, but says nothing of what it is about."""
+    whole = joined([*asks, *before])
+    return Wanted(whole.weights, joined(before).units) if vague else whole
 
 
 def joined(wants: Sequence[Wanted]) -> Wanted:
@@ -111,33 +120,33 @@ def joined(wants: Sequence[Wanted]) -> Wanted:
     return Wanted(weights, tuple(dict.fromkeys(unit for want in wants for unit in want.units)))
 
 
-def _questions(clauses: Sequence[_Clause]) -> Iterator[Wanted]:
-    """Those that are put, each with as much of what stands before it as it cannot be understood without."""
+def _questions(clauses: Sequence[_Clause]) -> list[tuple[Wanted, bool]]:
+    """Those that are put, each with as much of what stands before it as it cannot be understood without; and whether
+    it says nothing of what it is about even so."""
     put: list[tuple[Wanted, bool]] = []
     topic: _Clause | None = None
-    open_ = False  # a question of this sentence stands last
+    going = False
+    """A question of this sentence is the last one that was put."""
     for clause in clauses:
-        open_ = open_ and not clause.first
+        going = going and not clause.first
         if clause.want.idle:
             # "I should like it engraved, is that possible?": it asks for what was said before it.
-            if (clause.asks or clause.marked) and not (clause.first or open_) and topic is not None:
+            if (clause.asks or clause.marked) and not (clause.first or going) and topic is not None:
                 put.append((topic.want, False))
-                open_ = True
+                going = True
             continue
-        if clause.asks or (clause.marked and not open_):
-            alone = True
+        if clause.asks or (clause.marked and not going):
             if topic is not None and (clause.vague or (topic.names and not clause.first)):
-                put.append((joined([topic.want, clause.want]), False))
-                alone = not clause.vague
-            if alone:
+                put.append((behind([topic.want], [clause.want], vague=clause.vague), False))
+            if topic is None or not clause.vague:
                 put.append((clause.want, clause.vague))
-            open_ = True
+            going = True
         elif clause.marked:
             put.append((joined([put.pop()[0], clause.want]), False))
         topic = clause
     # "Is anybody in?" is no question beside another.
     told = any(not empty for _, empty in put)
-    yield from (want for want, empty in put if not (told and empty))
+    return [(want, empty) for want, empty in put if not (told and empty)]
 
 
 def _clauses(message: str) -> Iterator[_Clause]:
@@ -149,7 +158,9 @@ def _clauses(message: str) -> Iterator[_Clause]:
             want = wanted(part)
             asks = _asks(part) or (marked and _MAY.match(part) is not None) or (last and part.endswith("は"))
             asks = asks or (not want.idle and _REQUESTS.search(part) is not None)
-            yield _Clause(want, asks, marked, (asks or marked) and vague(part), _NAMES.search(part) is not None, place == 0)
+            yield _Clause(
+                want, asks, marked, (asks or marked) and vague(part), _NAMES.search(part) is not None, place == 0
+            )
 
 
 def _parts(sentence: str) -> Iterator[str]:

@@ -78,9 +78,11 @@ def wanted(question: str) -> Wanted:
 
 
 def vague(question: str) -> bool:
-    """It asks for no more than the price or the time of something that has to be named elsewhere: "what is the fee?"."""
+    """It asks for no more than the price or the time of something that is named elsewhere: "what is the fee?"."""
     units = _wanted(question, "idle.txt", "vague.txt").units
-    return sum(unit.share for unit in units) < 1.0 or (len(units) == 1 and _IS_HAN.fullmatch(units[0].by[0]) is not None)
+    return sum(unit.share for unit in units) < 1.0 or (
+        len(units) == 1 and _IS_HAN.fullmatch(units[0].by[0]) is not None
+    )
 
 
 def _wanted(question: str, *lists: str) -> Wanted:
