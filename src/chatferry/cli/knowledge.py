@@ -139,7 +139,8 @@ async def findings(settings: Settings) -> AsyncIterator[Finding]:
         known = {one.path: one.passages for one in index or () if one.base == base}
         files = await asyncio.to_thread(named, patterns, folder_of(settings), known)
         for warning in files.warnings:
-            yield Finding(False, subject, warning, f"knowledge = [...] in [assistants.{base}]")
+            mend = f'"{warning.meant}" in knowledge of' if warning.meant else "knowledge = [...] in"
+            yield Finding(False, subject, warning.why, f"{mend} [assistants.{base}]")
         if index is None:
             continue
         detail = f"{len(known)} files, {sum(known.values())} passages"
