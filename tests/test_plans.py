@@ -20,8 +20,8 @@ from chatferry.cli.forget import known, survey
 from chatferry.engines.base import Call, Picture, Result
 from chatferry.knowledge.cutting import Passage
 from chatferry.knowledge.library import Library
+from chatferry.knowledge.questions import asked
 from chatferry.knowledge.shelves import Add, Complete, Open, Remove, Retire, shelved
-from chatferry.knowledge.terms import wanted
 from chatferry.ledger import people
 from chatferry.ledger.answers import Keep
 from chatferry.ledger.budgets import Besides, Budget, Charge
@@ -232,7 +232,7 @@ async def read(ledger: Ledger, database: Database) -> None:
         source = await ledger.shelve(Open("default", "a.md", text, 0.0))
         await ledger.shelve(Add(source, "default", (shelved(Passage("Title", 1, f"a passage {text}")),)))
         await ledger.shelve(Complete(source, "default", "a.md", 1, 0.0))
-    assert await Library(database).search("default", wanted("passage two"))
+    assert await Library(database).search("default", asked("passage two"))
     await ledger.shelve(Retire((source,)))
     assert await ledger.shelve(Remove(source, "default")) == 1
 

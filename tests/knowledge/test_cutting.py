@@ -30,6 +30,11 @@ def test_a_row_reads_as_a_question_and_its_answer_with_the_other_columns_named()
     ]
 
 
+@pytest.mark.parametrize("header", ["常見問題,回答", "常见问题,答案", "よくある質問,答え"])
+def test_a_column_of_frequent_questions_is_one_of_questions(header: str) -> None:
+    assert list(cut_table(f"{header}\n幾點?,十點\n")) == [Passage("幾點?", 2, "幾點?\n十點")]
+
+
 def test_a_page_is_cut_like_markdown_and_its_scripts_are_left_out() -> None:
     page = (
         "<head><title>x</title></head><script>alert(1)</script><h2>Tea &amp; cups</h2><p>One<br>two</p><nav>menu</nav>"

@@ -15,9 +15,9 @@ from chatferry.engines.base import Delta, Done, Engine, Event, Restart
 from chatferry.engines.tokens import OVERHEAD, estimate
 from chatferry.errors import Fault, Final
 from chatferry.knowledge.checking import check
-from chatferry.knowledge.library import Found, Library
+from chatferry.knowledge.library import BEST, Found, Library
+from chatferry.knowledge.questions import Asked, asked, behind, joined
 from chatferry.knowledge.quoting import cited, numbered
-from chatferry.knowledge.terms import Wanted, wanted
 from chatferry.model import File, Inbound, Message, Turn, Usage
 from chatferry.watching.metrics import Metrics
 
@@ -39,23 +39,33 @@ class Judged(msgspec.Struct, frozen=True):
     """What was found for a question, and whether that is a ground for an answer."""
 
     found: tuple[Found, ...]
-    grounded: bool
+    best: float
+    """The share of a question that a passage speaks of, where it is the largest."""
     idle: bool
     """Nothing was asked for: small talk needs no ground."""
 
+    @property
+    def grounded(self) -> bool:
+        return self.best >= GROUND
 
-async def judge(library: Library, base: str, question: str, before: str = "") -> Judged:
-    """Search for a question, and for what it may mean behind the one `before`: nobody knows whether it goes on."""
-    want = wanted(question)
-    found = await library.search(base, want)
-    if before and not want.idle:
-        joined = await library.search(base, _joined(want, wanted(before)))
-        found = [one for pair in zip_longest(joined, found) for one in pair if one is not None]
+
+async def judge(library: Library, base: str, its: Asked, before: Asked | None = None) -> Judged:
+    """Search for what a message asks, and for what that may mean behind the one `before`: nobody knows whether it goes
+    on."""
+    questions = its.questions
+    if before is not None and before.questions and questions:
+        goes_on = behind(before.questions, questions, vague=its.vague)
+        questions = (goes_on,) if its.vague else (goes_on, *questions)
+    # Whatever was said may find something worth reading; but only what answers a question is a ground.
+    whole = [joined([*questions, its.beside])] if questions and its.beside.units else []
+    found = await library.search(base, Asked((*questions, *whole), its.beside))
+    best = max((one.coverage for several in found[: len(questions)] for one in several), default=0.0)
     kept: dict[tuple[str, int, str], Found] = {}
-    for one in found:
-        if one.coverage >= _WORTH:
-            kept.setdefault((one.path, one.line, one.text), one)
-    return Judged(tuple(kept.values()), _best(found) >= GROUND, want.idle)
+    for one in (one for several in zip_longest(*found) for one in several if one is not None):
+        key = one.path, one.line, one.text
+        if one.coverage >= max(_WORTH, kept[key].coverage if key in kept else 0.0):
+            kept[key] = one
+    return Judged(tuple(kept.values())[:BEST], best, its.idle)
 
 
 class Grounding:
@@ -66,7 +76,7 @@ class Grounding:
         self._metrics = metrics
 
     async def look(self, assistant: Assistant, turn: Turn, history: AsyncIterator[Message]) -> Grounds:
-        """What is known about a turn's question. One look at the database, and a second for a short question.
+        """What is known about a turn's question. One look at the database.
 
         `history` comes newest first, and is read only where the question is short. Raises Unavailable.
         """
@@ -74,11 +84,12 @@ class Grounding:
         question = said.asks if said is not None else ""
         if not settings.knowledge:
             return Grounds(assistant, turn, question, (), self._metrics)
-        filed = _filed(said) if said is not None and wanted(question).idle else None
-        question = filed or question
-        short = sum(unit.share for unit in wanted(question).units) <= _SHORT
-        before = await _asked_before(turn.inbound, history) if short else ""
-        judged = await judge(self._library, assistant.name, question, before)
+        its = asked(question)
+        filed = _filed(said) if said is not None and its.idle else None
+        if filed:
+            question, its = filed, asked(filed)
+        before = asked(await _asked_before(turn.inbound, history)) if its.size <= _SHORT else None
+        judged = await judge(self._library, assistant.name, its, before)
         strict = settings.ground == "strict"
         unread = filed is not None and judged.idle
         unknown = strict and not judged.grounded and (unread or not judged.idle)
@@ -230,14 +241,6 @@ def _filed(said: Message) -> str | None:
     if not any(file.kept or file.text for file in files):
         return None
     return "\n\n".join(file.text for file in files if file.text)[:_READ]
-
-
-def _best(found: Sequence[Found]) -> float:
-    return max((one.coverage for one in found), default=0.0)
-
-
-def _joined(question: Wanted, before: Wanted) -> Wanted:
-    return Wanted({**before.weights, **question.weights}, (*question.units, *before.units))
 
 
 async def _asked_before(inbound: Inbound, history: AsyncIterator[Message]) -> str:

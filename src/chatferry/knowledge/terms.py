@@ -83,7 +83,19 @@ def terms(text: str) -> list[str]:
 
 def wanted(question: str) -> Wanted:
     """What to look for. The words that questions are put with, and that ask for nothing, are left out."""
-    words, phrases = _idle()
+    return _wanted(question, "idle.txt")
+
+
+def vague(question: str) -> bool:
+    """It asks for no more than the price or the time of something that is named elsewhere: "what is the fee?"."""
+    units = _wanted(question, "idle.txt", "vague.txt").units
+    return sum(unit.share for unit in units) < 1.0 or (
+        len(units) == 1 and _IS_HAN.fullmatch(units[0].by[0]) is not None
+    )
+
+
+def _wanted(question: str, *lists: str) -> Wanted:
+    words, phrases = _listed(*lists)
     text = _plain(question)
     text = phrases.sub(" ", text if "?" in text else _NAMED.sub(" ", text))
     weights: dict[str, float] = {}
@@ -109,9 +121,9 @@ def matches(text: str, want: Wanted) -> list[tuple[int, int]]:
 
 
 @cache
-def _idle() -> tuple[frozenset[str], re.Pattern[str]]:
-    """What asks for nothing: words, and what is said where no blanks are written, the longest first."""
-    lines = files(__package__).joinpath("idle.txt").read_text("utf-8").splitlines()
+def _listed(*lists: str) -> tuple[frozenset[str], re.Pattern[str]]:
+    """What is on these lists: words, and what is said where no blanks are written, the longest first."""
+    lines = [line for name in lists for line in files(__package__).joinpath(name).read_text("utf-8").splitlines()]
     found = {one for line in lines if not line.startswith("#") for one in _plain(line).split()}
     words = frozenset(one for one in found if one.isascii())
     return words, re.compile("|".join(sorted(map(re.escape, found - words), key=len, reverse=True)))
