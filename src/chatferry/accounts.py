@@ -84,15 +84,21 @@ class Accounts:
     def bill(self, turn: Turn, assistant: Assistant, usage: Usage) -> tuple[Charge, ...]:
         """Who pays for what was spent for a turn, by the time at which it was asked."""
         its, inbound, charges = assistant.settings.budget, turn.inbound, []
+        if usage == Usage():
+            return ()
         if inbound.sender and (its.messages or its.tokens):
             day = self.day(turn.accepted_at)
             key = _day(day, assistant, turn.channel, inbound.sender)
-            charges.append(Charge(key, day.ends_at, usage.prompt + usage.completion, usage.cost))
+            charges.append(Charge(key, day.ends_at, usage.prompt + usage.completion, usage.cost, personal=True))
         return (*charges, *self._monthly(assistant, usage, turn.accepted_at))
 
     def besides(self, turn: int, assistant: Assistant, usage: Usage, at: float) -> Besides:
         """What was spent for a turn that is closed, such as for a summary: no person pays for it."""
-        return Besides(turn, usage, self._monthly(assistant, usage, at))
+        return Besides(turn, assistant.name, usage, self._monthly(assistant, usage, at))
+
+    def owed(self, turn: Turn, assistant: Assistant, usage: Usage) -> Besides:
+        """What was spent for a turn of which no answer came, or none yet: they pay who would for one."""
+        return Besides(turn.id, assistant.name, usage, self.bill(turn, assistant, usage))
 
     def _monthly(self, assistant: Assistant, usage: Usage, at: float) -> tuple[Charge, ...]:
         if assistant.settings.budget.money is None:

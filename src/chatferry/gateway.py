@@ -136,6 +136,7 @@ class Gateway:
                 Grounding(Library(database), self.metrics),
                 self.summaries,
                 Again(self.ledger, self.metrics, clock),
+                self.accounts,
                 clock,
             ),
             self.accounts,

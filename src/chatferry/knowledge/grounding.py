@@ -19,7 +19,7 @@ from chatferry.knowledge.checking import check
 from chatferry.knowledge.library import Found, Library
 from chatferry.knowledge.quoting import cited, numbered
 from chatferry.knowledge.terms import Wanted, wanted
-from chatferry.model import Inbound, Message, Turn, Usage
+from chatferry.model import Inbound, Message, Turn
 from chatferry.watching.metrics import Metrics
 
 log = structlog.get_logger(__name__)
@@ -106,8 +106,6 @@ class Grounds:
         self._sources = [one.source for one in found]
         self._said: list[str] = []
         """What the model said before it waited for its calls."""
-        self.spent: Usage | None = None
-        """What an answer has cost that is being checked."""
         self.passages = tuple(numbered(place, one.source, one.text) for place, one in enumerate(found, 1))
         """What the model shall read, the best first."""
 
@@ -165,18 +163,16 @@ class Grounds:
                 yield Delta(sources)
             yield done
             return
-        self.spent = done.usage
         passed = await self._check(checker, said, returned)
         yield Delta(said + sources if passed else words.not_known)
         finish = done.finish if passed else "stop"
-        yield msgspec.structs.replace(done, finish=finish, usage=self.spent)
+        yield msgspec.structs.replace(done, finish=finish)
 
     async def _check(self, checker: Engine, said: str, returned: Sequence[str]) -> bool:
         """Does it pass? Where nobody can say: yes, unless the assistant is strict; then Fault is raised."""
         about = {"turn": self._turn.id, "assistant": self._assistant.name, "checker": checker.name}
         try:
-            passed, usage = await check(checker, (*self.passages, *self._fitting(returned)), self._question, said)
-            self.spent = _sum(self.spent, usage)
+            passed = await check(checker, (*self.passages, *self._fitting(returned)), self._question, said)
             if passed is None:
                 raise Final(f"{checker.name}: gave no verdict")
         except Fault as fault:
@@ -235,9 +231,3 @@ def _fitting(found: Sequence[Found], budget: int) -> tuple[Found, ...]:
             break
         kept.append(one)
     return tuple(kept)
-
-
-def _sum(one: Usage | None, other: Usage) -> Usage | None:
-    if one is None:
-        return other if other != Usage() else None
-    return one + other

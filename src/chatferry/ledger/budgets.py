@@ -59,12 +59,15 @@ class Charge(msgspec.Struct, frozen=True):
     ends_at: float
     tokens: int
     cost: int
+    personal: bool = False
+    """It is a person's: once they are forgotten nobody pays."""
 
 
 class Besides(msgspec.Struct, frozen=True):
-    """What else a turn cost, after it was closed."""
+    """What else a turn cost, after it was closed, or without coming to an answer of its own."""
 
     turn: int
+    assistant: str
     usage: Usage
     charges: tuple[Charge, ...] = ()
 
@@ -229,14 +232,17 @@ def _warned(connection: sa.Connection, operations: Sequence[Warned]) -> list[boo
 
 
 def _besides(connection: sa.Connection, operations: Sequence[Besides]) -> list[None]:
+    charges: list[Charge] = []
     for op in operations:
         more = {
+            "assistant": op.assistant,
             "prompt_tokens": turns.c.prompt_tokens + op.usage.prompt,
             "completion_tokens": turns.c.completion_tokens + op.usage.completion,
             "cost": turns.c.cost + op.usage.cost,
         }
-        connection.execute(sa.update(turns).where(turns.c.id == op.turn).values(more))
-    charge(connection, [one for op in operations for one in op.charges])
+        there = connection.execute(sa.update(turns).where(turns.c.id == op.turn).values(more)).rowcount
+        charges += [one for one in op.charges if there or not one.personal]
+    charge(connection, charges)
     return [None] * len(operations)
 
 

@@ -155,7 +155,7 @@ class Ledger(Keeping):
     ) -> Turn:
         """Store the answer and the pieces it goes out in: from here on the model is not asked again.
 
-        charges: who pays for it.
+        usage: what it cost beyond what the ledger knows of the turn. charges: who pays for that.
         The first pieces take the places of the `drafts` that have begun to grow; drafts left over are to be removed.
         """
         usage = usage or Usage()
@@ -187,10 +187,10 @@ class Ledger(Keeping):
         """So much has been said of the answer: for those who read along in other processes."""
         await self._change(turn, columns={"partial": clean(text)})
 
-    async def calling(self, turn: Turn, calls: Sequence[Step], usage: Usage) -> None:
-        """Note, before they are made, the calls of a round, and what the turn has cost so far."""
+    async def calling(self, turn: Turn, calls: Sequence[Step], usage: Usage, charges: Sequence[Charge] = ()) -> None:
+        """Note, before they are made, the calls of a round, and what the turn has cost since then; see `answered`."""
         columns = {"prompt_tokens": usage.prompt, "completion_tokens": usage.completion, "cost": usage.cost}
-        await self._change(turn, columns=columns, calls=tuple(calls))
+        await self._change(turn, columns=columns, calls=tuple(calls), charge=tuple(charges))
 
     async def returned(self, turn: Turn, returned: Returned) -> None:
         """A call has returned: whoever goes on with the turn does not make it again."""
