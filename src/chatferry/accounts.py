@@ -17,7 +17,7 @@ from chatferry.config import ModelSettings, MoneySettings, PriceSettings
 from chatferry.errors import Unavailable
 from chatferry.ledger.budgets import NEAR, Besides, Budget, Charge
 from chatferry.ledger.ledger import Ledger
-from chatferry.model import Inbound, Turn, Usage
+from chatferry.model import ASKING, Inbound, Turn, Usage
 from chatferry.watching.metrics import Metrics
 
 log = structlog.get_logger(__name__)
@@ -60,7 +60,7 @@ class Accounts:
     def budget(self, channel: Channel, event: Inbound, at: float, *, held: bool = False) -> Budget | None:
         """What an event is charged to, if it asks somebody who may not be asked without end."""
         assistant = self._staff.of(channel.name, event)
-        if event.kind != "message" or assistant is None:
+        if event.kind not in ASKING or assistant is None:
             return None
         its = assistant.settings.budget
         personal = event.sender and (its.messages or its.tokens)

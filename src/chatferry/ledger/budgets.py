@@ -20,7 +20,7 @@ from chatferry.ledger.sessions import Admitted
 from chatferry.ledger.statements import inserting
 from chatferry.ledger.tables import OPEN, turns
 from chatferry.ledger.tables import budgets as table
-from chatferry.model import Usage
+from chatferry.model import ASKING, Usage
 
 NEAR = 80
 """Hundredths of a budget at which somebody is told."""
@@ -61,6 +61,7 @@ class Charge(msgspec.Struct, frozen=True):
     cost: int
     personal: bool = False
     """It is a person's: once they are forgotten nobody pays."""
+    messages: int = 0
 
 
 class Besides(msgspec.Struct, frozen=True):
@@ -111,7 +112,7 @@ class Budgets:
     def admit(self, admitted: Admitted, budget: Budget) -> Admitted:
         """Charge what asks the assistant; for what there is nothing left becomes a word to the person, or nothing."""
         event = admitted.event
-        if event is None or event.kind != "message" or (event.context is not None and not budget.keys):
+        if event is None or event.kind not in ASKING or (event.context is not None and not budget.keys):
             return admitted
         day, month = self._rows.get(budget.day), self._rows.get(budget.month)
         if month is not None and budget.money is not None and month.cost >= budget.money:
@@ -120,6 +121,7 @@ class Budgets:
             return self._refused(admitted, budget, budget.day_ends, "day")
         if day is not None:
             day.messages, day.new = day.messages + 1, day.new + 1
+            event = msgspec.structs.replace(event, charged=((budget.day, budget.day_ends),))
             if (budget.channel, budget.sender) in self._asking:
                 self._asking[budget.channel, budget.sender] += 1
             if not day.told and _share(day.messages, budget.messages, day.tokens, budget.tokens) >= NEAR:
@@ -159,7 +161,7 @@ def charge(connection: sa.Connection, charges: Sequence[Charge]) -> None:
     due: dict[str, _Row] = {}
     for one in charges:
         row = due.setdefault(one.key, _Row(one.ends_at))
-        row.tokens, row.cost = row.tokens + one.tokens, row.cost + one.cost
+        row.tokens, row.cost, row.messages = row.tokens + one.tokens, row.cost + one.cost, row.messages + one.messages
     if due:
         _add(connection, due)
 
@@ -188,6 +190,11 @@ def _adding(dialect: str) -> Any:
     return upsert.on_conflict_do_update(index_elements=[table.c.key], set_={**more, "told": told}).returning(
         table.c.key
     )
+
+
+def given_back(charged: Iterable[tuple[str, float]]) -> tuple[Charge, ...]:
+    """These messages are not charged any more."""
+    return tuple(Charge(key, ends, 0, 0, messages=-1) for key, ends in charged)
 
 
 def lock(connection: sa.Connection, keys: Iterable[tuple[str, float]]) -> None:
