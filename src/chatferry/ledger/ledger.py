@@ -16,7 +16,7 @@ from chatferry.clock import Clock
 from chatferry.errors import Closed, LeaseLost, Unavailable, Unsure
 from chatferry.ledger import fetching, operations, retention, rows, tombstones, writes
 from chatferry.ledger.accepting import Accept, Accepted
-from chatferry.ledger.budgets import Budget, Charge
+from chatferry.ledger.budgets import Budget, Charge, given_back
 from chatferry.ledger.commit import GroupCommit, unavailable
 from chatferry.ledger.consent import Ask
 from chatferry.ledger.database import Database
@@ -268,11 +268,15 @@ class Ledger(Keeping):
         """Close the turn with what was said and the last receipts, at once; returns its state.
 
         `state` is `done`, `failed`, `parked`, `gone` or `withdrawn`; a turn that is done with an apology has failed.
+        What has failed gives the messages back that were charged for it.
         """
         if state == "done" and turn.finish == APOLOGY:
             state = "failed"
         columns = {"state": state, "finished_at": self._clock.now(), "error": clean(error or turn.error)}
-        await self._change(turn, columns=columns, remember=tuple(said), sent=tuple(sent))
+        paid = turn.inbound.paid if state == "failed" or turn.finish == APOLOGY else ()
+        if paid:  # it does not count, and will not again, however often it is tried
+            columns["inbound"] = rows.dump(turn.inbound.unpaid())
+        await self._change(turn, columns=columns, remember=tuple(said), sent=tuple(sent), charge=given_back(paid))
         return state
 
     async def retry(self, turn: Turn, after: float, error: str) -> None:
