@@ -16,7 +16,7 @@ from chatferry.ledger.budgets import Budget, Budgets
 from chatferry.ledger.guests import Guests, Knock
 from chatferry.ledger.pacing import Pace, Paces
 from chatferry.ledger.rows import INBOUND, dump, recorded
-from chatferry.ledger.sessions import Admitted, Doors, Gate
+from chatferry.ledger.sessions import NO_BUDGET, Admitted, Doors, Gate, Left
 from chatferry.ledger.tables import OUT, files, messages, outbox, state_is, turns
 from chatferry.model import Inbound, conversation_key, express_key, lane_key
 
@@ -35,6 +35,7 @@ class Accepted(msgspec.Struct, frozen=True):
     """Seconds until there is room for it, where it was one too many."""
     spent: bool = False
     """It was one too many because a budget is used up."""
+    left: Left = NO_BUDGET
 
 
 class Accept(msgspec.Struct, frozen=True):
@@ -96,7 +97,8 @@ def accept(connection: sa.Connection, operations: Sequence[Accept]) -> list[list
         its = admitted.get(key)
         if new and its is not None:
             ends = doors.record(op.channel, event.conversation, turn, its)
-            return Accepted(turn, True, ends, lane=lane_key(op.channel, event), wait=its.wait, spent=its.spent)
+            lane = lane_key(op.channel, event)
+            return Accepted(turn, True, ends, lane=lane, wait=its.wait, spent=its.spent, left=its.left)
         again = Accepted(turn, new, delivery=deliveries.get(key, 1))
         return msgspec.structs.replace(again, wait=its.wait, spent=its.spent) if its is not None else again
 

@@ -16,7 +16,7 @@ import msgspec
 import sqlalchemy as sa
 
 from chatferry.ledger.rows import padded
-from chatferry.ledger.sessions import Admitted
+from chatferry.ledger.sessions import Admitted, Left
 from chatferry.ledger.statements import inserting
 from chatferry.ledger.tables import OPEN, turns
 from chatferry.ledger.tables import budgets as table
@@ -127,6 +127,7 @@ class Budgets:
             if not day.told and _share(day.messages, budget.messages, day.tokens, budget.tokens) >= NEAR:
                 day.told = NEAR
                 event = msgspec.structs.replace(event, near=True)
+            admitted = msgspec.structs.replace(admitted, left=_left(day, budget))
         return msgspec.structs.replace(admitted, event=event)
 
     def _spent(self, day: _Row, budget: Budget) -> bool:
@@ -150,6 +151,13 @@ class Budgets:
         if rows:
             _add(self._connection, rows)
             self._connection.execute(_CLEAR, {"past": self._now - _PAST})
+
+
+def _left(day: _Row, budget: Budget) -> Left:
+    return Left(
+        None if budget.messages is None else max(0, budget.messages - day.messages),
+        None if budget.tokens is None else max(0, budget.tokens - day.tokens),
+    )
 
 
 def _share(messages: int, most: int | None, tokens: int, most_tokens: int | None) -> float:

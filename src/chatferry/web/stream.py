@@ -26,9 +26,8 @@ class EventStream(Response):
     """Relays a turn until its outcome. `left` is called when the reader goes, or must be sent away, before that."""
 
     def __init__(self, shape: Shape, events: Events, clock: Clock, *, left: Callable[[], Awaitable[None]]) -> None:
-        super().__init__(
-            media_type="text/event-stream", headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        )
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no", **shape.headers}
+        super().__init__(media_type="text/event-stream", headers=headers)
         # A stream has no length; Starlette has put that of the empty body.
         self.raw_headers = [(name, value) for name, value in self.raw_headers if name != b"content-length"]
         self._shape = shape
