@@ -125,10 +125,11 @@ class Accounts:
                 for name, (key, money) in purses.items():
                     share = 100 * spent.get(key, 0) / money
                     metrics.budget.labels(name).set(share / 100)
-                    reached = max((level for level in (NEAR, 100) if share >= level), default=0)
-                    # One process says it, once a month, however many there are.
-                    if reached and await ledger.warned(key, reached):
-                        log.warning("budget", assistant=name, month=key.split(" ")[0], used=f"{share:.0f} %")
+                    for level in (NEAR, 100):
+                        # One process says it, once a month, however many there are.
+                        if share >= level and await ledger.warned(key, level):
+                            told = {"reached": f"{level} %", "used": f"{share:.0f} %"}
+                            log.warning("budget", assistant=name, month=key.split(" ")[0], **told)
             except Unavailable as fault:
                 log.error("budgets not looked at", error=str(fault))
             await clock.sleep(_LOOK)
