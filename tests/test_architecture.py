@@ -22,6 +22,7 @@ ROOT = {
     "clock",
     "ledger.news",
     "rate",
+    "spending",
     "sniffing",
     "words.__init__",
 } | {f"knowledge.{name}" for name in ("__init__", "terms", "questions", "cutting", "quoting")}

@@ -205,7 +205,7 @@ async def costs(ledger: Ledger, clock: ManualClock) -> None:
     charge = Charge(budget.month, month, 9, 9)
     turn = await ledger.answered(turn, says("assistant", "a"), [], usage=Usage(7, 2, 9), charges=(charge,))
     await ledger.finish(turn, [])
-    await ledger.besides(Besides(turn.id, Usage(1, 1, 1), (charge,)))
+    await ledger.besides(Besides(turn.id, "shop", Usage(1, 1, 1), (charge,)))
     assert await ledger.warned(budget.month, 80)
     assert await ledger.purses([budget.month]) == {budget.month: 18}
     assert await ledger.usage(0.0, clock.now() + DAY, ZoneInfo("UTC"), people=True)

@@ -15,7 +15,7 @@ from chatferry.ledger import consent, profiles
 from chatferry.ledger.recalling import Recalling
 from chatferry.ledger.sessions import Gate
 from chatferry.links import Links
-from chatferry.model import Inbound, Text, Turn, says, talk_key
+from chatferry.model import ASKING, Inbound, Text, Turn, says, talk_key
 from chatferry.privacy import Notice
 from chatferry.replies import Replies, call
 
@@ -52,13 +52,17 @@ class Desk:
         Whoever brings the whole talk along has no session with us, and no commands.
         """
         assistant = self._staff.of(channel.name, event)
-        if event.kind != "message" or event.message is None or event.context is not None or assistant is None:
+        if event.kind not in ASKING or event.message is None or event.context is not None or assistant is None:
             return event, None
         said, session = event.message.text, assistant.settings.session
         if longest is not None and len(said) > longest and channel.caps.batch:
             # Nothing of it is kept.
             told = assistant.words.too_long.replace("{number}", str(longest))
+            if event.kind == "change":  # which may be of something that nobody asked us
+                return replace(event, reply=told), None
             return replace(event, kind="command", command="reply", reply=told, message=None), None
+        if event.kind == "change":
+            return event, None
         gate = self._gate(channel, event, assistant, session) if session else None
         command = self._commands.read(said, session)
         if command is not None and command.name == "start":

@@ -137,6 +137,7 @@ class Gateway:
                 Grounding(Library(database), self.metrics),
                 self.summaries,
                 Again(self.ledger, self.metrics, clock, None if alone else self.feed),
+                self.accounts,
                 clock,
             ),
             self.accounts,

@@ -59,7 +59,7 @@ async def test_the_same_question_is_asked_once_on_all_channels_and_costs_a_messa
     budget = {"budget": {"money": 0.0013, "messages": 3}}
     tables: dict[str, Any] = {"assistant": CACHE | budget, "model": PRICED}
     async with world(tmp_path, **tables) as it, it.gateway() as gateway, api(it) as caller:
-        spellings = {"ann": "When do you open?", "bob": "when do you\u3000ＯＰＥＮ", "eve": "WHEN do you  open?? "}
+        spellings = {"ann": "When do you open?", "bob": "when do you\u3000ｏｐｅｎ", "eve": "Ｗhen do you  open?? "}
         for n, (who, said) in enumerate(spellings.items()):
             await it.line.say(who, said)
             await ended(gateway, n + 1)
@@ -85,6 +85,15 @@ async def test_the_same_question_is_asked_once_on_all_channels_and_costs_a_messa
     rows = {row["person"]: row for row in csv.DictReader(io.StringIO(capsys.readouterr().out))}
     bob = rows[it.line.address("bob")]
     assert (bob["answers"], bob["prompt_tokens"], float(bob["cost_USD"])) == ("1", "0", 0.0)
+
+
+async def test_the_size_of_a_letter_makes_another_question_where_it_may_matter(tmp_path: Path) -> None:
+    questions = ("decode SGVsbG8=", "decode sgvsbg8=", "Polish", "polish", "open late?", "Open LATE?")
+    async with world(tmp_path, assistant=CACHE) as it, it.gateway() as gateway, api(it) as caller:
+        for question in questions:
+            assert text(await ask(caller, question)) == f"echo: {question}"
+        assert given(gateway) == {"asked": len(questions)}
+        assert text(await ask(caller, "Decode SGVsbG8=")) == "echo: decode SGVsbG8="
 
 
 async def test_where_there_is_more_to_it_than_the_question_it_is_asked(tmp_path: Path) -> None:
@@ -156,18 +165,18 @@ async def test_twenty_who_ask_at_once_read_along_with_the_first(tmp_path: Path) 
     async with world(tmp_path, assistant=CACHE) as it, it.gateway() as gateway, api(it) as caller:
         it.model.tokens = 6
         it.model.plans.append(Pause(before=(3,)))
-        first = asyncio.create_task(stream(caller, "all?"))
+        first = asyncio.create_task(stream(caller, "all of it?"))
         await it.model.hanging.wait()
         chunks = await caller.chat.completions.create(
-            model="default", messages=[{"role": "user", "content": "All"}], stream=True
+            model="default", messages=[{"role": "user", "content": "All of it"}], stream=True
         )
         said = ""
         async for chunk in chunks:
             said += chunk.choices[0].delta.content or ""
             if said == "tok tok tok ":
                 break
-        others = [asyncio.create_task(ask(caller, "ALL?")) for _ in range(17)]
-        await it.line.say("ann", "all")
+        others = [asyncio.create_task(ask(caller, "All of it?")) for _ in range(17)]
+        await it.line.say("ann", "all of it")
         await until(lambda: gateway.worker.running == 20)
         it.model.release.set()
         async for chunk in chunks:
@@ -248,7 +257,7 @@ async def test_who_ask_at_once_in_two_processes_ask_once_and_read_along(tmp_path
         reading: list[asyncio.Task[str]] = []
 
         async def reads(client: Any) -> str:
-            asked = [{"role": "user", "content": "All"}]
+            asked = [{"role": "user", "content": "all "}]
             said = ""
             async for chunk in await client.chat.completions.create(model="default", messages=asked, stream=True):
                 said += "".join(choice.delta.content or "" for choice in chunk.choices)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import msgspec
 import structlog
 
+from chatferry.accounts import Accounts
 from chatferry.answering import prompt, summaries
 from chatferry.answering.again import Again, Private, nothing
 from chatferry.answering.media import Media
@@ -29,7 +30,7 @@ from chatferry.held import Held
 from chatferry.knowledge.grounding import Grounding, Grounds
 from chatferry.ledger import profiles
 from chatferry.ledger.ledger import Ledger
-from chatferry.model import Message, Usage
+from chatferry.model import Message
 from chatferry.tools.base import Fixed, Source
 from chatferry.watching.occasion import stage
 
@@ -62,9 +63,11 @@ class Asking:
         grounding: Grounding,
         summaries: Summaries,
         again: Again,
+        accounts: Accounts,
         clock: Clock,
     ) -> None:
         self._ledger = ledger
+        self._accounts = accounts
         self._media = media
         self._grounding = grounding
         self._again = again
@@ -102,9 +105,6 @@ class Asking:
         except Fault as fault:
             asked.fault = fault
             log.warning("model failed", turn=held.turn.id, assistant=held.assistant.name, error=str(fault))
-        finally:
-            if asked.done is None and grounds.spent is not None:
-                asked.usage = (asked.usage or Usage()) + grounds.spent
 
     async def _answer(self, one: _Answer, tools: Toolbox | None, question: Prompt, private: Private) -> None:
         """Have the model answer, now and for this person."""
@@ -112,7 +112,8 @@ class Asking:
             one.tail.restart()  # an earlier try may have left its words with a watcher
             one.asked.done = await self._hear(one, one.grounds.told, question)
         else:
-            await self._rounds(one, Rounds(self._ledger, self._clock, one.held, tools), question, private)
+            rounds = Rounds(self._ledger, self._accounts, self._clock, one.held, tools)
+            await self._rounds(one, rounds, question, private)
         if not one.grounds.sound:
             await private()
 
@@ -121,12 +122,12 @@ class Asking:
         tail, asked = one.tail, one.asked
         await rounds.recall(tail, shown=not one.grounds.waits)
         await rounds.resume(tail)
-        asked.usage, model = rounds.usage, ""
+        model = ""
         while True:
             if rounds.waiting:
                 tail.add(rounds.question())
                 asked.asks = len(rounds.waiting)
-                asked.done = Done(usage=rounds.usage, model=model)
+                asked.done = Done(model=model)
                 return
             tail.restart("" if one.grounds.waits else rounds.said)
             wanted = rounds.prompt(question)
@@ -136,11 +137,9 @@ class Asking:
             if done is None:
                 return
             model = done.model
-            rounds.add(done.usage)
-            asked.usage = rounds.usage
             if not done.calls or wanted.last:
                 finish = "stop" if done.calls else done.finish
-                asked.done = msgspec.structs.replace(done, finish=finish, usage=rounds.usage, calls=())
+                asked.done = msgspec.structs.replace(done, finish=finish, calls=())
                 return
             await private()
             await rounds.make(one.grounds.said, done.calls, tail)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from chatferry.accounts import Accounts
 from chatferry.answering.prompt import with_rounds
 from chatferry.answering.toolbox import Toolbox
 from chatferry.clock import Clock
@@ -16,7 +17,7 @@ from chatferry.held import Held
 from chatferry.ledger.consent import question
 from chatferry.ledger.ledger import Ledger
 from chatferry.ledger.steps import Returned, Step, by_round, round_of
-from chatferry.model import Inbound, Usage
+from chatferry.model import Inbound
 from chatferry.tools.base import Caller
 
 _REFUSED = "Not called: the person was asked whether this shall be done, and did not say yes."
@@ -26,8 +27,9 @@ _UNASKED = "Not called: a person has to say yes first, and there is nobody here 
 class Rounds:
     """What has been called for the answer of a turn that is held."""
 
-    def __init__(self, ledger: Ledger, clock: Clock, held: Held, toolbox: Toolbox) -> None:
+    def __init__(self, ledger: Ledger, accounts: Accounts, clock: Clock, held: Held, toolbox: Toolbox) -> None:
         self._ledger = ledger
+        self._accounts = accounts
         self._clock = clock
         self._held = held
         self._toolbox = toolbox
@@ -36,8 +38,6 @@ class Rounds:
         self._next = 0 if self._consenting() is None else 1
         self.waiting: list[Step] = []
         """Calls that wait for the person's yes: the answer asks for it."""
-        self.usage = Usage()
-        """What the rounds have cost."""
 
     async def resume(self, tail: Tail) -> None:
         """Make the calls that another turn has asked about, if this one says yes; else the model hears that it did not.
@@ -51,7 +51,7 @@ class Rounds:
         agreed = [step for step in steps if self._toolbox.demands(step.call)]
         made = [Step(0, place, "", step.call, step.key) for place, step in enumerate(agreed)]
         if made:
-            await self._ledger.calling(self._held.turn, made, self.usage)
+            await self._begin(made)
             await self._finish(made, tail)
 
     async def recall(self, tail: Tail, *, shown: bool) -> None:
@@ -60,7 +60,7 @@ class Rounds:
         shown: what the model said before its calls was, and not kept back until the answer is complete.
         """
         if self._held.turn.lease > 1 and (made := by_round(await self._ledger.steps(self._held.turn.id))):
-            self.usage = await self._ledger.spent(self._held.turn.id)
+            self._held.spending.recall(await self._ledger.spent(self._held.turn.id))
             if shown:
                 tail.restart(spoken([calls[0].said for calls in made]))
             for calls in made:
@@ -69,7 +69,7 @@ class Rounds:
     async def make(self, said: str, calls: Sequence[Call], tail: Tail) -> None:
         """Make the calls of a round, which is kept before the first of them begins."""
         made = [Step(self._next, place, said, call, uuid.uuid4().hex) for place, call in enumerate(calls)]
-        await self._ledger.calling(self._held.turn, made, self.usage)
+        await self._begin(made)
         await self._finish(made, tail)
 
     def prompt(self, question: Prompt) -> Prompt:
@@ -77,11 +77,6 @@ class Rounds:
         assistant, inbound = self._held.assistant, self._held.turn.inbound
         last = len(self._made) >= assistant.settings.tool_rounds
         return with_rounds(assistant, inbound, question, self._made, last=last)
-
-    def add(self, usage: Usage | None) -> None:
-        """The model was asked, which has cost so much."""
-        if usage is not None:
-            self.usage += usage
 
     @property
     def returned(self) -> tuple[str, ...]:
@@ -98,6 +93,12 @@ class Rounds:
     def said(self) -> str:
         """What the model said before its calls, as it is shown."""
         return spoken([round_.said for round_ in self._made])
+
+    async def _begin(self, made: Sequence[Step]) -> None:
+        """Keep what is about to be called, and pay for what was said until then."""
+        held = self._held
+        with held.spending.paying() as due:
+            await self._ledger.calling(held.turn, made, due, self._accounts.bill(held.turn, held.assistant, due))
 
     async def _finish(self, made: Sequence[Step], tail: Tail) -> None:
         """Call what has not returned, and take the round in."""

@@ -229,13 +229,14 @@ def _changed(event: MessageEvent, side: Side, direct: bool) -> Inbound | None:
         return None
     place = side.place(event.channel, said, direct=direct)
     return Inbound(
-        event="",
+        event=f"{place.team}/{event.channel}/{said.ts}/{event.ts}",
         conversation=str(place),
         kind="change",
         message=_wordless(side.message(place, said)),
         sender=said.author,
         ref=said.ts,
         at=_seconds(event.ts),
+        assistant=side.rules.rooms.get(event.channel, ""),
     )
 
 

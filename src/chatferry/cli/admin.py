@@ -144,7 +144,7 @@ def keys_create(
     from chatferry.cli.keys import create
     from chatferry.config import assistants, load_server
 
-    lifetime = _seconds("--expires", expires)
+    lifetime = _lifetime(expires)
     raise SystemExit(create(load_server(config), name, scope or (), lifetime, assistants(config)))
 
 
@@ -168,7 +168,7 @@ def keys_rotate(
     from chatferry.cli.keys import rotate
     from chatferry.config import load_server
 
-    lifetime = _seconds("--expires", expires)
+    lifetime = _lifetime(expires)
     raise SystemExit(rotate(load_server(config), name, _seconds("--grace", grace) or 0.0, lifetime))
 
 
@@ -179,6 +179,15 @@ def keys_revoke(name: KeyName, config: ConfigOption = None) -> None:
     from chatferry.config import load_server
 
     raise SystemExit(revoke(load_server(config), name))
+
+
+def _lifetime(given: str | None) -> float | None:
+    lifetime = _seconds("--expires", given)
+    if lifetime is not None and (lifetime < 60.0 or given is None or given.strip()[-1:].isdigit()):
+        raise ConfigError(
+            "--expires: must be a minute or more, with its unit\n  mend: --expires 90d; leave it out for no end"
+        )
+    return lifetime
 
 
 def _seconds(option: str, given: str | None) -> float | None:

@@ -54,6 +54,8 @@ class ApiSettings(Table):
     """Bytes of a request. None: the largest `file_limit` of the assistants in base64, and `[server] body_limit`."""
     rate: int | None = Field(default=None, ge=1)
     """Requests per minute and caller. None: what [limits] says of a user."""
+    message: int | None = Field(default=None, ge=1)
+    """Characters that the message which is to be answered may have. None: as many as a body has room for."""
     concurrency: int | None = Field(default=None, ge=1)
     """Conversations of the API that are answered at once, in a process. None: as many as there is room for."""
 

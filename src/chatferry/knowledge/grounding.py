@@ -18,7 +18,7 @@ from chatferry.knowledge.checking import check
 from chatferry.knowledge.library import BEST, Found, Library
 from chatferry.knowledge.questions import Asked, asked, behind, joined
 from chatferry.knowledge.quoting import cited, numbered
-from chatferry.model import File, Inbound, Message, Turn, Usage
+from chatferry.model import File, Inbound, Message, Turn
 from chatferry.watching.metrics import Metrics
 
 log = structlog.get_logger(__name__)
@@ -129,8 +129,6 @@ class Grounds:
         """Nothing of an answer is told before its end."""
         self.said = ""
         """What the model said last, told or not."""
-        self.spent: Usage | None = None
-        """What an answer has cost that is being checked."""
         self.passages = tuple(numbered(place, one.source, one.text) for place, one in enumerate(found, 1))
         """What the model shall read, the best first."""
 
@@ -193,18 +191,16 @@ class Grounds:
                 yield Delta(sources)
             yield done
             return
-        self.spent = done.usage
         passed = await self._check(checker, said, returned)
         yield Delta(said + sources if passed else words.not_known)
         finish = done.finish if passed else "stop"
-        yield msgspec.structs.replace(done, finish=finish, usage=self.spent)
+        yield msgspec.structs.replace(done, finish=finish)
 
     async def _check(self, checker: Engine, said: str, returned: Sequence[str]) -> bool:
         """Does it pass? Where nobody can say: yes, unless the assistant is strict; then Fault is raised."""
         about = {"turn": self._turn.id, "assistant": self._assistant.name, "checker": checker.name}
         try:
-            passed, usage = await check(checker, (*self.passages, *self._fitting(returned)), self._question, said)
-            self.spent = _sum(self.spent, usage)
+            passed = await check(checker, (*self.passages, *self._fitting(returned)), self._question, said)
             if passed is None:
                 raise Final(f"{checker.name}: gave no verdict")
         except Fault as fault:
@@ -263,9 +259,3 @@ def _fitting(found: Sequence[Found], budget: int) -> tuple[Found, ...]:
             break
         kept.append(one)
     return tuple(kept)
-
-
-def _sum(one: Usage | None, other: Usage) -> Usage | None:
-    if one is None:
-        return other if other != Usage() else None
-    return one + other

@@ -23,7 +23,7 @@ from chatferry.ledger.statements import inserting
 from chatferry.ledger.tables import answers as table
 from chatferry.ledger.tables import state_is, turns
 from chatferry.model import Inbound, Options
-from chatferry.text.likeness import folded
+from chatferry.text.likeness import narrow
 
 _LONGEST = 500
 """Characters of a question that somebody else may ask in the same words."""
@@ -97,9 +97,11 @@ def key_of(assistant: Assistant, inbound: Inbound, prompt: Prompt) -> str | None
     (asked,) = prompt.messages
     if inbound.shared or asked.author or asked.name or len(asked.text) > _LONGEST:
         return None
-    question = _END.sub("", " ".join(folded(asked.text).split()))
+    question = _END.sub("", " ".join(narrow(asked.text).split()))
     if not question:
         return None
+    if " " in question:  # a word alone may be a name
+        question = question[0].lower() + question[1:]
     told = msgspec.json.encode([assistant.name, assistant.made_of, prompt.system, prompt.tools, question])
     return hashlib.sha256(told).hexdigest()
 

@@ -50,7 +50,7 @@ class Keeping(Recalling):
         return first
 
     async def besides(self, besides: Besides) -> None:
-        """Something else was spent for a turn that is closed."""
+        """Something else was spent for a turn, than its answer."""
         await self._commit.submit(besides)
 
     # ── answers that are given again ─────────────────────────────────────────────────────────────────────────────

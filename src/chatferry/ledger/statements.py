@@ -88,9 +88,13 @@ RUNNING = sa.select(turns.c.id).where(turns.c.conversation.in_(_LANES), OPEN, _d
 
 @cache
 def changing(columns: tuple[str, ...]) -> sa.Update:
-    """These columns of the turn `_id`."""
-    values: dict[str, sa.BindParameter[Any]] = {name: sa.bindparam(name) for name in columns}
+    """These columns of the turn `_id`; what is spent is added to what was."""
+    values: dict[str, Any] = {name: sa.bindparam(name) for name in columns}
+    values |= {name: turns.c[name] + values[name] for name in _SUMS if name in values}
     return sa.update(turns).where(turns.c.id == sa.bindparam("_id")).values(values)
+
+
+_SUMS = ("prompt_tokens", "completion_tokens", "cost")
 
 
 @cache

@@ -23,6 +23,8 @@ from chatferry.engines.base import Delta, Restart
 from chatferry.errors import Rejected, Unavailable
 from chatferry.feed import Doing, Outcome
 from chatferry.gateway import Gateway
+from chatferry.ledger.accepting import Accepted
+from chatferry.ledger.sessions import Left
 from chatferry.model import Usage
 from chatferry.web import shapes
 from chatferry.web.http import RETRY_AFTER, gone, read_body, told_size
@@ -106,10 +108,10 @@ class _Service:
             caller = await self._api.caller(request.headers)
             key = request.headers.get("idempotency-key", "")
             call = self._api.read(await self._body(request, held), caller, key, gateway.clock.now())
-            turn, events = await self._begin(call)
+            accepted, events = await self._begin(call)
         except Rejected as refusal:
             return self._refused(refusal)
-        shape = Shape(turn, call, int(gateway.clock.now()))
+        shape = Shape(accepted.turn, call, int(gateway.clock.now()), accepted.left)
         left = functools.partial(self._left, call)
         if call.stream:
             return EventStream(shape, events, gateway.clock, left=left, over=held.pop_all().close)
@@ -189,16 +191,16 @@ class _Service:
                         widen(socket, self._limit)
                         call = self._api.read(frame.encode(), caller, at=self._gateway.clock.now())
                         unanswered.append(call)
-                        _, events = await self._begin(call)
+                        accepted, events = await self._begin(call)
                     except Rejected as refusal:
                         self._note(refusal)
                         await _tell(socket, shapes.error_body(refusal))
                     else:
-                        await _relay(socket, call, events)
+                        await _relay(socket, call, events, accepted.left)
                     unanswered.clear()
 
-    async def _begin(self, call: Call) -> tuple[int, Events]:
-        """Keep the request: its turn, and what comes of it from the first word on, or long since came.
+    async def _begin(self, call: Call) -> tuple[Accepted, Events]:
+        """Keep the request, and what comes of it from the first word on, or long since came.
 
         A request that had failed is made anew. Raises Rejected with 422, 429 or 503.
         """
@@ -212,7 +214,7 @@ class _Service:
             # Held before the ledger is read, so that no end falls between the two.
             tail = gateway.feed.tail(accepted.turn)
             if accepted.new:
-                return accepted.turn, tail.follow(words=call.stream)
+                return accepted, tail.follow(words=call.stream)
             (entry,) = await gateway.ledger.entries(turn=accepted.turn)
             if entry.ref != inbound.ref:
                 raise Rejected(
@@ -223,10 +225,10 @@ class _Service:
                 await gateway.dispatcher.wake(entry.conversation)
             elif entry.state not in ("due", "doing"):
                 usage = Usage(entry.prompt_tokens, entry.completion_tokens)
-                return entry.id, _made(Outcome(entry.answer, entry.finish, usage, entry.model, entry.error))
+                return accepted, _made(Outcome(entry.answer, entry.finish, usage, entry.model, entry.error))
         except Unavailable:
             raise Rejected(503, "cannot be kept now; try again", code="unavailable", headers=RETRY_AFTER) from None
-        return accepted.turn, tail.follow(words=call.stream)
+        return accepted, tail.follow(words=call.stream)
 
     async def _left(self, call: Call) -> None:
         """The caller went away. Where nobody could fetch the answer any more, the question is taken back."""
@@ -276,7 +278,7 @@ async def _last(events: Events) -> Outcome:
     raise RuntimeError("a turn's events ended without its outcome")
 
 
-async def _relay(socket: WebSocket, call: Call, events: Events) -> None:
+async def _relay(socket: WebSocket, call: Call, events: Events, left: Left) -> None:
     """The frames of one answer."""
     spoken = False
     async with aclosing(events):
@@ -299,6 +301,8 @@ async def _relay(socket: WebSocket, call: Call, events: Events) -> None:
                 if call.stream and text and not spoken:
                     await _tell(socket, {"delta": text})
                 end = {"done": True, "finish_reason": shapes.finish_of(event), "usage": shapes.usage_of(event.usage)}
+                if remaining := shapes.left_of(left):
+                    end["remaining"] = remaining
                 await _tell(socket, end if call.stream else {"content": text, **end})
 
 

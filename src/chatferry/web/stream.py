@@ -37,9 +37,8 @@ class EventStream(Response):
         left: Callable[[], Awaitable[None]],
         over: Callable[[], None],
     ) -> None:
-        super().__init__(
-            media_type="text/event-stream", headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        )
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no", **shape.headers}
+        super().__init__(media_type="text/event-stream", headers=headers)
         # A stream has no length; Starlette has put that of the empty body.
         self.raw_headers = [(name, value) for name, value in self.raw_headers if name != b"content-length"]
         self._shape = shape
