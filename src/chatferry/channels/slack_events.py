@@ -229,7 +229,7 @@ def _changed(event: MessageEvent, side: Side, direct: bool) -> Inbound | None:
         return None
     place = side.place(event.channel, said, direct=direct)
     return Inbound(
-        event=f"{place.team}/{event.channel}/{said.ts}/{event.ts}",
+        event="",
         conversation=str(place),
         kind="change",
         message=_wordless(side.message(place, said)),
