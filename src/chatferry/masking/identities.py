@@ -142,7 +142,7 @@ _Rule = tuple[re.Pattern[str], re.Pattern[str] | None, Callable[[str], bool]]
 
 def _pattern(number: str) -> re.Pattern[str]:
     """That number, from where something may begin to where it may end."""
-    return re.compile(rf"(?a)(?:(?<![A-Z\d])|(?<=ID)|(?<=NO)|(?<=SSN)){number}(?![A-Z\d])", re.IGNORECASE)
+    return re.compile(rf"(?a)(?:(?<![A-Z\d])|(?<=ID)|(?<=NO)|(?<=SSN)|(?<=\\[NRT])){number}(?![A-Z\d])", re.IGNORECASE)
 
 
 _NATIONAL: dict[str, list[_Rule]] = {

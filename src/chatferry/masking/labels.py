@@ -70,8 +70,8 @@ _UNIT = re.compile(
     r"|(?:dollars?|yen|yuan|pounds?|NTD|TWD|USD|HKD|JPY|RMB|CNY|GBP|EUR|kg|g|km|m|mm|[KMG]i?B|bytes|ms|s|px|pcs)\b)"
 )
 
-_GLUED = re.compile(r"(?<![a-z0-9])(?:id|no|hkid|ssn|card|tel|fax)$", re.IGNORECASE | re.ASCII)
-"""What is written right at a number without belonging to it."""
+_GLUED = re.compile(r"(?:(?<![a-z0-9])(?:id|no|hkid|ssn|card|tel|fax)|\\[nrt])$", re.IGNORECASE | re.ASCII)
+"""What is written right at a number without belonging to it, such as a line's end in JSON."""
 _NAME = re.compile(r"(?<![A-Za-z0-9_.-])[A-Z][a-z]+[-_]$")
 _WORD = re.compile(r"[A-Za-z]{2,}(?![A-Za-z0-9])")
 """What goes on behind a value and belongs to it no more: `_Bob`, and no `-1`."""
