@@ -77,6 +77,7 @@ def test_sentences_take_exactly_what_is_put_into_them(language: Language) -> Non
         "code_pause": ["time"],
         "privacy_tools": ["names"],
         "privacy_masked": ["kinds"],
+        "privacy_kept_cache": ["time"],
         "privacy_kept_time": ["time"],
         "privacy_links": ["time"],
         "privacy_rights_ask": ["contact"],

@@ -14,7 +14,7 @@ from chatferry.ledger.recalling import Recalling
 from chatferry.ledger.sessions import Gate
 from chatferry.links import Links
 from chatferry.model import Inbound, Text, Turn, says, talk_key
-from chatferry.privacy import Notice
+from chatferry.privacy import Notice, mark_of
 from chatferry.replies import Replies, call
 
 _DOOR = ("code_ask", "code_right", "code_wrong", "code_group")
@@ -93,8 +93,9 @@ class Desk:
         if inbound.command == "privacy" and self._notice is not None and self._notice.there:
             base = self._links.base
             if not base:
-                return self._notice.text(assistant.words)
-            return assistant.words.privacy_here.replace("{link}", f"{base}/privacy?lang={settings.tongue}")
+                return self._notice.text(assistant.words, assistant.name)
+            place = f"{base}/privacy?lang={settings.tongue}&of={mark_of(assistant.name)}"
+            return assistant.words.privacy_here.replace("{link}", place)
         if inbound.command == "memory":
             return await self._memory(turn, assistant)
         link = self._links.history(turn.id, self._clock.now())

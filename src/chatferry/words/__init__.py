@@ -203,11 +203,15 @@ class Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     masked_iban: str
     masked_url_credentials: str
     privacy_unmasked: str
+    privacy_outside: str
+    """Says of what holds that it does so outside of sessions."""
     privacy_kept: str
     """Heads what is kept."""
     privacy_kept_what: str
     privacy_kept_summary: str
     privacy_kept_notes: str
+    privacy_kept_cache: str
+    """Answers are given to others too; takes `time`, for which that may be."""
     privacy_kept_time: str
     """Takes `time`."""
     privacy_kept_ever: str
