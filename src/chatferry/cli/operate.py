@@ -30,7 +30,7 @@ from chatferry.ledger.looking import Entry
 from chatferry.ledger.steps import Step
 from chatferry.migrations import HEAD
 from chatferry.model import Inbound, conversation_key, says
-from chatferry.watching.alarms import Bell, shown, text_of
+from chatferry.watching.alarms import Bell, shown, text_of, watched
 
 _STYLES = {"failed": "red", "gone": "dim", "parked": "yellow", "doing": "cyan"}
 _WATCHED = 500
@@ -292,8 +292,9 @@ def show_alerts(settings: Settings) -> None:
 
     stands = {} if is_fresh(settings.server) else {one.alert: one for one in asyncio.run(look())}
     console = Console(highlight=False)
-    for alert in settings.alerts:
-        console.print(Text(f"{alert.name}: {_stands(alert, stands.get(alert.name))}"), soft_wrap=True)
+    for key, alert in watched(settings).items():
+        name = key.replace("\n", ": ")
+        console.print(Text(f"{name}: {_stands(alert, stands.get(key))}"), soft_wrap=True)
         console.print(Text(f"  tells {', '.join(map(shown, alert.to))}", style="dim"), soft_wrap=True)
     if not settings.alerts:
         console.print("no alerts: write [[alerts]] into chatferry.toml", soft_wrap=True, markup=False)

@@ -276,8 +276,9 @@ class Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Takes `turns`, and the times `value` and `limit`."""
     alert_queue: str
     alert_circuit: str
+    """Takes `model`, its name."""
     alert_budget: str
-    """Takes `value` and `limit`, both with a percent sign."""
+    """Takes `assistant`, its name, and `value` and `limit`, both with a percent sign."""
     alert_where: str
     """Takes `where`: names of a channel, an assistant and a model."""
     look_success: str
