@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
+from unicodedata import category
 
 import msgspec
 import sqlalchemy as sa
@@ -19,7 +20,6 @@ from chatferry.ledger.rows import padded
 from chatferry.ledger.statements import inserting
 from chatferry.ledger.tables import asks
 from chatferry.model import Inbound, Text
-from chatferry.text.cutting import clean
 from chatferry.text.likeness import folded
 from chatferry.words import Words
 
@@ -43,8 +43,12 @@ _NO = {
         *("いいえ", "いや", "やめて", "やめます", "キャンセル", "だめ"),
     )
 }
-_VALUE = 200
-"""Characters of an argument that are shown; a longer one says that there is more."""
+_ABOUT = 200
+"""Characters of what a tool is for that are shown."""
+_BLANK = "\u115f\u1160\u3164\uffa0\u2800\u034f"
+"""Nobody sees these, though Unicode takes them for letters and signs."""
+_VARIANT = re.compile("(?<=[\ufe00-\ufe0f\U000e0100-\U000e01ef])[\ufe00-\ufe0f\U000e0100-\U000e01ef]")
+"""One says how the sign before it looks; more of them carry something that is not seen."""
 
 
 class Ask(msgspec.Struct, frozen=True):
@@ -70,18 +74,21 @@ def read(event: Inbound, words: Words) -> Inbound:
 
 
 def question(calls: Sequence[tuple[Call, str]], words: Words) -> str:
-    """What is to be called with which arguments, in words; each call with what its tool is for."""
+    """What is to be called with which arguments, in words; each call with what its tool is for.
+
+    All of the arguments is there, and shown as it is: as code, in which no sign is taken for a mark.
+    """
     lines = [words.confirm_ask, ""]
     for call, about in calls:
-        lines.append(f"• {_first(about) or call.name}")
-        lines += [f"  {name}: {_short(value)}" for name, value in _arguments(call).items()]
+        lines.append(f"- {_first(about) or call.name}")
+        lines += [f"  - {_seen(name)}: {_code(value)}" for name, value in _arguments(call).items()]
     return "\n".join([*lines, "", words.confirm_how])
 
 
 def _first(about: str) -> str:
     """The first sentence of a description."""
-    line = clean(about).strip().partition("\n")[0]
-    return re.split(r"(?<=[.。!?])(?:\s|$)", line, maxsplit=1)[0].rstrip(".。")[:_VALUE]
+    line = about.strip().partition("\n")[0]
+    return _seen(re.split(r"(?<=[.。!?])(?:\s|$)", line, maxsplit=1)[0].rstrip(".。")[:_ABOUT])
 
 
 def _arguments(call: Call) -> Mapping[str, Any]:
@@ -91,10 +98,20 @@ def _arguments(call: Call) -> Mapping[str, Any]:
         return {"?": call.arguments}
 
 
-def _short(value: Any) -> str:
-    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
-    text = " ".join(clean(text).split())
-    return text if len(text) <= _VALUE else f"{text[:_VALUE]}… (+{len(text) - _VALUE})"
+def _code(value: Any) -> str:
+    text = _seen(value if isinstance(value, str) and value.strip() else msgspec.json.encode(value).decode())
+    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    return f"{fence} {text} {fence}" if len(fence) > 1 else f"`{text}`"
+
+
+def _seen(text: str) -> str:
+    """In one line, with the characters that nobody sees, or that turn others round, as their numbers."""
+    text = _VARIANT.sub(lambda found: _number(found[0]), " ".join(text.split()))
+    return "".join(_number(char) if category(char)[0] == "C" or char in _BLANK else char for char in text)
+
+
+def _number(char: str) -> str:
+    return f"⟨U+{ord(char):04X}⟩"
 
 
 # ── the rows ─────────────────────────────────────────────────────────────────────────────────────────────────────
