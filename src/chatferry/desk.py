@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from chatferry.assistant import Assistant, Staff
-from chatferry.channels.base import Channel
+from chatferry.channels.base import Channel, whispering
 from chatferry.clock import Clock
 from chatferry.commands import Commands, notice, pause, slow, spent
 from chatferry.config import SessionSettings
@@ -50,7 +50,11 @@ class Desk:
         Whoever brings the whole talk along has no session with us, and no commands.
         """
         assistant = self._staff.of(channel.name, event)
-        if event.kind != "message" or event.message is None or event.context is not None or assistant is None:
+        if event.message is None or event.context is not None or assistant is None:
+            return event, None
+        if event.kind == "heard" and assistant.settings.tools:
+            return consent.read(event, assistant.words), None
+        if event.kind != "message":
             return event, None
         said, session = event.message.text, assistant.settings.session
         if longest is not None and len(said) > longest and channel.caps.batch:
@@ -72,7 +76,14 @@ class Desk:
         if found := self._replies.find(said, channel.name):
             kind, reply = found
             return replace(event, kind="command", command=kind, reply=reply), None
-        return consent.read(event, assistant.words) if assistant.settings.tools else event, gate
+        if assistant.settings.tools:
+            event = consent.read(event, assistant.words, aside=whispering(channel))
+        return event, gate
+
+    def stale(self, channel: Channel, event: Inbound) -> str:
+        """What whoever taps on a settled question, or on somebody else's, is told."""
+        assistant = self._staff.of(channel.name, event)
+        return assistant.words.confirm_over if assistant is not None else ""
 
     async def answer(self, turn: Turn, assistant: Assistant) -> str:
         """What a command is answered with; empty: nothing. Raises Final where a function of the operator's fails."""

@@ -157,12 +157,56 @@ async def test_on_slack_by_a_button_in_the_thread(tmp_path: Path, native: bool) 
         [question] = [post for post in it.thread("ann", ts) if post.user == BOT]
         assert EN.confirm_ask in question.markdown
         turn = (await gateway.ledger.entries())[0].id
-        for _ in range(2):
-            await it.slack.click("ann", it.slack.dm("ann"), question.ts, f"chatferry:yes:{turn}")
-        await ended(gateway, 3, it.clock)
+        assert question.buttons
+        await it.slack.click("ann", it.slack.dm("ann"), question.ts, f"chatferry:yes:{turn}")
+        await ended(gateway, 2, it.clock)
         assert len(Desk.cancelled) == 1
-        said = [post.markdown for post in it.thread("ann", ts) if post.user == BOT]
-        assert sorted(said[1:]) == sorted(["order 17 is cancelled", EN.confirm_over])
+        question, done = [post for post in it.thread("ann", ts) if post.user == BOT]
+        assert done.markdown == "order 17 is cancelled"
+        assert EN.confirm_ask in question.markdown
+        assert question.buttons == []
+
+
+async def test_in_a_thread_a_plain_yes_of_whoever_asked_counts_and_a_wrong_tap_is_told_to_nobody_else(
+    tmp_path: Path,
+) -> None:
+    async with slack_world(tmp_path, assistant=ASSISTANT) as it, it.gateway() as gateway:
+        calling(it.model)
+        root = await it.slack.say("ann", "cancel my order", channel="general", mention=True)
+        await ended(gateway, 1, it.clock)
+        [question] = [post for post in it.slack.thread("general", root) if post.user == BOT]
+        assert EN.confirm_how in question.markdown
+        turn = (await gateway.ledger.entries())[0].id
+        for _ in range(2):
+            await it.slack.click("bob", "general", question.ts, f"chatferry:yes:{turn}")
+        await until(lambda: len(it.slack.ephemeral("bob")) == 2, it.clock)
+        assert {post.markdown for post in it.slack.ephemeral("bob")} == {EN.confirm_over}
+        for who, said in (("bob", "yes"), ("ann", "let me think")):
+            await it.slack.say(who, said, channel="general", thread=root)
+        assert Desk.cancelled == []
+        await it.slack.say("ann", "yes", channel="general", thread=root)
+        await ended(gateway, 2, it.clock)
+        question, done = [post for post in it.slack.thread("general", root) if post.user == BOT]
+        assert (question.buttons, done.markdown) == ([], "order 17 is cancelled")
+        await it.slack.say("ann", "yes", channel="general", thread=root)
+        await ended(gateway, 2, it.clock)
+        assert len(Desk.cancelled) == 1
+        assert len(it.model.requests) == 2, "nothing is open any more, so nobody is talked to"
+
+
+async def test_in_a_line_group_it_is_said_how_to_answer_and_a_wrong_tap_is_answered_once(tmp_path: Path) -> None:
+    async with world(tmp_path, assistant=ASSISTANT) as it, it.gateway() as gateway:
+        calling(it.model)
+        await it.line.say("ann", "cancel my order", group="club", mention_self=True)
+        await ended(gateway, 1, it.clock)
+        [question] = it.line.chats[CLUB]
+        assert EN.confirm_mention in question.text
+        for _ in range(3):
+            await it.line.tap("bob", question.buttons[0][1], group="club")
+        await it.line.tap("ann", question.buttons[0][1], group="club")
+        await ended(gateway, 3, it.clock)
+        await until(lambda: len(it.line.chats[CLUB]) == 3, it.clock)
+        assert sorted(texts(it.line.chats[CLUB])[1:]) == sorted([EN.confirm_over, "order 17 is cancelled"])
 
 
 @pytest.mark.parametrize(
@@ -197,7 +241,7 @@ def test_a_question_shows_all_of_the_arguments_and_nothing_that_turns_or_hides()
         "empty": "",
         "filler\u3164": "葛\U000e0100城 ok\ufe0f\ufe0f",
     }
-    made = question([(Call("c", "cancel", json.dumps(given)), "Cancel\u202e it. Not shown.")], EN)
+    made = question([(Call("c", "cancel", json.dumps(given)), "Cancel\u202e it. Not shown.")], EN, "")
     assert plain(made).splitlines()[2:9] == [
         "• Cancel⟨U+202E⟩ it",
         f"  • long: {'x' * 900} and all others",

@@ -158,7 +158,9 @@ class Rounds:
 
     def _question(self, steps: Sequence[Step]) -> str:
         calls = [(step.call, self._toolbox.about(step.call)) for step in steps]
-        return question(calls, self._held.assistant.words)
+        words = self._held.assistant.words
+        unheard = self._held.turn.inbound.shared and not self._held.channel.caps.overhears
+        return question(calls, words, words.confirm_mention if unheard else words.confirm_how)
 
     def _fits(self, steps: Sequence[Step]) -> bool:
         """Can all that the person is asked be seen at once? One who reads on for long says yes to the beginning."""

@@ -77,6 +77,8 @@ class Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     confirm_ask: str
     """Stands above what is to be called."""
     confirm_how: str
+    confirm_mention: str
+    """The same in a group where we hear only those who mention us, and that has buttons."""
     confirm_over: str
     """Somebody taps a button of a question that is not, or not any more, put to them."""
     yes: str
