@@ -124,9 +124,19 @@ async def test_an_export_goes_where_nothing_is_and_where_it_can_be_written(shop:
 
 
 async def test_somebody_is_let_in_and_kept_out_by_hand(shop: Shop) -> None:
-    for command, told in (("admit", "in"), ("expel", "out")):
+    new = "; nobody of this id has been here yet"
+    for command, told in (("admit", f"in{new}"), ("expel", "out")):
         ended = await shop.run("people", command, "line", ANN)
         assert (ended.status, ended.out) == (0, f"line:{ANN} is {told}\n")
+    for command, told in (
+        (("people", "admit", "lin", "x"), "there is no channel 'lin'\n  mend: did you mean `line`?\n"),
+        (("people", "expel", "api", "x"), "the API has keys, and no door\n"),
+        (("forget", ANN, "--channel", "lin"), "there is no channel 'lin'\n  mend: did you mean `line`?\n"),
+        (("export", ANN, "--channel", "lin"), "there is no channel 'lin'\n  mend: did you mean `line`?\n"),
+    ):
+        ended = await shop.run(*command)
+        assert ended.status == 2
+        assert ended.err.startswith(told)
     listed = await shop.run("people", "list")
     assert listed.out.split()[0] == "out"
     assert listed.out.split()[-1] == f"line:{ANN}"

@@ -40,7 +40,7 @@ __all__ = [
     "CommandSettings", "EntranceSettings", "JwtSettings", "LimitSettings", "LineSettings", "McpSettings",
     "ModelSettings", "MoneySettings", "PagesSettings", "PriceSettings", "PrivacySettings", "ReplySettings",
     "RoomSettings", "ServerSettings", "SessionSettings", "Settings", "SlackSettings", "TargetSettings",
-    "TelemetrySettings", "WeChatSettings", "assistants", "found", "load", "load_money", "load_server",
+    "TelemetrySettings", "WeChatSettings", "assistants", "channels", "found", "load", "load_money", "load_server",
 ]  # fmt: skip
 
 T = TypeVar("T", bound=BaseModel)
@@ -90,6 +90,11 @@ def _table(kind: type[T], name: str, path: Path | None, environ: Mapping[str, st
 def assistants(path: Path | None = None, environ: Mapping[str, str] | None = None) -> frozenset[str]:
     """The names of the assistants, for who needs no more of them: nothing else has to be right."""
     return frozenset(_drafted(path, environ).tables("assistants"))
+
+
+def channels(path: Path | None = None, environ: Mapping[str, str] | None = None) -> frozenset[str]:
+    """The names of the channels likewise, without the API, which is none."""
+    return frozenset(_drafted(path, environ).tables("channels"))
 
 
 def _drafted(
