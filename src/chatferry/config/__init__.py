@@ -6,6 +6,7 @@ Whoever holds a `Settings` from `load` can use it as it is: what is referred to 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -161,6 +162,11 @@ def _pin(draft: Draft, error: ErrorDetails, key: Key) -> None:
     problem = _PROBLEMS.get(kind, error["msg"].replace("Input should", "must"))
     if kind == "extra_forbidden":
         mend = suggest(str(key[-1]), _names(key[:-1]))
+    elif kind == "literal_error":
+        # Of what was given only what is a name of ours is shown.
+        names = re.findall(r"'([^']+)'", error["ctx"]["expected"])
+        near = suggest(str(draft.at(key)), names)
+        mend = near if near.startswith("did you mean") else ""
     elif kind == "missing":
         origin = draft.origin(key)
         problem = "is not set" if origin else "is required"
