@@ -19,7 +19,8 @@ ENV PATH=/opt/chatferry/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PORT=8080 \
     CHATFERRY_DATABASE=sqlite:////data/chatferry.db
-# chatferry.toml and .env are read from here, where there are any.
+# chatferry.toml and .env are read from here, where there are any. It cannot be written: exports and proofs of
+# `chatferry forget` go to /tmp or /data, as docs/deploy.md says.
 WORKDIR /etc/chatferry
 USER 10001:10001
 EXPOSE 8080

@@ -60,7 +60,7 @@ class Accounts:
     def budget(self, channel: Channel, event: Inbound, at: float, *, held: bool = False) -> Budget | None:
         """What an event is charged to, if it asks somebody who may not be asked without end."""
         assistant = self._staff.of(channel.name, event)
-        if event.kind not in ASKING or assistant is None:
+        if assistant is None or not (event.kind in ASKING or event.consent):
             return None
         its = assistant.settings.budget
         personal = event.sender and (its.messages or its.tokens)

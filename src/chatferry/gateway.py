@@ -61,7 +61,7 @@ from chatferry.privacy import Notice
 from chatferry.reading.readers import Readers
 from chatferry.replies import Replies, findings
 from chatferry.retry import Circuit
-from chatferry.watching.alarms import Bell
+from chatferry.watching.alarms import Bell, watched
 from chatferry.watching.metrics import Metrics
 from chatferry.watching.occasion import Traced, Tracer
 from chatferry.watching.telemetry import tracer_of
@@ -166,7 +166,7 @@ class Gateway:
         self.watch = Watch(
             self.ledger,
             clock,
-            settings.alerts,
+            watched(settings),
             Bell.of(settings, http, self._say),
             signs={"circuit": left_alone(self.circuits)},
             models={name: assistant.model for name, assistant in settings.assistants.items()},

@@ -27,7 +27,7 @@ class Limits:
     def pace(self, channel: Channel, event: Inbound, *, held: bool = False) -> Pace | None:
         """What this event is counted by, if it asks the assistant. held: its request stays open for what we say."""
         its = self._of.get(channel.name)
-        if its is None or event.kind not in ASKING:
+        if its is None or not (event.kind in ASKING or event.consent):
             return None
         rates = []
         if its.user and event.sender:

@@ -199,6 +199,11 @@ class Inbound(msgspec.Struct, frozen=True, omit_defaults=True):
         return "" if shared else self.person or self.sender
 
     @property
+    def answers(self) -> int:
+        """The turn whose question it answers, or one of those that are answered together with it; 0: none."""
+        return next((one.confirms for one in (self, *self.also) if one.confirms), 0)
+
+    @property
     def said(self) -> Message | None:
         """All that is to be answered, as one message; None where it was taken back, or never was one.
 

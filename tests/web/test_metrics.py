@@ -38,6 +38,18 @@ async def stack(tmp_path: Path) -> AsyncIterator[Stack]:
         yield stack
 
 
+async def test_with_a_token_only_those_who_bring_it_read(tmp_path: Path) -> None:
+    token = "watchers-alone-0123456789"
+    async with running(tmp_path, server={"metrics_token": token}) as stack, aiohttp.ClientSession() as http:
+        for given, status in ((token, 200), (token[:-1], 401), ("é", 401), ("", 401)):
+            headers = {"Authorization": f"Bearer {given}"} if given else {}
+            async with http.get(f"{stack.url}/metrics", headers=headers) as answer:
+                assert answer.status == status
+                assert ("chatferry_running" in await answer.text()) is (status == 200)
+        async with http.get(f"{stack.url}/healthz") as answer:
+            assert answer.status == 200
+
+
 async def counted(url: str) -> Counted:
     """Every sample, by its name and its labels, which come in the order of their names."""
     async with aiohttp.ClientSession() as http, http.get(f"{url}/metrics") as answer:

@@ -13,7 +13,7 @@ from chatferry.answering.toolbox import Toolbox
 from chatferry.clock import Clock
 from chatferry.engines.base import Call, Prompt, Result, Round
 from chatferry.feed import Tail
-from chatferry.held import Held
+from chatferry.held import Held, Layout
 from chatferry.ledger.consent import question
 from chatferry.ledger.ledger import Ledger
 from chatferry.ledger.steps import Returned, Step, by_round, round_of
@@ -21,6 +21,10 @@ from chatferry.model import Inbound
 from chatferry.tools.base import Caller
 
 _REFUSED = "Not called: the person was asked whether this shall be done, and did not say yes."
+_LONG = (
+    "Not called: a person has to say yes first, and there is no room here to show them all of the arguments."
+    " Make them shorter, or do it in several steps."
+)
 _UNASKED = "Not called: a person has to say yes first, and there is nobody here who can be asked."
 
 
@@ -139,15 +143,19 @@ class Rounds:
         return self._toolbox.demands(step.call) and not (step.round == 0 and self._consenting() is not None)
 
     async def _refused(self, made: Sequence[Step], open_: Mapping[int, Step]) -> list[Step]:
-        """The round with a result for each call that will not be made: nobody said yes, or nobody can be asked."""
+        """The round with a result for each call that will not be made: nobody said yes, or nobody can be asked that."""
         kept, inbound, asked = list(made), self._held.turn.inbound, self._consenting()
+        asking: list[Step] = []
         for place, step in open_.items():
             if not self._toolbox.demands(step.call):
                 continue
             if step.round == 0 and asked is not None:
                 why = "" if asked.consent == "yes" else _REFUSED
-            else:
-                why = "" if inbound.context is None and inbound.sender else _UNASKED
+            elif inbound.context is not None or not inbound.sender:
+                why = _UNASKED
+            elif not (why := self._toolbox.misfit(place, step.call)):
+                why = "" if self._fits([*asking, step]) else _LONG
+                asking += [] if why else [step]
             if why:
                 result = Result(why, failed=True)
                 await self._ledger.returned(self._held.turn, Returned(step.round, place, result))
@@ -156,8 +164,17 @@ class Rounds:
 
     def question(self) -> str:
         """What the person is asked."""
-        calls = [(step.call, self._toolbox.about(step.call)) for step in self.waiting]
-        return question(calls, self._held.assistant.words)
+        return self._question(self.waiting)
+
+    def _question(self, steps: Sequence[Step]) -> str:
+        calls = [(step.call, self._toolbox.about(step.call)) for step in steps]
+        words = self._held.assistant.words
+        unheard = self._held.turn.inbound.shared and not self._held.channel.caps.overhears
+        return question(calls, words, words.confirm_mention if unheard else words.confirm_how)
+
+    def _fits(self, steps: Sequence[Step]) -> bool:
+        """Can all that the person is asked be seen at once? One who reads on for long says yes to the beginning."""
+        return len(Layout(self._held.channel.caps).pieces(self._question(steps))) == 1
 
     def _caller(self, step: Step) -> Caller:
         turn = self._held.turn

@@ -52,8 +52,11 @@ def export(
 ) -> None:
     """Write down all that is kept of a person: as JSON for programs, and as a page to read or print."""
     from chatferry.cli.export import export
-    from chatferry.config import load_server
+    from chatferry.cli.people import there
+    from chatferry.config import channels, load_server
 
+    if channel:
+        there(channel, channels(config) | {"api"})
     raise SystemExit(export(load_server(config), user, channel, output=output, language=language))
 
 
@@ -70,8 +73,11 @@ def forget(
 ) -> None:
     """Remove all that is kept of a person, also while the gateway serves, and leave a proof of it."""
     from chatferry.cli.forget import forget
-    from chatferry.config import load_server
+    from chatferry.cli.people import there
+    from chatferry.config import channels, load_server
 
+    if channel:
+        there(channel, channels(config) | {"api"})
     server = load_server(config)
     raise SystemExit(forget(server, user, channel, yes=yes, dry_run=dry_run, anew=vacuum, report=report))
 
@@ -89,18 +95,18 @@ def people_list(config: ConfigOption = None) -> None:
 def people_admit(channel: ChannelArgument, who: GuestArgument, config: ConfigOption = None) -> None:
     """Let a person or a group in, without a code."""
     from chatferry.cli.people import stand
-    from chatferry.config import load_server
+    from chatferry.config import channels, load_server
 
-    raise SystemExit(stand(load_server(config), channel, who, let_in=True))
+    raise SystemExit(stand(load_server(config), channel, who, channels(config), let_in=True))
 
 
 @people_app.command("expel")
 def people_expel(channel: ChannelArgument, who: GuestArgument, config: ConfigOption = None) -> None:
     """Keep a person or a group out, also if they know the code."""
     from chatferry.cli.people import stand
-    from chatferry.config import load_server
+    from chatferry.config import channels, load_server
 
-    raise SystemExit(stand(load_server(config), channel, who, let_in=False))
+    raise SystemExit(stand(load_server(config), channel, who, channels(config), let_in=False))
 
 
 @alerts_app.command("list")

@@ -61,6 +61,8 @@ class ServerSettings(Table):
     """How long turns and messages are kept after they were closed. None: for ever."""
     secret: Annotated[Secret, AfterValidator(long_enough)] | None = None
     """What is given to us to keep, such as the tokens of workspaces that install us, is encrypted with this."""
+    metrics_token: Annotated[Secret, AfterValidator(long_enough)] | None = None
+    """Whoever reads /metrics has to bring it. None: whoever gets there may."""
     log: Literal["auto", "json", "console"] = "auto"
     """auto: for people on a terminal, JSON elsewhere."""
 

@@ -36,6 +36,8 @@ class Accepted(msgspec.Struct, frozen=True):
     spent: bool = False
     """It was one too many because a budget is used up."""
     left: Left = NO_BUDGET
+    stale: bool = False
+    """It was a tap on a question that is settled, or that somebody else was asked; nothing is kept of it."""
 
 
 class Accept(msgspec.Struct, frozen=True):
@@ -104,7 +106,9 @@ def accept(connection: sa.Connection, operations: Sequence[Accept]) -> list[list
 
     def passed(op: Accept, event: Inbound) -> Accepted:
         its = admitted.get((op.channel, event.event))
-        return Accepted(0, False, wait=its.wait, spent=its.spent) if its is not None else Accepted(0, False)
+        if its is None:
+            return Accepted(0, False, stale=event.confirms > 0)
+        return Accepted(0, False, wait=its.wait, spent=its.spent)
 
     results = [
         [
@@ -169,9 +173,7 @@ def _let_in(connection: sa.Connection, operations: Sequence[Accept]) -> Sequence
 
 def _answered(connection: sa.Connection, operations: Sequence[Accept]) -> Sequence[Accept]:
     """The operations with each event as it counts where something is asked. One that is known stays as it is."""
-    said = [
-        (op.channel, event) for op in operations for event in op.events if event.consent and event.kind == "message"
-    ]
+    said = [(op.channel, event) for op in operations for event in op.events if event.consent]
     if not said:
         return operations
     there = recorded(connection, [(channel, event.event) for channel, event in said])
@@ -181,10 +183,10 @@ def _answered(connection: sa.Connection, operations: Sequence[Accept]) -> Sequen
 
     def counts(op: Accept, event: Inbound) -> Inbound:
         key = op.channel, event.event
-        if not event.consent or event.kind != "message" or key in seen:
+        if not event.consent or key in seen:
             return event
         seen.add(key)
-        return open_.answer(conversation_key(op.channel, event.conversation), event)
+        return open_.answer(conversation_key(op.channel, event.conversation), event) or _NOTHING
 
     return [msgspec.structs.replace(op, events=tuple(counts(op, event) for event in op.events)) for op in operations]
 
@@ -201,6 +203,7 @@ def _admit(
         for op in operations
         for event, gate, pace, budget in zip(op.events, op.gates, op.paces, op.budgets, strict=False)
         if event is not _NOTHING
+        and event.kind != "heard"
         and (gate is not None or pace is not None or budget is not None or event.kind == "command" or event.reply)
     ]
     if not ruled:

@@ -131,6 +131,7 @@ class Delivered(msgspec.Struct, frozen=True):
 
     receipt: str
     at: float
+    message: Message
 
 
 class Looking:
@@ -378,13 +379,14 @@ class Looking:
     async def delivered(self, turns: Collection[int]) -> dict[int, list[Delivered]]:
         """What has gone out for each of these turns, in its order."""
         query = (
-            sa.select(outbox.c.turn, outbox.c.receipt, outbox.c.sent_at)
+            sa.select(outbox.c.turn, outbox.c.receipt, outbox.c.sent_at, outbox.c.message)
             .where(outbox.c.turn.in_(turns), outbox.c.sent_at.is_not(None))
             .order_by(outbox.c.id)
         )
         found: dict[int, list[Delivered]] = {}
         for row in await self._rows(query):
-            found.setdefault(row.turn, []).append(Delivered(row.receipt, row.sent_at))
+            delivered = Delivered(row.receipt, row.sent_at, rows.MESSAGE.decode(row.message))
+            found.setdefault(row.turn, []).append(delivered)
         return found
 
     async def backlog(self) -> dict[str, int]:

@@ -83,6 +83,8 @@ class Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     confirm_ask: str
     """Stands above what is to be called."""
     confirm_how: str
+    confirm_mention: str
+    """The same in a group where we hear only those who mention us, and that has buttons."""
     confirm_over: str
     """Somebody taps a button of a question that is not, or not any more, put to them."""
     yes: str
@@ -210,11 +212,15 @@ class Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     masked_iban: str
     masked_url_credentials: str
     privacy_unmasked: str
+    privacy_outside: str
+    """Says of what holds that it does so outside of sessions."""
     privacy_kept: str
     """Heads what is kept."""
     privacy_kept_what: str
     privacy_kept_summary: str
     privacy_kept_notes: str
+    privacy_kept_cache: str
+    """Answers are given to others too; takes `time`, for which that may be."""
     privacy_kept_time: str
     """Takes `time`."""
     privacy_kept_ever: str
@@ -279,8 +285,9 @@ class Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Takes `turns`, and the times `value` and `limit`."""
     alert_queue: str
     alert_circuit: str
+    """Takes `model`, its name."""
     alert_budget: str
-    """Takes `value` and `limit`, both with a percent sign."""
+    """Takes `assistant`, its name, and `value` and `limit`, both with a percent sign."""
     alert_where: str
     """Takes `where`: names of a channel, an assistant and a model."""
     look_success: str
