@@ -55,9 +55,8 @@ async def judge(library: Library, base: str, its: Asked, before: Asked | None = 
     if before is not None and before.questions and questions:
         goes_on = behind(before.questions, questions, vague=its.vague)
         questions = (goes_on,) if its.vague else (goes_on, *questions)
+    found = await library.search(base, Asked(questions, its.beside))
     # Whatever was said may find something worth reading; but only what answers a question is a ground.
-    whole = [joined([*questions, its.beside])] if questions and its.beside.units else []
-    found = await library.search(base, Asked((*questions, *whole), its.beside))
     best = max((one.coverage for several in found[: len(questions)] for one in several), default=0.0)
     kept: dict[tuple[str, int, str], Found] = {}
     for one in (one for several in zip_longest(*found) for one in several if one is not None):
