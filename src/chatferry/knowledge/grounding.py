@@ -17,7 +17,7 @@ from chatferry.engines.base import Delta, Done, Engine, Event, Restart
 from chatferry.errors import Fault, Final
 from chatferry.knowledge.checking import check
 from chatferry.knowledge.library import BEST, Found, Library
-from chatferry.knowledge.questions import Asked, asked, behind, joined
+from chatferry.knowledge.questions import Asked, asked, behind
 from chatferry.knowledge.quoting import cited, numbered
 from chatferry.model import Inbound, Message, Turn, Usage
 from chatferry.watching.metrics import Metrics
