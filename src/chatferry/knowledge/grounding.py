@@ -16,7 +16,7 @@ from chatferry.engines.tokens import OVERHEAD, estimate
 from chatferry.errors import Fault, Final
 from chatferry.knowledge.checking import check
 from chatferry.knowledge.library import BEST, Found, Library
-from chatferry.knowledge.questions import Asked, asked, behind, joined
+from chatferry.knowledge.questions import Asked, asked, behind
 from chatferry.knowledge.quoting import cited, numbered
 from chatferry.model import File, Inbound, Message, Turn
 from chatferry.watching.metrics import Metrics
@@ -56,9 +56,8 @@ async def judge(library: Library, base: str, its: Asked, before: Asked | None = 
     if before is not None and before.questions and questions:
         goes_on = behind(before.questions, questions, vague=its.vague)
         questions = (goes_on,) if its.vague else (goes_on, *questions)
+    found = await library.search(base, Asked(questions, its.beside))
     # Whatever was said may find something worth reading; but only what answers a question is a ground.
-    whole = [joined([*questions, its.beside])] if questions and its.beside.units else []
-    found = await library.search(base, Asked((*questions, *whole), its.beside))
     best = max((one.coverage for several in found[: len(questions)] for one in several), default=0.0)
     kept: dict[tuple[str, int, str], Found] = {}
     for one in (one for several in zip_longest(*found) for one in several if one is not None):

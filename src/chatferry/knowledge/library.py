@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import SQLAlchemyError
 
-from chatferry.knowledge.questions import Asked
+from chatferry.knowledge.questions import Asked, joined
 from chatferry.knowledge.terms import Unit, Wanted
 from chatferry.ledger.commit import unavailable
 from chatferry.ledger.database import Database
@@ -90,9 +90,10 @@ class Library:
         return [Source(*row) for row in rows]
 
     async def search(self, base: str, asked: Asked) -> list[list[Found]]:
-        """The best passages of an assistant's knowledge for each question, the best first. One look for all."""
+        """The best passages of an assistant's knowledge for each question, and last for the message as a whole, the
+        best first. One look for all."""
         if not any(want.weights for want in asked.questions):
-            return [[] for _ in asked.questions]
+            return []
         found: list[list[Found]] = await self._look(
             lambda connection: _search(connection, base, asked, self._candidates)
         )
@@ -125,7 +126,7 @@ def _search(connection: sa.Connection, base: str, asked: Asked, most: int) -> li
     weights = [{t: weight * rarity.of(t) for t, weight in want.weights.items() if t in everywhere} for want in wants]
     *questions, beside = weights
     if not any(questions):
-        return [[] for _ in questions]
+        return []
     every = {term: _BESIDE * weight for its in weights for term, weight in its.items()}
     first = dict(sorted(reduce(or_, questions, every).items(), key=lambda item: (-item[1], item[0]))[:_TERMS])
     rows = _candidates(connection, base, _query(questions, beside, everywhere, most), first, most)
@@ -133,7 +134,7 @@ def _search(connection: sa.Connection, base: str, asked: Asked, most: int) -> li
     counts = [Counter(row.terms.split()) for row in rows]
     whole = [_score(has, every) for has in counts]
     found: list[list[Found]] = []
-    for want, its in zip(asked.questions, questions, strict=True):
+    for want, its in zip((*asked.questions, joined(wants)), (*questions, reduce(or_, weights)), strict=True):
         units = [unit for unit in want.units if not unit.rarity or unit.rarity in known]
         ranked = [
             Found(row.path, row.title, row.line, row.text, score + more, _coverage(units, has, rarity))
