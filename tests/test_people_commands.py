@@ -128,15 +128,15 @@ async def test_somebody_is_let_in_and_kept_out_by_hand(shop: Shop) -> None:
     for command, told in (("admit", f"in{new}"), ("expel", "out")):
         ended = await shop.run("people", command, "line", ANN)
         assert (ended.status, ended.out) == (0, f"line:{ANN} is {told}\n")
-    for command, told in (
+    for wrong, why in (
         (("people", "admit", "lin", "x"), "there is no channel 'lin'\n  mend: did you mean `line`?\n"),
         (("people", "expel", "api", "x"), "the API has keys, and no door\n"),
         (("forget", ANN, "--channel", "lin"), "there is no channel 'lin'\n  mend: did you mean `line`?\n"),
         (("export", ANN, "--channel", "lin"), "there is no channel 'lin'\n  mend: did you mean `line`?\n"),
     ):
-        ended = await shop.run(*command)
+        ended = await shop.run(*wrong)
         assert ended.status == 2
-        assert ended.err.startswith(told)
+        assert ended.err.startswith(why)
     listed = await shop.run("people", "list")
     assert listed.out.split()[0] == "out"
     assert listed.out.split()[-1] == f"line:{ANN}"
