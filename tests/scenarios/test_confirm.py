@@ -73,7 +73,7 @@ async def test_on_line_a_button_says_yes_and_it_is_done_once(tmp_path: Path) -> 
         assert [label for label, _ in question.buttons] == [EN.yes, EN.no]
         assert Desk.cancelled == []
         await ended(gateway, 1, it.clock)
-        assert gateway.worker.running == 0, "nobody waits for the answer"
+        await until(lambda: gateway.worker.running == 0)  # nobody waits for the answer
         for _ in range(2):
             await it.line.tap("ann", question.buttons[0][1])
         await ended(gateway, 3, it.clock)
