@@ -85,7 +85,8 @@ _R = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
 
 
 def docx(*paragraphs: str, **more: bytes) -> bytes:
-    text = "".join(f"<w:p><w:r><w:t>{paragraph}</w:t></w:r></w:p>" for paragraph in paragraphs)
+    stops = '<w:pPr><w:tabs><w:tab w:pos="720"/><w:tab w:pos="1440"/></w:tabs></w:pPr>'
+    text = "".join(f"<w:p>{stops}<w:r><w:t>{paragraph}</w:t></w:r></w:p>" for paragraph in paragraphs)
     return zipped(word__document_xml=f'<w:document xmlns:w="{_W}"><w:body>{text}</w:body></w:document>', **more)
 
 
@@ -97,7 +98,13 @@ def xlsx(*rows: tuple[str | int, ...]) -> bytes:
     return _book(f'<worksheet xmlns="{_S}"><sheetData>{lines}</sheetData></worksheet>')
 
 
-def _book(sheet: str) -> bytes:
+def hidden(state: str) -> bytes:
+    """A book whose only sheet is not shown."""
+    row = "<row><c><v>7</v></c></row>"
+    return _book(f'<worksheet xmlns="{_S}"><sheetData>{row}</sheetData></worksheet>', f'state="{state}"')
+
+
+def _book(sheet: str, more: str = "") -> bytes:
     package = "http://schemas.openxmlformats.org/package/2006/relationships"
 
     def link(kind: str, target: str) -> str:
@@ -108,7 +115,7 @@ def _book(sheet: str) -> bytes:
         **{
             "_rels/.rels": link("officeDocument", "xl/workbook.xml"),
             "xl/workbook.xml": f'<workbook xmlns="{_S}" xmlns:r="{_R}"><sheets>'
-            '<sheet name="Prices" sheetId="1" r:id="r1"/></sheets></workbook>',
+            f'<sheet name="Prices" sheetId="1" {more} r:id="r1"/></sheets></workbook>',
             "xl/_rels/workbook.xml.rels": link("worksheet", "worksheets/sheet1.xml"),
             "xl/worksheets/sheet1.xml": sheet,
         }

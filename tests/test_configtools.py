@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mailbox
 import re
 import sys
 from collections.abc import Iterator
@@ -12,7 +13,9 @@ import pytest
 from chatferry.cli import check
 from chatferry.config import load
 from chatferry.errors import ConfigError
+from chatferry.functions import find
 from chatferry.gateway import open_gateway
+from chatferry.model import Finding
 
 BASE = """
 [models.default]
@@ -48,6 +51,7 @@ def faults(folder: Path, tools: str, more: str = "") -> str:
     ("tools", "more", "told"),
     [
         ('["orders"]', "", "tools.0: must name a function like module:function"),
+        ('["orders.status"]', "", 'mend: did you mean "orders:status"?'),
         ('["mcp:stock"]', "", "write [mcp.stock] with its command or its url"),
         ('["mcp:stok"]', '[mcp.stock]\nurl = "http://x"', "did you mean `stock`?"),
         ("[]", "[mcp.stock]", "has neither command nor url"),
@@ -60,6 +64,28 @@ def faults(folder: Path, tools: str, more: str = "") -> str:
 )
 def test_what_cannot_be_is_told_with_what_mends_it(tmp_path: Path, tools: str, more: str, told: str) -> None:
     assert told in faults(tmp_path, tools, more)
+
+
+def test_a_module_beside_the_configuration_is_meant_and_python_s_own_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder, text in (("else", "def f(): 'Theirs.'"), ("ours", "def f(): 'Ours.'")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "my_tools.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path / "else")
+    found = find("my_tools:f", str(tmp_path / "ours" / "chatferry.toml"), "()")
+    assert found.__doc__ == "Ours."
+    (tmp_path / "ours" / "mailbox.py").write_text("raise ValueError")
+    assert find("mailbox:Maildir", str(tmp_path / "ours" / "chatferry.toml"), "()") is mailbox.Maildir
+
+
+def test_where_another_module_has_the_name_it_is_told_which(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "else" / "my_shop").mkdir(parents=True)
+    (tmp_path / "else" / "my_shop" / "__init__.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path / "else")
+    found = find("my_shop.orders:f", str(tmp_path / "chatferry.toml"), "()")
+    assert isinstance(found, Finding)
+    assert found.detail == f"there is no module my_shop.orders: my_shop is {tmp_path / 'else' / 'my_shop'}"
 
 
 async def test_no_gateway_starts_without_its_functions(tmp_path: Path) -> None:

@@ -186,6 +186,19 @@ async def test_the_oldest_results_are_cut_first_and_the_history_makes_room() -> 
     assert prompt.with_rounds(who, own, brought, [old, new]).messages == brought.messages
 
 
+async def test_of_the_newest_round_something_is_left_however_little_room_there_is() -> None:
+    tools = (Tool("look", "Looks. " * 20, {"type": "object", "properties": {}}),)
+    for tokens in (300, 400):
+        who = assistant(tokens=tokens)
+        asked = await prompt.build(who, asking(Text("and?" * 40)), past([]), Material(tools=tools))
+        rounds = [Round("I look.", (Call(f"c{n}", "look", "{}"),), (Result(f"{n} found " * 400),)) for n in range(3)]
+        narrow = prompt.with_rounds(who, asking(Text("and?")), asked, rounds, last=True)
+        assert narrow.rounds, tokens
+        assert narrow.rounds[-1].calls == rounds[-1].calls
+        assert narrow.rounds[-1].results[0].text.startswith("2 found")
+        assert Gauge().prompt(narrow) + Gauge().fixed <= tokens
+
+
 async def test_a_call_with_arguments_for_which_there_is_no_room_is_cut_and_not_forgotten() -> None:
     who = assistant(tokens=1000)
     asked = await prompt.build(who, asking(Text("and?")), past([]))
@@ -224,6 +237,7 @@ async def test_a_question_that_is_too_long_keeps_its_beginning_and_its_end() -> 
         (File("audio", "1"), "[voice message]"),
         (File("video", "1"), "[video]"),
         (File("file", "1", name="menu.pdf"), "[file: menu.pdf]"),
+        (File("file", "1"), "[file]"),
     ],
 )
 async def test_a_file_is_named_for_a_model_that_only_reads(file: File, said: str) -> None:

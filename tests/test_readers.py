@@ -13,6 +13,7 @@ import pytest
 
 from chatferry.reading.jobs import Job
 from chatferry.reading.readers import Readers
+from chatferry.sniffing import DOCX, XLSX
 from tests import media
 
 HOSTILE = """
@@ -107,6 +108,17 @@ async def test_a_scan_is_read_page_by_page() -> None:
 async def test_what_no_screen_shows_is_left_out() -> None:
     found, _ = await Readers().read(Job("text/plain", text=100), "a\x00b\x1bc\n\td 茶".encode("utf-16"))
     assert found.text == "abc\n\td 茶"
+
+
+@pytest.mark.parametrize("state", ["visible", "hidden", "veryHidden"])
+async def test_a_sheet_is_read_where_it_is_shown(state: str) -> None:
+    found, _ = await Readers().read(Job(XLSX, text=100), media.hidden(state))
+    assert (found.text, found.trouble) == (("# Prices\n7", None) if state == "visible" else ("", "silent"))
+
+
+async def test_where_tabs_stop_is_no_text() -> None:
+    found, _ = await Readers().read(Job(DOCX, text=100), media.docx("One", "two", "a</w:t><w:tab/><w:t>b"))
+    assert found.text == "One\ntwo\na\tb"
 
 
 async def test_a_reader_that_takes_too_long_is_ended() -> None:

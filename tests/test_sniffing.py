@@ -47,6 +47,27 @@ def test_nothing_breaks_on_any_beginning() -> None:
 
 
 @pytest.mark.parametrize(
+    "data",
+    [
+        b"MZ\x90\0" + b"\0\1" * 5000,
+        b"\xff\xfe" + b"\1\0" * 5000,
+        b"\xff\xfe" + bytes(range(256)) * 20,
+        b"".join(level.to_bytes(2, "little") for level in range(250)) * 20,
+        b"\xb0\0" * 5000,
+    ],
+)
+def test_numbers_in_two_bytes_are_no_text(data: bytes) -> None:
+    assert sniff(data) == UNKNOWN
+
+
+@pytest.mark.parametrize("text", ["name,price\r\n", "1,2\r\n", "- x -\n", "héllo", "訂單編號1234的杯子破了\r\n"])
+@pytest.mark.parametrize("codec", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_text_in_two_bytes_a_sign_is_text(text: str, codec: str) -> None:
+    if codec == "utf-16" or text.isascii():
+        assert sniff((text * 3).encode(codec)) == TEXT
+
+
+@pytest.mark.parametrize(
     ("text", "encodings"),
     [
         ("訂單編號1234的杯子破了，請問要怎麼退貨？", ("utf-8", "utf-8-sig", "utf-16", "big5", "cp950")),

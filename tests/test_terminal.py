@@ -36,6 +36,15 @@ async def test_lines_that_are_piped_in_are_played_to_their_end(shop: Shop) -> No
     assert list(shop.folder.iterdir()) == []
 
 
+async def test_the_tools_of_a_configuration_are_called(shop: Shop) -> None:
+    config = Path(__file__).parents[1] / "examples" / "shop" / "chatferry.toml"
+    asked = ("demo", "--terminal", "--no-wire", "--pace", "0", "--config", str(config))
+    ended = await shop.run(*asked, stdin="我的訂單 1234 到哪裡了")
+    assert ended.status == 0, ended.err
+    assert "幫你查到了" in ended.out
+    assert "1234" in ended.out.partition("幫你查到了")[2]
+
+
 async def test_no_input_is_no_fault(shop: Shop) -> None:
     ended = await shop.run("demo", "--terminal")
     assert (ended.status, ended.err) == (0, "")

@@ -60,11 +60,12 @@ class Commands:
         link: str | None,
         *,
         remembers: bool = False,
+        public: bool = False,
     ) -> str:
         """What is said to a command, or to whoever comes after the session `expired`.
 
         result: what came of it (`sessions`). link: the history's page, where people can reach it. remembers: more is
-        kept than what was said.
+        kept than what was said. public: what is known of whoever asks is not for here.
         """
         match name, result:
             case "start", "ongoing":
@@ -82,19 +83,21 @@ class Commands:
             case "clear", _:
                 return words.cleared
             case "forget", _:
-                return words.forgotten
+                return f"{words.forgotten_here}\n\n{words.memory_private}" if public else words.forgotten
             case "history", _:
                 return words.history_here.replace("{link}", link) if link else words.no_history
             case "expired", _:
                 return _expired(words, session)
         return self._help(words, session, remembers)  # also to what another version called by another name
 
-    def memory(self, facts: Sequence[str], summary: str, words: Words) -> str:
-        """What is kept of somebody, and of the talk, and how to end that."""
+    def memory(self, facts: Sequence[str], summary: str, words: Words, *, public: bool = False) -> str:
+        """What is kept of somebody, and of the talk, and how to end that. public: facts are not for here."""
         told = [f"{words.memory_facts}\n" + "\n".join(f"- {fact}" for fact in facts)] if facts else []
         told += [f"{words.memory_summary}\n{summary}"] if summary else []
         if told and (forget := self._first.get("forget")):
             told.append(words.memory_forget.replace("{forget}", forget))
+        if public:
+            told = [*(told or [words.memory_no_summary]), words.memory_private]
         return "\n\n".join(told) or words.memory_nothing
 
     def _help(self, words: Words, session: SessionSettings | None, remembers: bool) -> str:

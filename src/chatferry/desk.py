@@ -122,7 +122,13 @@ class Desk:
             return await self._memory(turn, assistant)
         link = self._links.history(turn.id, self._clock.now())
         return self._commands.answer(
-            inbound.command, turn.finish, assistant.words, settings.session, link, remembers=settings.remembers
+            inbound.command,
+            turn.finish,
+            assistant.words,
+            settings.session,
+            link,
+            remembers=settings.remembers,
+            public=_public(inbound, assistant),
         )
 
     async def _memory(self, turn: Turn, assistant: Assistant) -> str:
@@ -133,7 +139,8 @@ class Desk:
         talk = talk_key(turn.conversation)
         found = await self._ledger.recalled(talk, turn.id, across=across, person=key, paged=False)
         summary = found.summary if settings.summary_model else ""
-        return self._commands.memory([fact.text for fact in found.facts], summary, assistant.words)
+        facts, public = [fact.text for fact in found.facts], _public(turn.inbound, assistant)
+        return self._commands.memory(facts, summary, assistant.words, public=public)
 
     def notice(self, turn: Turn, assistant: Assistant) -> str:
         """What stands before the answer: that a session had ended by silence, that most of a budget is used up."""
@@ -158,3 +165,8 @@ class Desk:
             # Where whoever asks waits for the answer, there has to be one.
             outside = None if channel.caps.batch else replace(event, kind="command", command="help")
         return Gate(session.ttl, session.always, outside)
+
+
+def _public(inbound: Inbound, assistant: Assistant) -> bool:
+    """Is something known of people that is not for here, as others read along?"""
+    return assistant.settings.profile and not inbound.confidant

@@ -14,7 +14,7 @@ from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 import msgspec
 
 from chatferry.engines.base import Delta, Restart
-from chatferry.model import Message, Usage
+from chatferry.model import Message, Task, Usage
 
 CUT = "cut"
 """The `finish` of an outcome that is none: this process ends, and the next one goes on with the turn."""
@@ -45,8 +45,8 @@ class Tail:
         self._readers = 0
         self._parts: list[str] = []
         self._round = 0
-        self.doing: tuple[str, ...] = ()
-        """The tools that are being called, by name."""
+        self.tasks: tuple[Task, ...] = ()
+        """What was and is being called, in its order."""
         self._end: Outcome | None = None
         self._changed = asyncio.Event()
         self._over = asyncio.Event()
@@ -71,10 +71,15 @@ class Tail:
             self._parts = [kept] if kept else []
             self._ring()
 
-    def does(self, tools: Sequence[str]) -> None:
-        """These tools are being called; none: the model goes on."""
-        if self.doing != tuple(tools):
-            self.doing = tuple(tools)
+    @property
+    def doing(self) -> tuple[str, ...]:
+        """The tools that are being called, by name; none: the model goes on."""
+        return tuple(task.name for task in self.tasks if task.state == "running")
+
+    def does(self, tasks: Sequence[Task]) -> None:
+        """This was and is being called."""
+        if self.tasks != tuple(tasks):
+            self.tasks = tuple(tasks)
             self._ring()
 
     def reads(self, text: str) -> None:
@@ -98,10 +103,10 @@ class Tail:
             while self.text == beyond:
                 await self._changed.wait()
 
-    async def moved(self, text: str, doing: tuple[str, ...]) -> None:
-        """Return once the answer so far, or what is being called for it, is another than this."""
+    async def moved(self, text: str, tasks: tuple[Task, ...]) -> None:
+        """Return once the answer so far, or what is called for it, is another than this."""
         with self._reader():
-            while self.text == text and self.doing == doing:
+            while self.text == text and self.tasks == tasks:
                 await self._changed.wait()
 
     def end(self, outcome: Outcome) -> None:

@@ -9,7 +9,10 @@ import importlib
 import sys
 import threading
 from collections.abc import Callable, Iterable
+from importlib.machinery import PathFinder
+from importlib.util import module_from_spec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from chatferry.errors import ConfigError, TryLater
@@ -23,7 +26,7 @@ _THREAD = "function "
 
 def reach(source: str) -> None:
     """Let modules be files beside the configuration."""
-    folder = str(Path(source).parent.absolute())
+    folder = _folder(source)
     if folder not in sys.path:
         sys.path.append(folder)  # at the end: no file there can stand in for a module of anybody else's
 
@@ -32,12 +35,14 @@ def find(place: str, source: str, form: str) -> Callable[..., Any] | Finding:
     """The function, its module imported; or what is wrong with it. `form`: how it is to be defined, as `(text)`."""
     subject, (module, name) = f"python {place}", place.split(":")
     try:
-        found = importlib.import_module(module)
+        found = _load(module, source)
     except ModuleNotFoundError as missing:
         if missing.name is None or not f"{module}.".startswith(f"{missing.name}."):
             return Finding(False, subject, f"{module} needs {missing.name}, which is not there", "install it")
         mend = f"write {module.replace('.', '/')}.py beside {source}, or install it where chatferry is"
-        return Finding(False, subject, f"there is no module {missing.name}", mend)
+        parent = sys.modules.get(missing.name.rpartition(".")[0])
+        where = f": {parent.__name__} is {next(iter(getattr(parent, '__path__', [])), parent)}" if parent else ""
+        return Finding(False, subject, f"there is no module {missing.name}{where}", mend)
     except (Exception, SystemExit) as bug:  # noqa: BLE001 - anything may happen in there
         mend = f'`python -c "import {module}"` beside {source} shows where'
         return Finding(False, subject, f"{module} cannot be imported: {told(bug)}", mend)
@@ -47,6 +52,25 @@ def find(place: str, source: str, form: str) -> Callable[..., Any] | Finding:
         return Finding(False, subject, f"{module} has no function {name}", mend)
     made: Callable[..., Any] = function
     return made
+
+
+def _load(module: str, source: str) -> ModuleType:
+    """The module; one beside the configuration is meant where another has the same name, but for Python's own."""
+    top = module.partition(".")[0]
+    if top not in sys.modules and top not in sys.stdlib_module_names:
+        spec = PathFinder.find_spec(top, [_folder(source)])
+        if spec is not None and spec.loader is not None:
+            sys.modules[top] = made = module_from_spec(spec)
+            try:
+                spec.loader.exec_module(made)
+            except BaseException:
+                sys.modules.pop(top, None)
+                raise
+    return importlib.import_module(module)
+
+
+def _folder(source: str) -> str:
+    return str(Path(source).parent.absolute())
 
 
 def sound(source: str, section: str, findings: Iterable[Finding]) -> None:

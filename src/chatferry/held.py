@@ -11,7 +11,7 @@ from chatferry.channels.base import Capabilities, Channel
 from chatferry.clock import Clock
 from chatferry.errors import LeaseLost
 from chatferry.ledger.ledger import Ledger
-from chatferry.model import Grant, Message, Piece, Turn, says
+from chatferry.model import Grant, Message, Piece, Task, Turn, says
 from chatferry.spending import Spending
 from chatferry.text import cutting
 from chatferry.text.plain import plain
@@ -49,6 +49,10 @@ class Held:
         """What the full ones among them say, by receipt: they need no other edit."""
         self.spending = Spending()
         """What its answer costs."""
+        self.tasks: tuple[Task, ...] = ()
+        """What was and is called for the answer."""
+        self.places: dict[str, int] = {}
+        """In which of the messages a task is shown, by its id."""
         self.room: int | None = None
         """Tokens that a prompt has for the history, where this one has hardly room for all of it."""
         self.removed: set[int] = set()
@@ -71,6 +75,16 @@ class Held:
         if (await ledger.renew([self.turn])).lost:
             raise LeaseLost(f"turn {self.turn.id} was taken over")
         self.until = now + ledger.lease
+
+    def shown(self, place: int, message: Message) -> Message:
+        """The message at this place with what was called for it."""
+        tasks = tuple(task for task in self.tasks if self.places.get(task.id) == place)
+        return msgspec.structs.replace(message, tasks=tasks)
+
+    def last(self, piece: Piece) -> Message:
+        """What a message that grew says in the end."""
+        places = (place for place, draft in enumerate(self.drafts) if draft.receipt == piece.receipt)
+        return self.shown(next(places, -1), piece.message)
 
     def grant(self, turn: Turn) -> None:
         """The turn has this one's grant now. All else stays: somebody may be looking into what was said meanwhile."""

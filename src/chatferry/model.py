@@ -55,6 +55,17 @@ class Button(msgspec.Struct, frozen=True):
     data: str
 
 
+class Task(msgspec.Struct, frozen=True):
+    """Something that is called for an answer, as people see it."""
+
+    id: str
+    name: str
+    """What is called."""
+    title: str
+    """The same in words for people."""
+    state: Literal["running", "done", "failed"] = "running"
+
+
 class Message(msgspec.Struct, frozen=True, omit_defaults=True):
     """One thing said by one side. Where there are several people, `author` is the id of one, `name` the name."""
 
@@ -63,6 +74,8 @@ class Message(msgspec.Struct, frozen=True, omit_defaults=True):
     author: str = ""
     buttons: tuple[Button, ...] = ()
     name: str = ""
+    tasks: tuple[Task, ...] = ()
+    """What was or is called for it, for channels that show that apart from the words."""
 
     @property
     def text(self) -> str:

@@ -98,15 +98,20 @@ def make_channels(
 def make_servers(settings: Settings, clock: Clock) -> Mapping[str, Server]:
     """The tool servers that assistants ask for, by name."""
     asked: dict[str, set[str]] = {}
-    for tool in _tools(settings):
-        server, _, only = tool.removeprefix("mcp:").partition("/")
-        if tool.startswith("mcp:"):
-            asked.setdefault(server, set()).update({only} - {""})
+    times: dict[str, float] = {}
+    for assistant in settings.assistants.values():
+        for tool in assistant.tools:
+            server, _, only = tool.removeprefix("mcp:").partition("/")
+            if tool.startswith("mcp:"):
+                asked.setdefault(server, set()).update({only} - {""})
+                times[server] = min(times.get(server, assistant.tool_timeout), assistant.tool_timeout)
     if not asked:
         return {}
     from chatferry.tools.mcp import Server
 
-    return {name: Server(name, settings.mcp[name], settings.source, clock, its) for name, its in asked.items()}
+    return {
+        name: Server(name, settings.mcp[name], settings.source, clock, its, times[name]) for name, its in asked.items()
+    }
 
 
 def look_for_tools(settings: Settings) -> Iterator[Finding]:

@@ -89,7 +89,16 @@ def _reads(head: bytes) -> bool:
     if not head.strip():
         return False
     if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return True
+        return _wide(head, "utf-16")
     if head.count(0):
-        return max(head[::2].count(0), head[1::2].count(0)) > len(head) // 4 and not head.count(b"\0\0\0")
+        big, little = head[::2].count(0), head[1::2].count(0)
+        return max(big, little) > len(head) // 4 and _wide(head, "utf-16-be" if big > little else "utf-16-le")
     return len(_CONTROLS.findall(head)) <= len(head) // 1000
+
+
+def _wide(head: bytes, codec: str) -> bool:
+    """Is this, read two bytes a sign, something that people write? Numbers in two bytes read as signs as well."""
+    signs = head.decode(codec, "ignore")
+    written = sum(sign.isprintable() or sign.isspace() for sign in signs)
+    telling = sum(sign.isalnum() or "!" <= sign <= "~" for sign in signs)
+    return written > len(head) // 2 * 0.95 - 2 and telling * 4 > len(signs)

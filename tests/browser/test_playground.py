@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import struct
 import zlib
+from dataclasses import fields
 
 import pytest
 from playwright.async_api import FilePayload, expect
 
+from chatferry.simulator.scene import Bubble
 from tests.browser.playground import LAST_WORDS, LINE, SLACK, Desk
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -194,3 +196,16 @@ async def test_what_people_and_bots_write_is_never_markup(desk: Desk) -> None:
         )
     assert await wire.get_by_text("onerror=alert(1)").count() >= 4
     assert await desk.page.locator("img[src=x], [onerror]").count() == 0
+
+
+async def test_what_is_called_for_an_answer_on_slack_stands_above_it_with_how_it_ended(desk: Desk) -> None:
+    await desk.slack.say("What is called?")
+    await desk.answered(SLACK, "What is called?")
+    answer = desk.facts("bubble")[-1]
+    shown = {one.name: answer[one.name] for one in fields(Bubble)} | {"buttons": ()}
+    tasks = (("Looking up: tea…", "in_progress"), ("Looking up: jam…", "complete"), ("Looking up: cups…", "error"))
+    desk.playing.scene.show(Bubble(**{**shown, "tasks": tasks}))
+    row = desk.slack.row("Looking up: cups…")
+    await row.wait_for()
+    assert await row.locator(".tasks p").all_inner_texts() == [title for title, _ in tasks]
+    assert [await row.locator(f".tasks .{status} :is(svg, .spin)").count() for _, status in tasks] == [1, 1, 1]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncIterator
 
+import msgspec
 import pytest
 
 from chatferry.channels.slack import Slack
 from chatferry.errors import Ambiguous, TryLater, Vanished
-from chatferry.model import Inbound, Receipt, says
+from chatferry.model import Inbound, Message, Receipt, Task, says
 from chatferry.simulator.slack import TEAM
 from chatferry.simulator.slack_records import Fault, Post
 from chatferry.words import words
@@ -62,6 +63,56 @@ async def test_white_space_at_the_end_and_the_same_edit_again_change_nothing(wor
     post = await edited(world, slack, asked, receipt, "One", last=True)
     assert (post.markdown, post.streaming) == ("One \n", False)
     assert world.methods() == ["startStream", "stopStream"]
+
+
+def calls(text: str, **states: str) -> Message:
+    """A message for which this was called."""
+    tasks = [Task(name, name, f"Looking up: {name}…", state) for name, state in states.items()]  # type: ignore[arg-type]
+    return msgspec.structs.replace(says("assistant", text), tasks=tuple(tasks))
+
+
+async def test_what_is_called_is_a_task_of_the_stream_until_it_has_ended(world: World) -> None:
+    slack, asked = world.slack(), await world.asked()
+    receipt = await slack.begin(asked, calls(words("en").answering, a="running"), key="k")
+    [post] = world.answers(asked)
+    assert (post.markdown, post.tasks) == ("", [("Looking up: a…", "in_progress")])
+    world.clock.advance(1)
+    assert await slack.edit(asked, receipt, calls(words("en").answering, a="failed", b="running"), last=False)
+    assert (post.markdown, [status for _, status in post.tasks]) == ("", ["error", "in_progress"])
+    world.clock.advance(1)
+    assert await slack.edit(asked, receipt, calls("One", a="failed", b="running"), last=False)
+    assert await slack.edit(asked, receipt, calls("One two", a="failed", b="done"), last=True)
+    assert (post.markdown, [status for _, status in post.tasks]) == ("One two", ["error", "complete"])
+    assert world.methods() == ["startStream", "appendStream", "appendStream", "stopStream"]
+
+
+async def test_no_task_goes_on_for_ever_though_nobody_knows_how_it_ended(world: World) -> None:
+    slack, asked = world.slack(), await world.asked()
+    receipt = await slack.begin(asked, calls("One", a="running"), key="k")
+    post = await edited(world, slack, asked, receipt, "One two", last=True)
+    assert post.tasks == [("Looking up: a…", "complete")]
+
+
+async def test_where_a_stream_takes_no_chunks_it_takes_words(world: World) -> None:
+    slack, asked, receipt = await streaming(world, words("en").answering)
+    world.sim.chunks = False
+    world.clock.advance(1)
+    assert not await slack.edit(asked, receipt, calls("One", a="running"), last=False)
+    post = await edited(world, slack, asked, receipt, "One")
+    assert (post.markdown, post.mode) == ("One", "markdown_text")
+    receipt = await slack.begin(await world.asked(), calls("Two", a="running"), key="l")
+    assert world.calls(START)[-1].fields["markdown_text"] == "Two"
+
+
+async def test_a_stream_of_chunks_goes_on_without_tasks_where_they_are_refused(world: World) -> None:
+    slack, asked, receipt = await streaming(world)
+    world.sim.faults(APPEND, Fault(error="invalid_chunks"))
+    world.clock.advance(1)
+    assert not await slack.edit(asked, receipt, calls("One", a="running"), last=False)
+    world.clock.advance(1)
+    assert await slack.edit(asked, receipt, calls("One two", a="running"), last=False)
+    [post] = world.answers(asked)
+    assert (post.markdown, post.mode, post.tasks) == ("One two", "chunks", [])
 
 
 @pytest.mark.parametrize("language", ["en", "zh-TW"])

@@ -8,6 +8,9 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
+import pytest
+
 from chatferry.playground.plan import Plan
 from chatferry.playground.process import GatewayProcess
 from chatferry.playground.ways import follow
@@ -70,6 +73,24 @@ async def test_an_answer_survives_a_sigkill_in_the_middle_and_its_way_is_told(tm
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
     assert len(line.chats[line.address("mei")]) == 1
+
+
+async def test_what_lies_where_it_is_started_does_not_stand_in_for_what_lies_beside_the_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder, module in (("here", "tea"), ("shop", "orders")):
+        (tmp_path / folder / "my_shop").mkdir(parents=True)
+        (tmp_path / folder / "my_shop" / "__init__.py").write_text("")
+        (tmp_path / folder / "my_shop" / f"{module}.py").write_text("def fine(): ...")
+    config = tmp_path / "shop" / "chatferry.toml"
+    config.write_text('[assistants.default]\ntools = ["my_shop.orders:fine"]\n')
+    monkeypatch.chdir(tmp_path / "here")
+    scene = Scene()
+    async with LineSimulator() as line, serving(line) as url:
+        plan = msgspec.structs.replace(plan_for(tmp_path, line, url), config=str(config))
+        async with kept(GatewayProcess(plan, scene)):
+            fact = await until(scene, "gateway", lambda fact: fact["state"] in ("up", "failed"))
+    assert fact["state"] == "up", fact["log"]
 
 
 async def test_one_kill_at_a_time(tmp_path: Path) -> None:

@@ -17,3 +17,8 @@ async def ferry(name: str) -> str:
     Gate.called.set()
     await Gate.open.wait()
     return f"{name} is at sea"
+
+
+async def sunk() -> str:
+    """What never comes back."""
+    raise ValueError

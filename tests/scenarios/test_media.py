@@ -193,6 +193,23 @@ async def test_the_api_takes_files_inline_and_keeps_them_once(tmp_path: Path) ->
         assert cup not in kept(tmp_path)
 
 
+async def test_pictures_that_will_not_be_shown_are_not_fetched_and_that_is_told(tmp_path: Path) -> None:
+    cups = [
+        base64.b64encode(media.picture(color=color)).decode()
+        for color in ("red", "green", "blue", "white", "black", "pink")
+    ]
+    parts: Any = [{"type": "image_url", "image_url": {"url": f"data:image/png;base64,{cup}"}} for cup in cups]
+    async with (
+        running(tmp_path, engine=SEES, assistant={"language": "en", "context_tokens": 8000}) as stack,
+        client(stack) as api,
+    ):
+        await api.chat.completions.create(
+            model="default", messages=[{"role": "user", "content": parts}], extra_body={"session_id": "s"}
+        )
+        assert len(shown(stack.model)) == 4, words(stack.model)
+        assert words(stack.model).count("[image] More than 4 files came at once, so this one was not looked at.") == 2
+
+
 async def test_pages_show_what_was_sent_to_whom_has_their_link(tmp_path: Path) -> None:
     async with running(tmp_path, engine=SEES) as stack, aiohttp.ClientSession() as http:
         for person in ("ann", "bob"):

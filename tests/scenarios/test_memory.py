@@ -74,12 +74,17 @@ async def test_a_fact_is_noted_in_private_and_known_in_the_next_session_but_not_
         assert "Ann" not in system(it.model.requests[-1])
         assert "tools" not in it.model.requests[-1].body
         await ended(gateway, 4)
+        in_public = (("/memory", WORDS.memory_no_summary), ("/memory clear", WORDS.forgotten_here))
+        for number, (command, told) in enumerate(in_public, 2):
+            await it.line.say("ann", command, group="club", mention_self=True)
+            assert (await it.line.seen(CLUB, number))[-1].text == f"{told}\n\n{WORDS.memory_private}"
+        await ended(gateway, 6)
         await it.line.say("ann", "/memory")
-        await ended(gateway, 5)
+        await ended(gateway, 7)
         assert screen(it.line)[-1].startswith(f"{WORDS.memory_facts}\n• is called Ann\n")
         await it.line.say("ann", "/memory clear")
         await it.line.say("ann", "Who am I?")
-        await ended(gateway, 7)
+        await ended(gateway, 9)
         assert "Ann" not in system(it.model.requests[-1])
 
 

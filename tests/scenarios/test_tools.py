@@ -15,6 +15,7 @@ from chatferry.cli import turns
 from chatferry.simulator.model import ModelSimulator, Refuse
 from chatferry.simulator.model_calls import acts
 from chatferry.simulator.serving import serving
+from chatferry.simulator.slack_records import Post
 from tests.scenarios.asking import HEADERS
 from tests.scenarios.harbour import Gate
 from tests.scenarios.slack_support import slack_world
@@ -97,13 +98,88 @@ async def test_on_slack_the_growing_message_says_it_and_then_no_more(tmp_path: P
         )
         world.model.converse = lambda talk: f"{talk[-1]['content']}."
         ts = await world.slack.say("ann", "where is Mei?")
-        wanted = "One moment." if native else "One moment.\n\nLooking up: ferry…"
-        await until(lambda: world.thread("ann", ts) and world.thread("ann", ts)[-1].markdown == wanted, world.clock)
+        title = "Looking up: ferry…"
+        wanted = ("One moment.", [(title, "in_progress")]) if native else (f"One moment.\n\n{title}", [])
+        await until(lambda: [(post.markdown, post.tasks) for post in world.thread("ann", ts)] == [wanted], world.clock)
         Gate.open.set()
         await ended(gateway, 1, world.clock)
         [answer] = world.thread("ann", ts)
-        assert answer.markdown == "One moment.\n\nMei is at sea."
+        assert (answer.markdown, answer.streaming) == ("One moment.\n\nMei is at sea.", False)
+        assert answer.tasks == ([(title, "complete")] if native else [])
+
+
+async def test_on_slack_each_call_is_a_step_that_ends_by_itself(tmp_path: Path) -> None:
+    tools = {"tools": ("tests.scenarios.harbour:ferry", "tests.scenarios.harbour:sunk")}
+    async with slack_world(tmp_path, native=True, assistant=tools) as world, world.gateway() as gateway:
+        world.model.act = lambda talk, _: (
+            acts(("ferry", {"name": "Mei"}), ("sunk", {})) if talk[-1]["role"] == "user" else None
+        )
+        ts = await world.slack.say("ann", "where is Mei?")
+        steps = [("Looking up: ferry…", "in_progress"), ("Looking up: sunk…", "error")]
+        await until(lambda: [post.tasks for post in world.thread("ann", ts)] == [steps], world.clock)
+        Gate.open.set()
+        await ended(gateway, 1, world.clock)
+        [answer] = world.thread("ann", ts)
+        assert answer.tasks == [("Looking up: ferry…", "complete"), steps[1]]
+        assert answer.markdown
+
+
+async def test_on_slack_a_step_of_an_answer_that_is_stopped_ends(tmp_path: Path) -> None:
+    async with slack_world(tmp_path, native=True, assistant=ASSISTANT) as world, world.gateway() as gateway:
+        world.model.act = lambda talk, _: acts(("ferry", {"name": "Mei"}), said="One moment.")
+        ts = await world.slack.say("ann", "where is Mei?")
+        await until(lambda: any(post.tasks for post in world.thread("ann", ts)), world.clock)
+        await world.slack.stop_session("ann", world.slack.dm("ann"), ts)
+        await ended(gateway, 1, world.clock)
+        [answer] = world.thread("ann", ts)
         assert not answer.streaming
+        assert "in_progress" not in [status for _, status in answer.tasks]
+
+
+async def test_on_slack_a_step_that_another_life_began_ends_with_the_call(tmp_path: Path) -> None:
+    async with slack_world(tmp_path, native=True, assistant=ASSISTANT) as world:
+        world.model.act = lambda talk, _: (
+            acts(("ferry", {"name": "Mei"}), said="One moment.") if talk[-1]["role"] == "user" else None
+        )
+        world.model.converse = lambda talk: f"{talk[-1]['content']}."
+        async with world.gateway():
+            ts = await world.slack.say("ann", "where is Mei?")
+            await until(lambda: any(post.tasks for post in world.thread("ann", ts)), world.clock)
+        async with world.gateway() as gateway:
+            shown = "One moment.\nLooking up: ferry…"
+            await until(lambda: told(world.thread("ann", ts)[0]) == shown, world.clock)
+            Gate.open.set()
+            await ended(gateway, 1, world.clock)
+        [answer] = world.thread("ann", ts)
+        assert (answer.markdown, answer.tasks, answer.streaming) == ("One moment.\n\nMei is at sea.", [], False)
+
+
+def told(post: Post) -> str:
+    """What a reader sees of a message, the small print with it."""
+    small = [part["text"] for block in post.blocks if block["type"] == "context" for part in block["elements"]]
+    return "\n".join([post.markdown.rstrip(), *small])
+
+
+async def test_on_slack_a_workspace_that_takes_no_chunks_gets_the_words(tmp_path: Path) -> None:
+    async with slack_world(tmp_path, native=True, assistant=ASSISTANT) as world, world.gateway() as gateway:
+        world.slack.chunks = False
+        Gate.open.set()
+        world.model.act = lambda talk, _: (
+            acts(("ferry", {"name": "Mei"}), said="One moment.") if talk[-1]["role"] == "user" else None
+        )
+        world.model.converse = lambda talk: f"{talk[-1]['content']}."
+        for number in (1, 2):
+            ts = await world.slack.say("ann", "where is Mei?")
+            await ended(gateway, number, world.clock)
+            [answer] = world.thread("ann", ts)
+            assert (answer.markdown, answer.mode, answer.tasks) == (
+                "One moment.\n\nMei is at sea.",
+                "markdown_text",
+                [],
+            )
+        assert [call.error for call in world.slack.calls if call.method.endswith("Stream") and call.error] == [
+            "invalid_chunks"
+        ]
 
 
 async def test_a_model_that_takes_no_tools_leaves_a_reason_that_mends_it(tmp_path: Path) -> None:

@@ -124,7 +124,7 @@ async def test_a_stream_grows_until_it_is_stopped(world: World) -> None:
     assert (post.markdown, post.streaming, post.thread_ts) == ("**ab**", True, root)
     assert await world.error("chat.update", **where, text="x") == "streaming_state_conflict"
     assert await world.error("chat.appendStream", **where) == "markdown_text_or_chunks_required"
-    chunks = [{"type": "markdown_text", "text": "c"}]
+    chunks: list[dict[str, str]] = [{"type": "markdown_text", "text": "c"}]
     assert await world.error("chat.appendStream", **where, chunks=chunks) == "streaming_mode_mismatch"
     assert await world.error("chat.appendStream", **where, markdown_text="c" * 12_001) == "msg_too_long"
     metadata = {"event_type": "a", "event_payload": {}}
@@ -302,3 +302,21 @@ async def test_an_organisation_installs_for_all_its_workspaces(world: World) -> 
     assert (await world.call("auth.test"))["team_id"] == TEAM
     assert (await world.call("auth.revoke"))["revoked"]
     assert await world.error("auth.test") == "token_revoked"
+
+
+async def test_a_task_of_a_stream_is_a_card_that_changes_where_it_is(world: World) -> None:
+    root = await world.root()
+    task: dict[str, Any] = {"type": "task_update", "id": "1", "title": "Looking", "status": "in_progress"}
+    text = {"type": "markdown_text", "text": "a"}
+    ts = (await world.stream(root, chunks=[task, text]))["ts"]
+    where: dict[str, Any] = {"channel": world.general, "ts": ts}
+    post = world.sim.post("general", ts)
+    assert post.tasks == [("Looking", "in_progress")]
+    await world.call("chat.appendStream", **where, chunks=[task | {"id": "2"}, task | {"status": "complete"}])
+    assert [status for _, status in post.tasks] == ["complete", "in_progress"]
+    assert post.markdown == "a"
+    for odd in ({"status": "over"}, {"title": "x" * 257}, {"id": None}):
+        assert await world.error("chat.appendStream", **where, chunks=[task | odd]) == "invalid_chunks"
+    await world.call("chat.stopStream", **where)
+    await world.call("chat.update", **where, text="b", blocks=[])
+    assert post.tasks == []

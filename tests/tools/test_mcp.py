@@ -145,6 +145,12 @@ async def test_a_program_that_is_no_server_keeps_nobody_waiting(
         assert "is it an MCP server?" in found.mend
 
 
+async def test_a_server_that_is_away_is_told_before_the_time_of_the_call_is_over(tmp_path: Path) -> None:
+    server = Server("stall", stall(tmp_path), "x", Hasty(), timeout=1.0)
+    async with asyncio.timeout(1.0):
+        assert (await server.call("in_stock", {}, "key")).text == "Not called: the server stall cannot be reached now."
+
+
 async def test_a_tool_that_the_server_has_not_is_told_by_check_and_in_the_log(tmp_path: Path) -> None:
     server = Server("stall", stall(tmp_path), "x", Hasty(), {"fail", "no_such"})
     [found] = [finding async for finding in server.check()]

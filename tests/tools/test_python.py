@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import sqlite3
 import threading
+from contextlib import closing
 from datetime import date
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import msgspec
 import pytest
 from pydantic import BaseModel, Field
 
@@ -14,6 +19,7 @@ from chatferry.engines.base import Result
 from chatferry.tools.base import Caller
 from chatferry.tools.python import Python
 
+DOCS = Path(__file__).parents[2] / "docs" / "tools.md"
 CALLER = Caller("line", "room", "ann", "default", 7, "key-1")
 
 
@@ -140,8 +146,9 @@ def test_a_type_that_nobody_can_write_down_is_said_at_the_start() -> None:
     def take(odd: Odd) -> None: ...
 
     take.__annotations__["odd"] = Odd
-    with pytest.raises(TypeError, match="no model can give"):
+    with pytest.raises(TypeError, match="no model can give") as caught:
         Python(take)
+    assert re.fullmatch(r"has a parameter of a type .*: Unable .* for <class '.*Odd'>", str(caught.value))
 
 
 async def test_a_function_for_which_there_is_no_room_waits_for_its_turn() -> None:
@@ -157,3 +164,15 @@ async def test_a_function_for_which_there_is_no_room_waits_for_its_turn() -> Non
     assert not any(call.done() for call in calls), "nobody is turned away"
     end.set()
     assert await asyncio.gather(*calls) == [Result(f"{number} kg") for number in range(70)]
+
+
+async def test_the_order_of_the_documentation_is_placed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    examples = re.findall(r"```python\n(.*?)```", DOCS.read_text(), re.DOTALL)
+    made: dict[str, Any] = {}
+    exec(next(one for one in examples if "place_order" in one), made)  # noqa: S102 - our own words
+    order = Python(made["place_order"])
+    for key in ("key-1", "key-1", "key-2"):
+        assert await order.call({"goods": "tea"}, msgspec.structs.replace(CALLER, key=key)) == Result("It is placed.")
+    with closing(sqlite3.connect("orders.db")) as database:
+        assert database.execute("SELECT key, goods FROM orders").fetchall() == [("key-1", "tea"), ("key-2", "tea")]

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import structlog
 from msgspec.structs import replace
 
+from chatferry.answering import prompt
 from chatferry.clock import Clock
 from chatferry.engines.base import Listener, Prompt
 from chatferry.errors import Fault, TooLarge, TryLater
@@ -63,8 +64,15 @@ class Media:
         found = {file: replace(file, ref="") for file in inbound.files if len(file.ref) > _HANDLE}
         if not unseen and not found:
             return
-        most = held.assistant.words.unread_many.replace("{number}", str(MOST))
-        found |= {file: replace(file, ref="", note=most) for file in unseen[:-MOST]}
+        surplus = dict.fromkeys(unseen[:-MOST], MOST)
+        unseen = unseen[-MOST:]
+        if not (held.assistant.blind and held.assistant.settings.ocr):  # else they are read as well
+            images = [file for file in unseen if file.kind == "image"]
+            surplus |= dict.fromkeys(images[: -prompt.PICTURES], prompt.PICTURES)
+        many = held.assistant.words.unread_many
+        found |= {
+            file: replace(file, ref="", note=many.replace("{number}", str(most))) for file, most in surplus.items()
+        }
         pictures: list[Kept] = []
         room = asyncio.Semaphore(_OF_A_TURN)
 
@@ -76,7 +84,7 @@ class Media:
 
         try:
             async with asyncio.TaskGroup() as group:
-                for file in unseen[-MOST:]:
+                for file in [file for file in unseen if file not in surplus]:
                     group.create_task(look(file))
         except BaseExceptionGroup as bugs:
             raise bugs.exceptions[0] from None
@@ -84,10 +92,10 @@ class Media:
         await self._ledger.looked(held.turn, inbound, pictures)
         held.turn = replace(held.turn, inbound=inbound)
 
-    async def shown(self, prompt: Prompt) -> Prompt:
+    async def shown(self, asked: Prompt) -> Prompt:
         """The prompt with the pictures that it names, as far as they are kept."""
-        named = {part.kept for said in prompt.messages for part in said.parts if isinstance(part, File) and part.kept}
-        return replace(prompt, pictures=await self._ledger.pictures(named)) if named else prompt
+        named = {part.kept for said in asked.messages for part in said.parts if isinstance(part, File) and part.kept}
+        return replace(asked, pictures=await self._ledger.pictures(named)) if named else asked
 
     async def _look(self, file: File, held: Held) -> tuple[File, Kept | None]:
         """The file with what was found in it, and the picture that is kept of it, if it is one."""

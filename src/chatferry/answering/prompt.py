@@ -149,7 +149,7 @@ def with_rounds(
 
     They get half of it: the oldest messages make room, then the question as far as its fair part. Of what is still too
     much, the oldest results are cut first, then the oldest arguments, lest the model make a call again that it does not
-    see; rounds that do not fit at all are left out, the oldest first.
+    see; rounds that do not fit at all are left out, the oldest first. Of the newest a little is kept if anything fits.
     last: nothing more can be called.
     """
     gauge, budget = assistant.gauge, assistant.settings.context_tokens
@@ -311,9 +311,24 @@ def _cut_rounds(rounds: Sequence[Round], tokens: int, gauge: Gauge) -> tuple[Rou
         if over > 0:
             fitting[place] = msgspec.structs.replace(one, calls=tuple(_short(call, gauge) for call in one.calls))
             over -= gauge.round(one) - gauge.round(fitting[place])
-    while fitting and sum(map(gauge.round, fitting)) > tokens:
+    while len(fitting) > 1 and sum(map(gauge.round, fitting)) > tokens:
         del fitting[0]
+    if fitting and gauge.round(fitting[0]) > tokens:
+        return _squeezed(fitting[0], tokens, gauge)
     return tuple(fitting)
+
+
+def _squeezed(one: Round, tokens: int, gauge: Gauge) -> tuple[Round, ...]:
+    """The round with as little as there is room for of what came of it; none where there is room for nothing."""
+
+    def made(each: int) -> Round:
+        results = (msgspec.structs.replace(result, text=cut(result.text, each, gauge)) for result in one.results)
+        return msgspec.structs.replace(one, said="", results=tuple(results))
+
+    each = tokens // max(1, len(one.results))
+    while each > _MARKED and gauge.round(made(each)) > tokens:
+        each = each * 3 // 4
+    return (made(each),) if each > _MARKED else ()
 
 
 def _short(call: Call, gauge: Gauge) -> Call:
@@ -326,5 +341,6 @@ def _short(call: Call, gauge: Gauge) -> Call:
 
 def placeholder(file: File, words: Words) -> str:
     """What it is, in brackets."""
-    name = {"image": words.image, "audio": words.audio, "video": words.video, "file": words.file}[file.kind]
-    return name.replace("{name}", " ".join(file.name.split())[:_NAME])  # it comes from whoever sent it
+    name = " ".join(file.name.split())[:_NAME]  # it comes from whoever sent it
+    named = words.file.replace("{name}", name) if name else words.unnamed
+    return {"image": words.image, "audio": words.audio, "video": words.video, "file": named}[file.kind]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
 
 import msgspec
 
@@ -17,7 +18,7 @@ from chatferry.held import Held, Layout
 from chatferry.ledger.consent import question
 from chatferry.ledger.ledger import Ledger
 from chatferry.ledger.steps import Returned, Step, by_round, round_of
-from chatferry.model import Inbound
+from chatferry.model import Inbound, Task
 from chatferry.tools.base import Caller
 
 _REFUSED = "Not called: the person was asked whether this shall be done, and did not say yes."
@@ -40,6 +41,7 @@ class Rounds:
         self._made: list[Round] = []
         # What somebody has said yes to is round 0 of their turn, and nothing else is, though nothing may be left of it.
         self._next = 0 if self._consenting() is None else 1
+        self._tasks: dict[str, Task] = {}
         self.waiting: list[Step] = []
         """Calls that wait for the person's yes: the answer asks for it."""
 
@@ -113,7 +115,7 @@ class Rounds:
         self.waiting = [step for step in open_.values() if self._must_ask(step)]
         open_ = {place: step for place, step in open_.items() if step not in self.waiting}
         if open_:
-            tail.does([step.call.name for step in open_.values()])
+            self._tell(open_.values(), tail)
             try:
                 await self._held.secure(self._ledger, self._clock)
                 calls = {place: step.call for place, step in open_.items()}
@@ -122,16 +124,26 @@ class Rounds:
 
                 async def returned(place: int, result: Result) -> None:
                     await self._ledger.returned(self._held.turn, Returned(number, place, result))
+                    self._tell([open_[place]], tail, "failed" if result.failed else "done")
 
                 results = await self._toolbox.call(calls, callers, returned)
             finally:
-                tail.does(())
+                cut = [step for step in open_.values() if self._tasks[step.key].state == "running"]
+                self._tell(cut, tail, "failed")
             made = [
                 msgspec.structs.replace(step, result=results[step.place]) if step.place in results else step
                 for step in made
             ]
         if not self.waiting:
             self._made.append(round_of(made))
+
+    def _tell(self, steps: Iterable[Step], tail: Tail, state: Literal["running", "done", "failed"] = "running") -> None:
+        """Show what is being called, and what came of it."""
+        for step in steps:
+            title = self._held.assistant.words.calling.replace("{tools}", step.call.name)
+            self._tasks[step.key] = Task(step.key, step.call.name, title, state)
+        self._held.tasks = tuple(self._tasks.values())
+        tail.does(self._held.tasks)
 
     def _consenting(self) -> Inbound | None:
         """What was said to the question of another turn, if anything was."""

@@ -159,7 +159,10 @@ class Editing(Channel, Protocol):
         ...
 
     def appends(self, inbound: Inbound) -> bool:
-        """May it be that a message which grows there can only go on, so that nothing may stand in it for a while?"""
+        """May it be that a message which grows there can only go on, so that nothing may stand in it for a while?
+
+        What is called for the answer is not in its text then, but in its `tasks`.
+        """
         ...
 
     async def edit(self, inbound: Inbound, receipt: Receipt, message: Message, *, last: bool) -> bool:

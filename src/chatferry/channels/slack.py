@@ -158,7 +158,7 @@ class Slack:
     async def begin(self, inbound: Inbound, message: Message, *, key: str) -> Receipt:
         """Start a stream, or post."""
         place = Place.of(inbound.conversation)
-        ts = await self._streams.begin(place, inbound, slack_blocks.tamed(message.text), metadata(key))
+        ts = await self._streams.begin(place, inbound, slack_blocks.meek(message), metadata(key))
         if ts is None:
             ts = await self._post(place, message, key, last=False)
             if not ts:
@@ -169,15 +169,15 @@ class Slack:
     async def edit(self, inbound: Inbound, receipt: Receipt, message: Message, *, last: bool) -> bool:
         """Let a stream go on, or put the whole text in its place."""
         place, ts = Place.of(inbound.conversation), receipt.id
-        text = slack_blocks.tamed(message.text)
+        meek = slack_blocks.meek(message)
         try:
             if not last:
-                shown = await self._streams.grow(place, ts, text)
+                shown = await self._streams.grow(place, ts, meek)
                 if shown is not None:
                     return shown
                 self._grows(place, ts)
                 return await self._update(place, ts, message, last=False)
-            if await self._streams.end(place, ts, text):
+            if await self._streams.end(place, ts, meek):
                 self._forget_status(place)  # Slack does that by itself when a stream stops
             else:
                 await self._update(place, ts, message, last=True)

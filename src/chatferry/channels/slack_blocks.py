@@ -10,7 +10,7 @@ import msgspec
 
 from chatferry.channels.slack_markup import escape, mrkdwn
 from chatferry.errors import Final
-from chatferry.model import Button, Message
+from chatferry.model import Button, Message, Text
 from chatferry.text.cutting import split
 from chatferry.words import Words
 
@@ -18,6 +18,8 @@ TEXT_LIMIT = 4000
 """Of `text` in chat.update."""
 SECTION_LIMIT = 3000
 BUTTON_LABEL = 75
+SHOWN = 10
+"""Of what is being called, in a message that is edited where a stream was before."""
 
 _CALL = re.compile(r"<(?=!(?:channel|here|everyone|subteam)|@[UW][A-Z0-9])")
 
@@ -25,6 +27,11 @@ _CALL = re.compile(r"<(?=!(?:channel|here|everyone|subteam)|@[UW][A-Z0-9])")
 def tamed(markdown: str) -> str:
     """Whatever a model says, it calls nobody: not a whole channel, and not another bot that would answer."""
     return _CALL.sub("<\u2060", markdown)
+
+
+def meek(message: Message) -> Message:
+    """A message with its words tamed, and with what it shows beside them."""
+    return msgspec.structs.replace(message, parts=(Text(tamed(message.text)),))
 
 
 def fields(message: Message, *, markdown: bool, last: bool) -> dict[str, Any]:
@@ -35,7 +42,8 @@ def fields(message: Message, *, markdown: bool, last: bool) -> dict[str, Any]:
     said = tamed(message.text)
     if not said.strip():
         raise Final("Slack takes no message without text")
-    below = actions(message.buttons)
+    doing = [task.title for task in message.tasks if task.state == "running" and not last]
+    below = [*(_aside(title) for title in doing[:SHOWN]), *actions(message.buttons)]
     if markdown:
         return {
             "text": mrkdwn(said, limit=TEXT_LIMIT) if last else _escaped(said),
@@ -72,6 +80,10 @@ def stop_dialog(words: Words, meant: Mapping[str, str]) -> dict[str, Any]:
         "close": _plain(words.cancel),
         "blocks": [{"type": "section", "text": _plain(words.stop_sure)}],
     }
+
+
+def _aside(text: str) -> dict[str, Any]:
+    return {"type": "context", "elements": [_plain(text)]}
 
 
 def _plain(text: str) -> dict[str, str]:

@@ -86,9 +86,19 @@ async def _run(wish: Wish, sock: socket.socket, browser: bool) -> None:
             show(its.url)
         looking = asyncio.create_task(_tell_missed(its.settings), name="tool servers")
         try:
+            await _tell_failed(its.scene)
             await asyncio.Event().wait()
         finally:
             await ended(looking)
+
+
+async def _tell_failed(scene: Scene) -> None:
+    """Say what the gateway said last, as often as it does not start, or ends by itself."""
+    async for facts in scene.follow():
+        for fact in facts:
+            if fact["kind"] == "gateway" and fact.get("state") == "failed":
+                sys.stderr.write(f"The gateway does not run:\n{fact['log']}\n")
+                sys.stderr.flush()
 
 
 async def _tell_missed(settings: Settings) -> None:

@@ -21,10 +21,12 @@ from rich.markup import escape
 
 from chatferry.config import Settings
 from chatferry.gateway import Gateway
+from chatferry.playground import acting, stage
 from chatferry.playground.ending import heed_signals
-from chatferry.playground.plan import Plan, compose
+from chatferry.playground.plan import SCRIPT, Plan, compose
 from chatferry.serve import loop_factory, serve
 from chatferry.simulator.line import LineSimulator
+from chatferry.simulator.model import ModelSimulator
 from chatferry.simulator.serving import serving
 from chatferry.watching import logs
 
@@ -48,7 +50,8 @@ async def _run(config: Path | None, model: str, pace: float, wire: bool) -> int:
     heed_signals()
     console = Console(highlight=False)
     with tempfile.TemporaryDirectory(prefix="chatferry-demo-") as folder:
-        async with LineSimulator() as line, serving(line) as line_url:
+        script = ModelSimulator(converse=stage.script, act=acting.act, rate=1 / pace if pace else 0.0)
+        async with LineSimulator() as line, serving(line) as line_url, serving(script.app) as script_url:
             channel = {"secret": line.secret, "token": line.token, "api_base": line_url, "data_api_base": line_url}
             plan = Plan(
                 base="",
@@ -57,7 +60,7 @@ async def _run(config: Path | None, model: str, pace: float, wire: bool) -> int:
                 channels={"line": channel},
                 config=str(config) if config else None,
                 model=model,
-                pace=pace,
+                script=f"{script_url}/v1",
             )
             settings = compose(plan).settings
             async with _gateway(settings) as (gateway, url):
@@ -147,7 +150,7 @@ class Terminal:
 def _told(settings: Settings) -> str:
     """What answers, and for the script what it knows."""
     models = [settings.models[assistant.model] for assistant in settings.assistants.values()]
-    if any(model.provider == "demo" for model in models):
+    if any(model.model == SCRIPT or model.provider == "demo" for model in models):
         return (
             "The model is a script, not an AI.\n"
             "[dim]Try: my name is Anna · what is my name? · 我叫小明 · table · code · long[/dim]"

@@ -70,7 +70,14 @@ def a_function(value: str) -> str:
 
 def a_tool(value: str) -> str:
     if not re.fullmatch(r"mcp:[A-Za-z0-9_-]+(/\S+)?|(?!mcp:)[A-Za-z_][\w.]*:[A-Za-z_]\w*", value):
-        raise wrong("must name a function like module:function, or a server of [mcp] like mcp:NAME or mcp:NAME/tool")
+        module, _, function = value.rpartition(".")
+        dotted = re.fullmatch(r"[A-Za-z_][\w.]*\.[A-Za-z_]\w*", value)
+        mend = (
+            f'did you mean "{module}:{function}"?' if dotted else 'say "shop.orders:order_status", say, or "mcp:stock"'
+        )
+        raise wrong(
+            "must name a function like module:function, or a server of [mcp] like mcp:NAME or mcp:NAME/tool", mend
+        )
     return value
 
 

@@ -218,7 +218,7 @@ class Delivery:
                         await channel.remove(inbound, receipt)
                 elif held.final.get(piece.receipt) != piece.message.text:
                     await held.secure(self._ledger, self._clock)
-                    await channel.edit(inbound, receipt, piece.message, last=True)
+                    await channel.edit(inbound, receipt, held.last(piece), last=True)
             except Vanished as fault:
                 # Whoever removed it does not want to read it, nor how it goes on.
                 log.info("the answer was removed", turn=piece.turn)

@@ -44,15 +44,18 @@ class Growth:
         if not await self._find(held, channel):
             return
         if patience and not held.drafts:
-            await self._wait(held, patience, _news(held, channel, tail, "", ()))
+            await self._wait(held, patience, tail.moved("", ()))
         while not held.made.is_set():
-            seen, doing = tail.text, () if channel.appends(held.turn.inbound) else tail.doing
+            seen, tasks, appends = tail.text, tail.tasks, channel.appends(held.turn.inbound)
             words = held.assistant.words
             pieces = held.layout.pieces(seen) or [says("assistant", words.answering)]
             shown = pieces[-1].text
-            if doing:
-                shown = stepped(shown if seen.strip() else "", doing, words, channel.caps)
+            if tail.doing and not appends:
+                shown = stepped(shown if seen.strip() else "", tail.doing, words, channel.caps)
             pieces[-1] = says("assistant", shown, Button(words.stop, STOP))
+            if appends:
+                held.places = {task.id: held.places.get(task.id, len(pieces) - 1) for task in tasks}
+                pieces = [held.shown(place, message) for place, message in enumerate(pieces)]
             whole = False
             try:
                 whole = await self._show(held, channel, pieces)
@@ -71,7 +74,7 @@ class Growth:
                 await self._wait(held, min(fault.after or 0.0, 60.0))
             await self._wait(held, channel.caps.edits)
             if whole:
-                await self._wait(held, math.inf, _news(held, channel, tail, seen, doing))
+                await self._wait(held, math.inf, tail.moved(seen, tasks))
 
     async def _show(self, held: Held, channel: Editing, pieces: list[Message]) -> bool:
         """Begin and edit what does not read as it should; what is full is ended.
@@ -140,11 +143,6 @@ class Growth:
         """Wait for so long, for the end of the model, or for one of the signals."""
         clock = [self._clock.sleep(seconds)] if seconds < math.inf else []
         await first_of(held.made.wait(), *clock, *signals)
-
-
-def _news(held: Held, channel: Editing, tail: Tail, seen: str, doing: tuple[str, ...]) -> Signal:
-    """Something to be shown beyond this."""
-    return tail.grown(seen) if channel.appends(held.turn.inbound) else tail.moved(seen, doing)
 
 
 def stepped(text: str, doing: Sequence[str], words: Words, caps: Capabilities) -> str:

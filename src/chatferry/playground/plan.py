@@ -40,7 +40,9 @@ class Plan(msgspec.Struct, frozen=True):
     model: str = ""
     language: str = "auto"
     pace: float = 0.02
-    """Seconds between two tokens of the script."""
+    """Seconds between two tokens of the script, where it has no place of its own."""
+    script: str = ""
+    """Where the script is asked as a model would be; empty: at the playground, or nowhere."""
 
     @property
     def database(self) -> str:
@@ -104,9 +106,9 @@ def compose(plan: Plan, environ: Mapping[str, str] | None = None) -> Composed:
 
 def _script(plan: Plan) -> dict[str, Any]:
     """No model, as an engine of the gateway; or beside it, where its calls can be looked at."""
-    if not plan.base:
+    if not (plan.script or plan.base):
         return {"provider": "demo", "pace": plan.pace}
-    return {"provider": "openai", "model": SCRIPT, "base_url": f"{plan.base}/script/v1", "sees": True}
+    return {"provider": "openai", "model": SCRIPT, "base_url": plan.script or f"{plan.base}/script/v1", "sees": True}
 
 
 def _channels(given: Any, plan: Plan) -> dict[str, dict[str, Any]]:

@@ -79,6 +79,7 @@ class GatewayProcess:
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
+                "-P",  # what lies where we were started is none of its modules
                 "-m",
                 "chatferry.playground.child",
                 stdin=PIPE,

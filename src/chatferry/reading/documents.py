@@ -81,15 +81,17 @@ def _docx(data: bytes) -> Iterator[str]:
         if archive.getinfo("word/document.xml").flag_bits & 1:
             raise Unreadable("locked")
         with archive.open("word/document.xml") as document:
-            cells = 0
+            cells, stops = 0, False
             for event, element in iterparse(_Bounded(document), events=("start", "end")):
                 name = element.tag.removeprefix(_WORDS)
+                if name == "tabs":  # where its tabs stop, which is no text
+                    stops = event == "start"
                 if event == "start":
                     cells += name == "tc"
                     continue
                 if name == "t":
                     yield element.text or ""
-                elif name == "tab":
+                elif name == "tab" and not stops:
                     yield "\t"
                 elif name in ("br", "p"):
                     yield " " if cells else "\n"
@@ -118,14 +120,17 @@ class _Bounded(io.RawIOBase):
 
 
 def _xlsx(data: bytes) -> Iterator[str]:
-    """Sheet after sheet, each below its name; a row is a line, with a tab between two cells."""
+    """Sheet after sheet that a reader sees, each below its name; a row is a line, with a tab between two cells."""
     import python_calamine
 
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         if sum(entry.file_size for entry in archive.infolist()) > _XML:
             raise Unreadable("heavy")
     book = python_calamine.CalamineWorkbook.from_filelike(io.BytesIO(data))
-    for name in book.sheet_names:
+    for sheet in book.sheets_metadata:
+        if sheet.visible != python_calamine.SheetVisibleEnum.Visible:
+            continue
+        name = sheet.name
         yield f"# {name}\n"
         for row in book.get_sheet_by_name(name).iter_rows():
             line = "\t".join(_cell(value) for value in row).rstrip()

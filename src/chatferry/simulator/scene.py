@@ -68,6 +68,8 @@ class Bubble:
     thread: str = ""
     """The message that it hangs on."""
     buttons: tuple[Button, ...] = ()
+    tasks: tuple[tuple[str, str], ...] = ()
+    """Title and status of what is shown to be done for it, where the platform knows of tasks."""
     quick: bool = False
     """The buttons go with the next message."""
     via: str = ""

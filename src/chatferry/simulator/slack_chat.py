@@ -186,13 +186,17 @@ def _grow(sim: State, post: Post, asked: Json) -> None:
     if post.mode and mode != post.mode:
         raise Refused("streaming_mode_mismatch")
     rules.check_markdown(said)
-    if not isinstance(chunks or [], list):
+    if not isinstance(chunks or [], list) or (chunks and not sim.chunks):
         raise Refused("invalid_chunks")
     pieces, blocks = [said] if said else [], list(post.blocks)
     for chunk in chunks or ():
         piece, more = _chunk(sim, chunk)
         pieces += piece
-        blocks += more
+        if task := more and more[0].get("task_id"):  # the card of a task that is there already changes where it is
+            at = next((at for at, block in enumerate(blocks) if block.get("task_id") == task), len(blocks))
+            blocks[at : at + 1] = more
+        else:
+            blocks += more
     post.mode, post.blocks = mode, blocks
     post.stream += pieces
 
@@ -205,7 +209,11 @@ def _chunk(sim: State, chunk: Any) -> tuple[list[str], list[Json]]:
         case {"type": "blocks", "blocks": blocks}:
             rules.check_blocks(blocks, markdown=sim.markdown)
             return [], blocks
-        case {"type": "task_update", "id": str(), "title": str()} | {"type": "plan_update", "title": str()}:
+        case {"type": "task_update", "id": str(id), "title": str(title), "status": str(status)}:
+            if status not in rules.TASK_STATUSES or len(title) > rules.TASK_TITLE:
+                raise Refused("invalid_chunks")
+            return [], [{"type": "task_card", "task_id": id, "title": title, "status": status}]
+        case {"type": "plan_update", "title": str()}:
             return [], []
     raise Refused("invalid_chunks")
 

@@ -55,6 +55,11 @@ class Post:
         return "\n".join(filter(None, ("".join(self.stream), *shown)))
 
     @property
+    def tasks(self) -> list[tuple[str, str]]:
+        """Title and status of what a stream shows to be done."""
+        return [(block["title"], block["status"]) for block in self.blocks if block.get("type") == "task_card"]
+
+    @property
     def buttons(self) -> list[tuple[str, str]]:
         """Label and value of what can be clicked."""
         return [(button["text"]["text"], button.get("value", "")) for _, button in self.clickable()]

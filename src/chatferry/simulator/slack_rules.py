@@ -48,6 +48,8 @@ BLOCKS_TEXT = 13_200
 """All text in a message's blocks (measured)."""
 STREAM_SECONDS = 300.0
 """A stream ends so long after its start, whatever it carries (measured)."""
+TASK_STATUSES = ("pending", "in_progress", "complete", "error")
+TASK_TITLE = 256
 STATUS_SECONDS = 120.0
 """A status goes by itself so long after it was set."""
 TRIGGER_SECONDS = 3.0

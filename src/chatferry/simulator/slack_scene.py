@@ -38,6 +38,7 @@ def bubbles(post: Post, room: Room, names: Mapping[str, str]) -> Iterator[Bubble
         at=post.at or float(post.ts),
         thread=post.thread_ts,
         buttons=tuple(_button(button) for _, button in post.clickable()),
+        tasks=tuple(post.tasks),
         via=post.via,
         answers=post.answers,
         growing=post.streaming and not post.stopped_by,

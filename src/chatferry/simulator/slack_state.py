@@ -77,6 +77,8 @@ class State:
     """OAuth gives tokens that end after twelve hours."""
     streams: bool = True
     stream_seconds: float = rules.STREAM_SECONDS
+    chunks: bool = True
+    """Streams take chunks."""
     sessions: bool = True
     markdown: bool = True
     limits: bool = True

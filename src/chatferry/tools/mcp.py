@@ -63,10 +63,17 @@ class Server:
     """One server, and the session with it while `keep` runs."""
 
     def __init__(
-        self, name: str, settings: McpSettings, source: str, clock: Clock, wanted: Collection[str] = ()
+        self,
+        name: str,
+        settings: McpSettings,
+        source: str,
+        clock: Clock,
+        wanted: Collection[str] = (),
+        timeout: float = math.inf,
     ) -> None:
-        """wanted: its tools that assistants name, by its own names."""
+        """wanted: its tools that assistants name, by its own names. timeout: what the shortest call may take."""
         self.name = name
+        self._timeout = timeout
         self._wanted = wanted
         self._settings = settings
         self._folder = Path(source).parent.absolute()
@@ -179,8 +186,9 @@ class Server:
         raise AssertionError("unreachable")
 
     async def _connected(self) -> Client | None:
+        """The session; None where there is none in time for it to be said that nothing was called."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_PATIENCE):
+            async with asyncio.timeout(min(_PATIENCE, self._timeout / 2)):
                 await self._ready.wait()
         return self._client
 

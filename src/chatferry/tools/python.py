@@ -57,7 +57,8 @@ class Python:
             self._arguments: TypeAdapter[dict[str, Any]] = TypeAdapter(wanted)
             schema = self._arguments.json_schema()
         except PydanticUserError as fault:
-            raise TypeError(f"has a parameter of a type that no model can give: {fault.message}") from fault
+            why = fault.message.partition(". ")[0]  # the rest is for who writes pydantic's models
+            raise TypeError(f"has a parameter of a type that no model can give: {why}") from fault
         self.tool = Tool(self._place.rpartition(":")[2], about, _plain(schema))
 
     def misfit(self, arguments: Mapping[str, Any]) -> str:

@@ -27,6 +27,7 @@ from chatferry.errors import Unavailable
 from chatferry.feed import Feed, Tail
 from chatferry.ledger.ledger import Ledger
 from chatferry.ledger.looking import Shown
+from chatferry.model import Task
 from chatferry.signals import first_of
 from chatferry.web.http import gone
 from chatferry.web.showing import View, look, tongue, view
@@ -122,8 +123,8 @@ class Growing(Response):
                 # Another turn answers for this one, now or since a while.
                 turn = shown.turn
                 tail = self._feed.tail(turn)
-            text, doing = tail.text, tail.doing
-            seen = view(shown, text or shown.partial, self._assistant.words, doing)
+            text, tasks = tail.text, tail.tasks
+            seen = view(shown, text or shown.partial, self._assistant.words, tail.doing)
             began = time.monotonic()
             rendered = await asyncio.to_thread(blocks, seen.answer)
             yield seen, rendered
@@ -133,15 +134,15 @@ class Growing(Response):
                 tail = self._feed.tail(turn)
                 if tail.ended:  # as all are: this process ends
                     return
-            await self._wait(tail, text, doing, max(PACE, _SHARE * (time.monotonic() - began)))
-            if tail.ended or (tail.text, tail.doing) == (text, doing):
+            await self._wait(tail, text, tasks, max(PACE, _SHARE * (time.monotonic() - began)))
+            if tail.ended or (tail.text, tail.tasks) == (text, tasks):
                 shown = await self._look() or shown
 
-    async def _wait(self, tail: Tail, text: str, doing: tuple[str, ...], pace: float) -> None:
+    async def _wait(self, tail: Tail, text: str, tasks: tuple[Task, ...], pace: float) -> None:
         """For the next words, but not less than `pace` and hardly longer than `LOOK`."""
         await first_of(tail.over(), self._clock.sleep(pace))
         if not tail.ended:
-            await first_of(tail.over(), tail.moved(text, doing), self._clock.sleep(LOOK - PACE))
+            await first_of(tail.over(), tail.moved(text, tasks), self._clock.sleep(LOOK - PACE))
 
     async def _look(self) -> Shown | None:
         try:

@@ -95,6 +95,8 @@ class Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     video: str
     file: str
     """Stands for a file in the prompt; takes `name`."""
+    unnamed: str
+    """The same for one without a name."""
     sticker: str
     """Takes `text`: what the sticker says."""
     location: str
@@ -155,9 +157,14 @@ class Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     memory_summary: str
     """Explains the summary that stands below."""
     memory_nothing: str
+    memory_private: str
+    """Said where others read along: what is known of whoever asks is for a talk in private."""
+    memory_no_summary: str
     memory_forget: str
     """Takes `forget`: the command that ends it."""
     forgotten: str
+    forgotten_here: str
+    """Said where others read along: what is known of whoever asks stays."""
     help: str
     """Stands above the list of commands, of which the others say what they do."""
     help_start: str

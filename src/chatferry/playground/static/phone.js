@@ -299,6 +299,7 @@ export class Phone {
         shape: "text",
         at: Date.now() / 1000,
         buttons: [],
+        tasks: [],
       };
       const row = this.kit.row(this, bubble, null, all);
       row.classList.add("pending");

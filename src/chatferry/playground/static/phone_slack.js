@@ -119,6 +119,7 @@ export const slack = {
     const parts = [
       bubble.only ? h("p", { class: "only" }, icon("eye", 14), t("only_you")) : null,
       together ? null : head(bubble),
+      tasks(bubble),
       h("div", { class: "words" }, words(bubble)),
       attached(bubble),
       bubble.buttons.length
@@ -249,6 +250,19 @@ function head(bubble) {
     h("strong", {}, bubble.who || botName()),
     bubble.who ? null : h("span", { class: "badge" }, t("app_badge")),
     time(bubble),
+  );
+}
+
+/** What is called for an answer: each with how it stands. */
+function tasks(bubble) {
+  if (!bubble.tasks.length) return null;
+  const marks = { complete: "check", error: "close" };
+  const mark = (status) =>
+    marks[status] ? icon(marks[status], 14) : h("span", { class: "spin", "aria-hidden": "true" });
+  return h(
+    "div",
+    { class: "tasks" },
+    bubble.tasks.map(([title, status]) => h("p", { class: status }, mark(status), h("span", {}, title))),
   );
 }
 
