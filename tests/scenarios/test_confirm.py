@@ -221,7 +221,7 @@ async def test_in_a_line_group_it_is_said_how_to_answer_and_a_wrong_tap_is_answe
     ids=["no json", "unknown", "reserved", "missing", "too long"],
 )
 async def test_nobody_is_asked_about_what_cannot_be_called_or_seen(tmp_path: Path, given: str, why: str) -> None:
-    async with world(tmp_path, assistant=ASSISTANT) as it, it.gateway() as gateway:
+    async with world(tmp_path, assistant=ASSISTANT | {"context_tokens": 20_000}) as it, it.gateway() as gateway:
         calling(it.model)
         it.model.act = lambda talk, _: Act((Wanted("cancel_order", given),)) if talk[-1]["role"] == "user" else None
         await it.line.say("ann", "cancel my order")
