@@ -7,6 +7,7 @@ RUN python -m venv --without-pip /opt/chatferry
 WORKDIR /src
 COPY pyproject.toml README.md ./
 COPY src src
+# Without ocr and media, which are large; docs/media.md says who needs them.
 RUN pip --python /opt/chatferry/bin/python install --no-cache-dir '.[jwt,mcp,otel,postgres,privacy,slack,wechat]'
 RUN mkdir /data
 
@@ -18,7 +19,8 @@ ENV PATH=/opt/chatferry/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PORT=8080 \
     CHATFERRY_DATABASE=sqlite:////data/chatferry.db
-# chatferry.toml and .env are read from here, where there are any.
+# chatferry.toml and .env are read from here, where there are any. It cannot be written: exports and proofs of
+# `chatferry forget` go to /tmp or /data, as docs/deploy.md says.
 WORKDIR /etc/chatferry
 USER 10001:10001
 EXPOSE 8080

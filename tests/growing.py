@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +22,7 @@ from chatferry.delivering.delivery import Delivery
 from chatferry.delivering.growth import Growth
 from chatferry.desk import Desk
 from chatferry.dispatch.inprocess import InProcess
+from chatferry.engines.base import Done, Engine, Event, Prompt
 from chatferry.feed import Feed
 from chatferry.intake import Intake
 from chatferry.knowledge.grounding import Grounding
@@ -34,6 +35,7 @@ from chatferry.links import Links
 from chatferry.model import Inbound, says
 from chatferry.reading.readers import Readers
 from chatferry.replies import Replies
+from chatferry.spending import spend
 from chatferry.testing import Board, Call, LiveEngine, ManualClock, Talk
 from chatferry.tools.base import Callable as Tool
 from chatferry.tools.base import Fixed
@@ -58,6 +60,22 @@ def about(kind: Literal["retract", "stop", "erase", "change"], ref: str = "", *,
 
 def rewords(event: str, text: str) -> Inbound:
     return Inbound(f"change {event} {text}", "room", "change", says("user", text), sender="ann", ref=f"m-{event}")
+
+
+class Paid:
+    """An engine whose counts are noted as what was spent, as a `Route` does it."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.name = engine.name
+        self.check = engine.check
+        self._engine = engine
+
+    async def run(self, prompt: Prompt, *, pace: float = 0.0) -> AsyncGenerator[Event, None]:
+        async with contextlib.aclosing(self._engine.run(prompt, pace=pace)) as events:
+            async for event in events:
+                if isinstance(event, Done) and event.usage is not None:
+                    spend(event.usage)
+                yield event
 
 
 @dataclass
@@ -99,7 +117,7 @@ class World:
                 await ledger.adopt()
             settings = AssistantSettings(language="en", busy=self.busy, **self.settings)
             sources = (Fixed(*self.tools),) if self.tools else ()
-            assistant = Assistant("default", settings, self.engine, WORDS, sources=sources)
+            assistant = Assistant("default", settings, Paid(self.engine), WORDS, sources=sources)
             staff = Staff({"default": assistant}, {"board": "default"})
             links = Links(b"key", 3600.0, "https://bot.example")
             desk = Desk(Commands(CommandSettings()), Replies(()), staff, links, clock, ledger)
@@ -112,6 +130,7 @@ class World:
                     Grounding(Library(self.database), Metrics()),
                     Summaries(ledger, accounts, clock),
                     Again(ledger, Metrics(), clock),
+                    accounts,
                     clock,
                 ),
                 accounts,

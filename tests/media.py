@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import io
+import itertools
+import math
+import struct
 import zipfile
 import zlib
 
-from PIL import Image, ImageDraw, ImageFont
+import av
+import pillow_heif
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
+
+pillow_heif.register_heif_opener()
 
 
 def picture(form: str = "PNG", size: tuple[int, int] = (640, 480), color: str = "white") -> bytes:
@@ -161,3 +169,76 @@ def labyrinth() -> bytes:
     body = "".join(f"{number} 0 obj\n{text}\nendobj\n" for number, text in enumerate(objects, 1))
     font = "20 0 obj\n<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>\nendobj\n"
     return f"%PDF-1.4\n{body}{font}trailer << /Root 1 0 R /Size 21 >>".encode()
+
+
+AMR = base64.b64decode(
+    "IyFBTVIKBIA4H+/rafWOAKnGgAQdPTKn2x21UUUy0SwEjTgylqt/JYPwlJ4GBD4vMqprmnSoT09xxASNODama1FkJEsscqAEPj0ypus/pMymuK"
+    "pABI04NpZrx2QnkwsNfgQ+PTKne310jpOkUr4EjTg2l2vGpEHtDwxgBD49Mqdr3aSujG7xOgSNODaqa8XkJgsOmhYEPj0yq2tYdI0E7FVGBI04"
+    "Npt7UJRHizEyjAQ+LzKqe55UyPMaj0oEjTg2putVREBkyRWmBD49MqZ7eWSssxirRASNODaWe2ekQ5JlBSIEPj0ypmvfNIqzrRKcRCsHg2gAfH"
+    "w="
+)
+"""A third of a second of 440 Hz as WeChat sends it, and two packets by which a phone says that nobody speaks."""
+
+
+def hum(form: str, codec: str) -> bytes:
+    """A second of 440 Hz."""
+    into, rate = io.BytesIO(), 16_000
+    with av.open(into, "w", format=form) as box:
+        stream = box.add_stream(codec, rate=rate, layout="mono")
+        assert isinstance(stream, av.AudioStream)
+        for begin in range(0, rate, 1000):
+            frame = av.AudioFrame("s16", "mono", 1000)
+            frame.sample_rate, frame.pts = rate, begin
+            heights = (int(9000 * math.sin(2 * math.pi * 440 * n / rate)) for n in range(begin, begin + 1000))
+            frame.planes[0].update(struct.pack("<1000h", *heights))
+            box.mux(stream.encode(frame))
+        box.mux(stream.encode(None))
+    return into.getvalue()
+
+
+def heard(mp3: bytes) -> tuple[float, float]:
+    """How long a sound is, in seconds, and how high, in hertz."""
+    samples: list[int] = []
+    with av.open(io.BytesIO(mp3), "r", format="mp3") as box:
+        to_mono = av.AudioResampler("s16", "mono", 16_000)
+        for frame in box.decode(audio=0):
+            for one in to_mono.resample(frame):
+                samples += struct.unpack(f"<{one.samples}h", bytes(one.planes[0])[: 2 * one.samples])
+    loud = [n for n, sample in enumerate(samples) if abs(sample) > 2000]
+    tone = samples[loud[0] : loud[-1]] if loud else []
+    turns = sum((a < 0) != (b < 0) for a, b in itertools.pairwise(tone))
+    return len(samples) / 16_000, turns / 2 / (len(tone) / 16_000) if tone else 0.0
+
+
+def huge_heic() -> bytes:
+    """A small picture that says it has 900 million pixels."""
+    size = (64).to_bytes(4, "big") * 2
+    return picture("HEIF", (64, 64)).replace(b"ispe\0\0\0\0" + size, b"ispe\0\0\0\0" + (30_000).to_bytes(4, "big") * 2)
+
+
+def scan(*pages: tuple[str, ...]) -> bytes:
+    """A PDF of pictures of paper, a little aslant."""
+    images = [Image.open(io.BytesIO(written(*lines))).convert("L") for lines in pages]
+    images = [image.rotate(0.5, fillcolor=255).filter(ImageFilter.GaussianBlur(0.7)) for image in images]
+    into = io.BytesIO()
+    images[0].save(into, "PDF", save_all=True, append_images=images[1:])
+    return into.getvalue()
+
+
+def huge_scan(width: int = 30_000) -> bytes:
+    """A PDF of a few kilobytes whose one page is a picture of 900 million pixels."""
+    packed = zlib.compress(bytes(10_000_000), 9)
+    its = f"/Subtype /Image /Width {width} /Height {width} /ColorSpace /DeviceRGB /BitsPerComponent 8"
+    drawn = "612 0 0 792 0 0 cm /X Do"
+    objects = [
+        b"<< /Type /Catalog /Pages 2 0 R >>",
+        b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
+        b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Contents 4 0 R"
+        b" /Resources << /XObject << /X 5 0 R >> >> >>",
+        f"<< /Length {len(drawn)} >>\nstream\n{drawn}\nendstream".encode(),
+        f"<< /Type /XObject {its} /Filter /FlateDecode /Length {len(packed)} >>\nstream\n".encode()
+        + packed
+        + b"\nendstream",
+    ]
+    body = b"".join(b"%d 0 obj\n%b\nendobj\n" % (number, its) for number, its in enumerate(objects, 1))
+    return b"%PDF-1.4\n" + body + b"trailer << /Root 1 0 R /Size 6 >>"

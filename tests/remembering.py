@@ -104,7 +104,7 @@ class Mind:
             media = Media(self.ledger, Readers(), {}, self.clock)
             grounding = Grounding(Library(self.database), Metrics())
             again = Again(self.ledger, Metrics(), self.clock)
-            asking = Asking(self.ledger, media, grounding, self.summaries, again, self.clock)
+            asking = Asking(self.ledger, media, grounding, self.summaries, again, accounts, self.clock)
             worker = Worker(
                 self.ledger, Delivery(self.ledger, links, self.clock), Growth(self.ledger, self.clock), Feed(),
                 self.clock, Metrics(), asking, accounts,

@@ -34,6 +34,10 @@ to = ["{hook}"]
 [[alerts]]
 when = "success"
 to = ["{hook}"]
+
+[[alerts]]
+when = "circuit"
+to = ["{hook}"]
 """
 
 
@@ -82,7 +86,7 @@ async def test_the_list_tells_how_each_stands_and_whom_it_tells(shop: Shop) -> N
     configured(shop, "http://127.0.0.1:9/a-secret-place")
     ended = await shop.run("alerts", "list")
     lines = ended.out.splitlines()
-    assert lines[0::2] == [f"{name}: not looked at yet" for name in ("slow", "queue", "success")]
+    assert lines[0::2] == [f"{name}: not looked at yet" for name in ("slow", "queue", "success", "circuit: default")]
     assert lines[1] == f"  tells line:{OPERATOR}, webhook at 127.0.0.1"
     database = open_database(f"sqlite:///{shop.folder}/chatferry.db")
     await migrate(database)
@@ -95,7 +99,7 @@ async def test_the_list_tells_how_each_stands_and_whom_it_tells(shop: Shop) -> N
         ]
         await ledger.judged(verdicts, "somebody")
     await database.aclose()
-    slow, _, queue, _, success, _ = (await shop.run("alerts", "list")).out.splitlines()
+    slow, _, queue, _, success, *_ = (await shop.run("alerts", "list")).out.splitlines()
     assert slow.startswith("slow: bad since ")
     assert slow.endswith(" (12 s, of 40 messages)")
     assert queue == "queue: all is well (0.25 s)"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
-from chatferry.ledger.answers import Keep
+from chatferry.ledger.answers import Keep, Kept
 from chatferry.ledger.database import Database
 from chatferry.ledger.ledger import Ledger
 from chatferry.ledger.people import Talk
 from chatferry.testing import ManualClock
-from tests.talking import ROOM, answers, asks
+from tests.talking import ROOM, answers, asks, claimed
 
 HOUR = 3600.0
 
@@ -53,3 +53,40 @@ async def test_two_processes_that_keep_the_same_answers_keep_as_many_as_there_is
         found = [await one.kept_answer(key, HOUR) for key in (*keys, "last0", "last1", "last2", "last3")]
         assert sum(answer is not None for answer in found) == 10
         assert all(found[-4:]), "the youngest stay"
+
+
+async def test_of_two_processes_one_asks_until_there_is_an_answer_or_it_is_dead(
+    database: Database, clock: ManualClock
+) -> None:
+    async with Ledger(database, clock, lease=7.0).open() as one, Ledger(database, clock, lease=7.0).open() as another:
+        await one.accept("board", [asks("e1"), asks("e2", room="other")])
+        mine, other = await claimed(one), await claimed(another, "board:other")
+        assert await one.begin_answer("more", "shop", mine, HOUR)
+        for key in (*(f"k{n}" for n in range(20)), "k"):
+            begun = await asyncio.gather(
+                *(ledger.begin_answer(key, "shop", turn, HOUR) for ledger, turn in ((one, mine), (another, other)))
+            )
+            assert sorted(begun) == [False, True]
+        first, second = (mine, other) if begun[0] else (other, mine)
+        assert await one.kept_answer("k", HOUR) == first.id
+        await another.drop_answer("k", second)  # nobody else's
+        assert not await another.begin_answer("k", "shop", second, HOUR)
+        await one.drop_answer("k", first)
+        assert await one.kept_answer("k", HOUR) is None
+        assert await another.begin_answer("k", "shop", second, HOUR)
+        clock.advance(6.9)
+        assert (await one.renew([first])).lost == []
+        assert await one.kept_answer("k", HOUR) == second.id
+        clock.advance(0.2)
+        assert await one.kept_answer("k", HOUR) is None, "its holder is dead"
+        again = await claimed(one, second.conversation)
+        assert await one.kept_answer("k", HOUR) is None, "whoever goes on with the turn has not asked yet"
+        assert await one.begin_answer("k", "shop", again, HOUR)
+        await another.drop_answer("k", second)  # it was frozen, and wakes up
+        assert await one.kept_answer("k", HOUR) == second.id
+        await one.keep_answer(keep("k", again.id, clock.now()))
+        assert not await another.begin_answer("k", "shop", first, HOUR)
+        await one.drop_answer("k", again)
+        assert await another.kept_answer("k", HOUR) == Kept("answer k", "m", clock.now())
+        clock.advance(HOUR)
+        assert await another.kept_answer("k", HOUR) is None, "it is too old"

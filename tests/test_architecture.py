@@ -22,9 +22,10 @@ ROOT = {
     "clock",
     "ledger.news",
     "rate",
+    "spending",
     "sniffing",
     "words.__init__",
-} | {f"knowledge.{name}" for name in ("__init__", "terms", "cutting", "quoting")}
+} | {f"knowledge.{name}" for name in ("__init__", "terms", "questions", "cutting", "quoting")}
 ROOT |= {name for name in FILES if name.startswith(("masking.", "text."))}
 """Values and pure functions: everybody may use them."""
 CORE = {

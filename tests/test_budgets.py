@@ -6,12 +6,15 @@ import asyncio
 
 import msgspec
 import pytest
+import sqlalchemy as sa
 
+from chatferry.errors import LeaseLost
 from chatferry.ledger.accepting import Accepted
 from chatferry.ledger.budgets import Budget, Charge
 from chatferry.ledger.database import Database
 from chatferry.ledger.guests import Knock
 from chatferry.ledger.ledger import Ledger
+from chatferry.ledger.tables import budgets as table
 from chatferry.model import Inbound, Turn, Usage, says
 from chatferry.testing import ManualClock
 from tests.test_pacing import kinds
@@ -152,3 +155,62 @@ async def test_who_is_kept_out_is_not_charged_and_leaves_no_turn(ledger: Ledger)
     assert (accepted.turn, accepted.spent) == (0, False)
     assert await ledger.entries() == []
     assert await kinds(ledger, await said(ledger, "b", "c", budget=one)) == ["message", "spent"]
+
+
+def edits(event: str, text: str, at: float) -> Inbound:
+    return Inbound(f"{event} {text}", "room", "change", says("user", text), sender="ann", ref=event, at=at)
+
+
+async def charged(ledger: Ledger) -> int:
+    query = sa.select(table.c.messages).where(table.c.key == TODAY.day)
+    return int(await ledger.look(lambda connection: connection.execute(query).scalar_one()))
+
+
+async def test_an_edit_of_what_is_being_answered_is_charged_and_told_once_when_it_is_one_too_many(
+    ledger: Ledger,
+) -> None:
+    (asked,) = await said(ledger, "a")
+    told = set()
+    for n in range(6):
+        held = await ledger.claim("board:room")
+        assert (held is None) == (n > 2), "nobody has to begin anew"
+        (edited,) = await ledger.accept("board", [edits("a", f"b{n}", n + 1.0)], (), (), (), [TODAY])
+        assert (edited.ends, edited.spent) == ((asked.turn, False) if n < 2 else (0, True))
+        told |= {edited.turn} if edited.spent else set()
+        assert await charged(ledger) == min(n + 2, 3)
+    assert len(told) == 1
+    shown = await ledger.shown(asked.turn)
+    assert shown is not None
+    assert shown.inbound.message == says("user", "b1")
+
+
+async def test_an_edit_of_what_waits_is_free(ledger: Ledger) -> None:
+    (asked,) = await said(ledger, "a")
+    for n in range(6):
+        (edited,) = await ledger.accept("board", [edits("a", f"b{n}", n + 1.0)], (), (), (), [TODAY])
+        assert (edited.ends, edited.spent) == (0, False)
+    assert await charged(ledger) == 1
+    turn = await next_of(ledger)
+    assert (turn.id, turn.inbound.message) == (asked.turn, says("user", "b5"))
+
+
+async def test_what_failed_gives_all_back_that_was_charged_for_it_once(ledger: Ledger) -> None:
+    (asked,) = await said(ledger, "a")
+    await next_of(ledger)
+    await ledger.accept("board", [edits("a", "b", 1.0)], (), (), (), [TODAY])
+    assert await charged(ledger) == 2
+    for _ in range(3):
+        turn = await next_of(ledger)
+        assert await ledger.finish(turn, state="failed", error="no") == "failed"
+        assert await charged(ledger) == 0
+        assert await ledger.reopen(asked.turn)
+
+
+async def test_who_has_lost_the_turn_gives_nothing_back(ledger: Ledger, clock: ManualClock) -> None:
+    await said(ledger, "a")
+    turn = await next_of(ledger)
+    clock.advance(ledger.lease * 3)
+    await next_of(ledger)
+    with pytest.raises(LeaseLost):
+        await ledger.finish(turn, state="failed", error="no")
+    assert await charged(ledger) == 1

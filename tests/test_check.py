@@ -303,6 +303,10 @@ async def test_extras_that_are_missing_are_told_at_once_and_the_rest_is_checked(
     assert any(subject.startswith("line ") for subject in told), "the rest is looked at"
     with pytest.raises(ConfigError) as caught:
         extras.require(settings, lambda module: None)
+    assert told["media"].ok, "a note: people are told kindly"
+    assert told["media"].mend == "pip install 'chatferry[media]'"
+    assert "HEIC" in told["media"].detail
+    assert "AMR" not in told["media"].detail, "nobody listens"
     lines = str(caught.value).splitlines()
     assert [line.split()[1].rstrip(":") for line in lines[::2]] == list(places)
     assert lines[1] == "    mend: pip install 'chatferry[postgres]'"

@@ -145,6 +145,7 @@ def test_what_cannot_be_measured_is_told_with_its_mend() -> None:
         "alerts.3.model: says nothing where `when` is 'queue'",
         "mend: leave it out",
         "alerts.4.when: must be 'success', 'latency', 'queue', 'circuit' or 'budget'",
+        "mend: did you mean `success`?",
         "alerts.5.threshold: must be the share of its money that an assistant has spent, between 0 and 1",
         "mend: 0.8",
         "alerts.5.model: says nothing where `when` is 'budget'",

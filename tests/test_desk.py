@@ -282,3 +282,11 @@ async def test_an_answer_that_takes_later_questions_along_leaves_those_that_were
         assert [message.text for message in second.prompt.messages if message.role == "user"][-1] == "two\n\nfour"
         second.ends("Two and four.")
         await world_.ended(process, 4)
+
+
+async def test_a_file_beside_a_command_is_not_passed_over_in_silence() -> None:
+    scene = Scene(replies=[ReplySettings(match="/map", reply="Here.")])
+    for said, told in (("/help", EN.passed_over), ("/map", "Here.")):
+        event, _ = scene.receive(replace(asks(said), message=Message("user", (Text(said), IMAGE))))
+        assert (await scene.answer(event)).endswith(told)
+    assert EN.passed_over not in await scene.answer(scene.receive(asks("/help"))[0])

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 import msgspec
+import pytest
 
 from chatferry import keyring
 from chatferry.ledger import apikeys
@@ -62,6 +63,20 @@ async def test_what_is_secret_is_compared_in_a_time_that_tells_nothing(clock: Ma
     assert (caller.name, caller.scopes) == ("key.1", frozenset({"chat"}))
     for wrong in (KEY[:-1] + "x", "cf_abcdefgx" + KEY[11:], KEY + "s", KEY[:-1], f" {KEY}", f"{KEY}\n", ""):
         assert known.find(wrong) is None
+
+
+async def test_an_old_key_is_warned_of_every_day(clock: ManualClock, capsys: pytest.CaptureFixture[str]) -> None:
+    known = ring(Keys(made(clock)), clock)
+    await known.look()
+    clock.advance(apikeys.OLD - 86_399.0)
+    keeping = asyncio.create_task(known.keep())
+    for _ in range(4):
+        for _ in range(5):
+            await asyncio.sleep(0)
+        clock.advance(86_400.0)
+    keeping.cancel()
+    told = [line for line in capsys.readouterr().out.splitlines() if "an API key is old" in line]
+    assert [line.partition("days=")[2].split()[0] for line in told] == ["90", "91", "92"]
 
 
 async def test_who_was_known_stays_known_while_the_database_is_away(clock: ManualClock) -> None:

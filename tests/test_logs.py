@@ -64,12 +64,47 @@ def test_whatever_is_masked_for_models_is_hidden_in_lines() -> None:
     assert [case for case in seen if case.kind != "url_credentials"] == []
 
 
+@pytest.mark.parametrize("beside", ["x={}", "https://x.y/?q={}&x", "No.{}", "Bob/{}", "({})", "k: {}", "{}/x", "+{}"])
+def test_and_so_it_is_behind_whatever_stands_in_a_line(beside: str) -> None:
+    some = [case for case in cases(random.Random(8), 5) if case.kind != "url_credentials"]  # noqa: S311
+    assert [line for case in some if case.value in (line := hide(beside.format(case.value)))] == []
+
+
+@pytest.mark.parametrize(
+    ("line", "hidden"),
+    [
+        ("GET /x?phone=0912345678&y=1", "GET /x?phone=***&y=1"),
+        ("id=A123456789 card=4111111111111111", "id=*** card=***"),
+        ("https://x/?a=1&token=abcdef123456 gone", "https://x/?a=1&token=*** gone"),
+        ("https://x/cb?code=4/0Ab-cd&state=12", "https://x/cb?code=***&state=12"),
+        ("Authorization: Bearer eyJhbGciOi.eyJzdWIi.c2ln", "Authorization: Bearer ***"),
+        ("{'Authorization': 'Basic Ym9iOnNlY3JldA=='}", "{'Authorization': 'Basic ***'}"),
+        ("got eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJib2IifQ.c2lnbmF0dXJl here", "got *** here"),
+        ("key cf_1a2b3c4d_Zm9vYmFyYmF6cXV4Zm9vYmFy is old", "key *** is old"),
+        ("Incorrect API key provided: sk-proj-abcDEF123456ghiJKL", "Incorrect API key provided: ***"),
+        ("xoxb-123456789012-abcdefABCDEF", "***"),
+        ("client_secret=abcdef123456, password='hunter2!'", "client_secret=***, password='***'"),
+        ("to bob@例え.jp", "to ***"),
+        ("to bob@公司.台灣", "to ***"),
+    ],
+)
+def test_secrets_and_values_behind_an_equals_sign_are_hidden(line: str, hidden: str) -> None:
+    assert hide(line) == hidden
+
+
 def test_times_addresses_versions_and_prices_stay_readable() -> None:
     for thing in things(random.Random(8), 20):  # noqa: S311
         if thing.kind in ("version", "ip") and "api" not in thing.text:
             assert hide(thing.text) == thing.text
     line = '{"turn": 1234567890, "at": "2026-11-28T09:30:00.123456Z", "address": "http://127.0.0.1:8080", "s": 0.12345}'
     assert hide(line) == line
+    for line in (
+        "turn=1234567890 at=2026-11-28T09:30:00.123456Z address=http://127.0.0.1:8080 seconds=0.12345678",
+        "version=1.26.20241103 tokens=12345678 bytes=123456789 key=api days=90",
+        "chatferry-1.2.3-py3.11 sk-1 Bearer token refused; token expired",
+        "POST https://api.line.me/v2/bot/message/reply 200",
+    ):
+        assert hide(line) == line
 
 
 def test_a_line_costs_little(capsys: pytest.CaptureFixture[str]) -> None:

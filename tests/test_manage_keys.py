@@ -109,7 +109,8 @@ def test_what_cannot_be_is_told_with_its_mend_and_leaves_nothing() -> None:
     assert isinstance(told, ConfigError)
     assert "mend: one of `chat:default`, `chat:poet`" in str(told), "and not chat, which may more"
     endless = ("create", "a", "--expires", "soon"), ("rotate", "a", "--grace", "an hour")
-    for arguments in (("create", " "), ("create", "a\nb"), *endless):
+    short = [(way, "a", "--expires", time) for way in ("create", "rotate") for time in ("0d", "5", "90", "59s")]
+    for arguments in (("create", " "), ("create", "a\nb"), *endless, *short):
         assert isinstance(run("keys", *arguments).exception, ConfigError), arguments
     assert [path.name for path in Path().iterdir()] == ["chatferry.toml"]
 

@@ -52,6 +52,17 @@ async def test_files_are_read_and_searched_by_hand(shop: Shop) -> None:
     assert (wrong.status, "known: default" in wrong.err) == (2, True)
 
 
+async def test_a_table_without_rows_is_named_each_time_and_a_folder_with_the_pattern_of_its_files(shop: Shop) -> None:
+    (shop.folder / "chatferry.toml").write_text(CONFIG.replace('"docs/*.md"', '"../shelf/docs/"'))
+    (shop.folder / "faq.csv").write_text("question,answer\n")
+    (shop.folder.parent / "shelf" / "docs").mkdir(parents=True)
+    for _ in range(2):
+        assert "faq.csv  0 passages  there is nothing to read in it" in (await shop.run("knowledge", "sync")).out
+    said = (await shop.run("check")).out
+    assert "FAULT knowledge of default: ../shelf/docs/: is a folder, and names no file" in said
+    assert 'mend: "../shelf/docs/**/*.md" in knowledge of [assistants.default]' in said
+
+
 async def test_check_tells_what_is_in_the_index_and_what_is_not_yet(shop: Shop) -> None:
     (shop.folder / "docs" / "bad.md").unlink()
     assert "FAULT knowledge of default: faq.csv: matches no file" in (await shop.run("check")).out, "no database yet"

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest_asyncio
 
+from chatferry.clock import SystemClock
+from chatferry.ledger.database import migrate, open_database
+from chatferry.ledger.ledger import Ledger
+from chatferry.model import Inbound, says
 from chatferry.simulator.line_people import address
 from tests.commandline import Shop, shop
 
@@ -60,10 +65,78 @@ async def test_a_terminal_is_asked_and_no_is_the_usual_answer(shop: Shop) -> Non
             await terminal.shows(left)
 
 
+async def talked(shop: Shop, *channels: str) -> None:
+    """Let Ann have said something on each."""
+    database = open_database(f"sqlite:///{shop.folder / 'chatferry.db'}")
+    await migrate(database)
+    async with Ledger(database, SystemClock()).open() as ledger:
+        for channel in channels:
+            await ledger.accept(channel, [Inbound(str(uuid.uuid4()), ANN, message=says("user", "heron"), sender=ANN)])
+    await database.aclose()
+
+
+async def test_nothing_is_removed_where_the_proof_cannot_be_kept(shop: Shop) -> None:
+    await talked(shop, "line")
+    (shop.folder / "old.json").write_text("{}", "utf-8")
+    for place, why in (("nowhere/x.json", "No such file or directory"), (".", "Is a directory"), ("old.json", "")):
+        refused = await shop.run("forget", ANN, "--yes", "--report", place)
+        assert refused.status == 2
+        assert f"{why}; nothing was removed" in refused.err or f"{place} is there already; nothing" in refused.err
+        assert "mend: --report FILE" in refused.err
+    assert (await shop.run("forget", ANN, "--report", "new.json")).status == 1
+    assert not (shop.folder / "new.json").exists(), "nothing was removed, so there is no proof"
+    assert (shop.folder / "old.json").read_text("utf-8") == "{}"
+    assert "1 turns" in (await shop.run("forget", ANN, "--dry-run")).out
+
+
+async def test_a_proof_that_cannot_be_written_after_all_is_printed(shop: Shop) -> None:
+    await talked(shop, "line")
+    done = await shop.run("forget", ANN, "--yes", "--report", "/dev/full")
+    assert done.status == 1
+    assert done.err == "the proof could not be written to /dev/full: No space left on device; here it is\n"
+    proof, _ = json.JSONDecoder().raw_decode(done.out, done.out.index("{"))
+    assert proof["removed"]["turns"]["rows"] == 1
+    assert "proof: printed above" in done.out
+
+
+async def test_each_whom_one_id_names_has_a_proof_and_an_export_of_their_own(shop: Shop) -> None:
+    await talked(shop, "line", "line2")
+    assert (await shop.run("export", ANN, "--output", "out")).status == 0
+    assert all((shop.folder / "out" / name / "export.json").exists() for name in ("line", "line2"))
+    done = await shop.run("forget", ANN, "--yes", "--report", "proof.json")
+    assert done.status == 0
+    proofs = [json.loads((shop.folder / f"proof-{name}.json").read_text("utf-8")) for name in ("line", "line2")]
+    assert [proof["channel"] for proof in proofs] == ["line", "line2"]
+    await talked(shop, "line", "line2")
+    assert (await shop.run("forget", ANN, "--yes")).status == 0
+    assert len(list(shop.folder.glob("forgotten-line*.json"))) == 2
+
+
+async def test_an_export_goes_where_nothing_is_and_where_it_can_be_written(shop: Shop) -> None:
+    await talked(shop, "line")
+    (shop.folder / "used" / "files").mkdir(parents=True)
+    (shop.folder / "file").touch()
+    for place, why in (("used", "used is not empty"), ("file", "file: File exists"), ("file/in", "Not a directory")):
+        refused = await shop.run("export", ANN, "--output", place)
+        assert refused.status == 2
+        assert why in refused.err
+        assert "mend: --output FOLDER" in refused.err
+
+
 async def test_somebody_is_let_in_and_kept_out_by_hand(shop: Shop) -> None:
-    for command, told in (("admit", "in"), ("expel", "out")):
+    new = "; nobody of this id has been here yet"
+    for command, told in (("admit", f"in{new}"), ("expel", "out")):
         ended = await shop.run("people", command, "line", ANN)
         assert (ended.status, ended.out) == (0, f"line:{ANN} is {told}\n")
+    for given, why in (
+        (("people", "admit", "lin", "x"), "there is no channel 'lin'\n  mend: did you mean `line`?\n"),
+        (("people", "expel", "api", "x"), "the API has keys, and no door\n"),
+        (("forget", ANN, "--channel", "lin"), "there is no channel 'lin'\n  mend: did you mean `line`?\n"),
+        (("export", ANN, "--channel", "lin"), "there is no channel 'lin'\n  mend: did you mean `line`?\n"),
+    ):
+        ended = await shop.run(*given)
+        assert ended.status == 2
+        assert ended.err.startswith(why)
     listed = await shop.run("people", "list")
     assert listed.out.split()[0] == "out"
     assert listed.out.split()[-1] == f"line:{ANN}"

@@ -20,8 +20,8 @@ from chatferry.cli.forget import known, survey
 from chatferry.engines.base import Call, Picture, Result
 from chatferry.knowledge.cutting import Passage
 from chatferry.knowledge.library import Library
+from chatferry.knowledge.questions import asked
 from chatferry.knowledge.shelves import Add, Complete, Open, Remove, Retire, shelved
-from chatferry.knowledge.terms import wanted
 from chatferry.ledger import people
 from chatferry.ledger.answers import Keep
 from chatferry.ledger.budgets import Besides, Budget, Charge
@@ -205,13 +205,15 @@ async def costs(ledger: Ledger, clock: ManualClock) -> None:
     charge = Charge(budget.month, month, 9, 9)
     turn = await ledger.answered(turn, says("assistant", "a"), [], usage=Usage(7, 2, 9), charges=(charge,))
     await ledger.finish(turn, [])
-    await ledger.besides(Besides(turn.id, Usage(1, 1, 1), (charge,)))
+    await ledger.besides(Besides(turn.id, "shop", Usage(1, 1, 1), (charge,)))
     assert await ledger.warned(budget.month, 80)
     assert await ledger.purses([budget.month]) == {budget.month: 18}
     assert await ledger.usage(0.0, clock.now() + DAY, ZoneInfo("UTC"), people=True)
     for key in ("k1", "k2"):
         clock.advance(1.0)
         await ledger.keep_answer(Keep(key, "shop", turn.id, "a", "m", clock.now(), 1, DAY))
+    assert await ledger.begin_answer("k1", "shop", turn, DAY)
+    await ledger.drop_answer("k1", turn)
     assert await ledger.kept_answer("k1", DAY) is None
     await ledger.touch_answer("k2")
     assert await ledger.kept_answer("k2", DAY) is not None
@@ -230,7 +232,7 @@ async def read(ledger: Ledger, database: Database) -> None:
         source = await ledger.shelve(Open("default", "a.md", text, 0.0))
         await ledger.shelve(Add(source, "default", (shelved(Passage("Title", 1, f"a passage {text}")),)))
         await ledger.shelve(Complete(source, "default", "a.md", 1, 0.0))
-    assert await Library(database).search("default", wanted("passage two"))
+    assert await Library(database).search("default", asked("passage two"))
     await ledger.shelve(Retire((source,)))
     assert await ledger.shelve(Remove(source, "default")) == 1
 

@@ -44,13 +44,17 @@ asyncio.run(main())
 
 def test_hostile_files_end_soon_and_small(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     troubles = {
+        "bomb.amr": ("heavy", b"#!AMR\n" + b"\x7c" * 10_000_000),
         "bomb.docx": ("heavy", media.docx("A" * 80_000_000)),
         "bomb.xlsx": ("heavy", media.xlsx(*[("A" * 10_000,)] * 7_000)),
         "broken.jpg": ("broken", media.photo(800, 600)[:9000]),
         "cut.pdf": ("broken", media.pdf("hello")[:50]),
         "entities.docx": ("broken", media.entities()),
         "far.xlsx": ("heavy", media.far()),
+        "huge.heic": ("heavy", media.huge_heic()),
         "huge.png": ("heavy", media.huge_png()),
+        "lies.amr": ("broken", b"#!AMR\n" + b"\xff" * 10_000),
+        "lies.caf": ("broken", b"caff" + bytes(10_000)),
         "locked.pdf": ("locked", media.locked()),
         "nested.zip": ("unknown", media.zipped(a_zip=media.zipped(b_bin=bytes(10_000_000)))),
         "pages.pdf": ("silent", media.pdf(blank=10_000)),
@@ -67,6 +71,38 @@ def test_hostile_files_end_soon_and_small(tmp_path: Path, capsys: pytest.Capture
     assert [(name, trouble) for name, _, trouble, *_ in found] == [(name, its[0]) for name, its in troubles.items()]
     assert max(took for *_, took, _ in found) < 5
     assert max(peak for *_, peak in found) < 400
+
+
+@pytest.mark.parametrize(
+    ("media_type", "sound"),
+    [
+        ("audio/amr", media.AMR),
+        ("audio/aiff", media.hum("aiff", "pcm_s16be")),
+        ("audio/x-caf", media.hum("caf", "alac")),
+        ("audio/3gpp", media.hum("3gp", "aac")),
+    ],
+)
+async def test_sound_that_no_service_takes_becomes_mp3(media_type: str, sound: bytes) -> None:
+    found, made = await Readers().read(Job(media_type), sound)
+    seconds, hertz = media.heard(made)
+    assert found.made == "audio/mpeg"
+    assert seconds == pytest.approx(0.36 if media_type == "audio/amr" else 1, abs=0.03)
+    assert hertz == pytest.approx(440, abs=2)
+
+
+async def test_sound_without_end_is_not_converted_to_its_end() -> None:
+    found, _ = await Readers(seconds=60).read(Job("audio/amr"), b"#!AMR\n" + (b"\x3c" + bytes(31)) * (50 * 301))
+    assert found.trouble == "heavy"
+
+
+async def test_a_scan_is_read_page_by_page() -> None:
+    readers = Readers(seconds=60)
+    scan = media.scan(("ORDER 1234",), ("TOTAL 56",))
+    found, _ = await readers.read(Job("application/pdf", text=100, pages=5), scan)
+    assert found.text.replace(" ", "") == "ORDER1234\n\nTOTAL56"
+    assert not found.pages
+    found, _ = await readers.read(Job("application/pdf", text=100, pages=1), media.huge_scan())
+    assert found.trouble == "silent"
 
 
 async def test_what_no_screen_shows_is_left_out() -> None:

@@ -265,7 +265,7 @@ async def test_while_something_is_called_the_message_says_so_and_then_no_more(ta
         second.says("Let me look again.")
         till.held["2"] = asyncio.Event()
         second.calls(status("2", "a"), Call("b", "broken", "{}"))
-        await talk.shows("Let me look again.\n\nLooking up: order_status…")  # the other one has come to its end
+        await talk.shows("Let me look again.\n\nLooking up: order_status…")  # the other failed at once
         till.held["2"].set()
         (await talk.asked()).ends("At sea.")
         await talk.ended(process)

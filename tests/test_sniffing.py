@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from chatferry.reading.encodings import decoded
-from chatferry.sniffing import AMR, DOCX, HEIC, MACROS, PDF, TEXT, UNKNOWN, XLSX, kind_of, sniff
+from chatferry.sniffing import AIFF, AMR, CAF, DOCX, HEIC, MACROS, PDF, TEXT, UNKNOWN, XLSX, kind_of, sniff
 from tests import media
 
 FILES = {
@@ -13,13 +13,17 @@ FILES = {
     "image/png": media.picture("PNG"),
     "image/gif": media.picture("GIF"),
     "image/webp": media.picture("WEBP"),
-    HEIC: b"\0\0\0\x24ftypheic\0\0",
+    "image/avif": media.picture("AVIF"),
+    HEIC: media.picture("HEIF"),
     "audio/mp4": b"\0\0\0\x20ftypM4A \0\0",
     "video/mp4": b"\0\0\0\x20ftypisom\0\0",
     "audio/ogg": b"OggS\0",
     "audio/mpeg": b"\xff\xfb\x90\x00\0\0",
     "audio/wav": b"RIFF\0\0\0\0WAVEfmt ",
-    AMR: b"#!AMR\n\0",
+    AMR: media.AMR,
+    CAF: media.hum("caf", "alac"),
+    AIFF: media.hum("aiff", "pcm_s16be"),
+    "video/3gpp": media.hum("3gp", "aac"),
     PDF: media.pdf("x"),
     DOCX: media.docx("x"),
     XLSX: media.xlsx((1,)),

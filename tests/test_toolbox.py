@@ -21,6 +21,9 @@ class Named:
     def __init__(self, name: str) -> None:
         self.tool = Tool(name, "", {"type": "object"})
 
+    def misfit(self, arguments: Mapping[str, Any]) -> str:
+        return ""
+
     async def call(self, arguments: Mapping[str, Any], caller: Caller) -> Result:
         if self.tool.name == "itself":
             raise asyncio.CancelledError

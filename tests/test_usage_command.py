@@ -47,6 +47,7 @@ async def test_operators_see_what_was_used_and_what_is_wrong_with_what_they_ask(
             it.line.address("ann"): ["1", "7", "2", "0.01"],
             it.line.address("bob"): ["2", "7", "3", "0.01"],
         }
+        assert (await it.run("usage", "--by", "person")).out == table.out, "an id is somebody on a channel"
         assert total == ["all", "3", "14", "5", "0.02"]
         sheet = await it.run("usage", "--csv", "--by", "day,model")
         assert (sheet.status, sheet.err) == (0, "")

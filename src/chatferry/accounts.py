@@ -17,7 +17,7 @@ from chatferry.config import ModelSettings, MoneySettings, PriceSettings
 from chatferry.errors import Unavailable
 from chatferry.ledger.budgets import NEAR, Besides, Budget, Charge
 from chatferry.ledger.ledger import Ledger
-from chatferry.model import Inbound, Turn, Usage
+from chatferry.model import ASKING, Inbound, Turn, Usage
 from chatferry.watching.metrics import Metrics
 
 log = structlog.get_logger(__name__)
@@ -60,7 +60,7 @@ class Accounts:
     def budget(self, channel: Channel, event: Inbound, at: float, *, held: bool = False) -> Budget | None:
         """What an event is charged to, if it asks somebody who may not be asked without end."""
         assistant = self._staff.of(channel.name, event)
-        if event.kind != "message" or assistant is None:
+        if assistant is None or not (event.kind in ASKING or event.consent):
             return None
         its = assistant.settings.budget
         personal = event.sender and (its.messages or its.tokens)
@@ -84,15 +84,21 @@ class Accounts:
     def bill(self, turn: Turn, assistant: Assistant, usage: Usage) -> tuple[Charge, ...]:
         """Who pays for what was spent for a turn, by the time at which it was asked."""
         its, inbound, charges = assistant.settings.budget, turn.inbound, []
+        if usage == Usage():
+            return ()
         if inbound.sender and (its.messages or its.tokens):
             day = self.day(turn.accepted_at)
             key = _day(day, assistant, turn.channel, inbound.sender)
-            charges.append(Charge(key, day.ends_at, usage.prompt + usage.completion, usage.cost))
+            charges.append(Charge(key, day.ends_at, usage.prompt + usage.completion, usage.cost, personal=True))
         return (*charges, *self._monthly(assistant, usage, turn.accepted_at))
 
     def besides(self, turn: int, assistant: Assistant, usage: Usage, at: float) -> Besides:
         """What was spent for a turn that is closed, such as for a summary: no person pays for it."""
-        return Besides(turn, usage, self._monthly(assistant, usage, at))
+        return Besides(turn, assistant.name, usage, self._monthly(assistant, usage, at))
+
+    def owed(self, turn: Turn, assistant: Assistant, usage: Usage) -> Besides:
+        """What was spent for a turn of which no answer came, or none yet: they pay who would for one."""
+        return Besides(turn.id, assistant.name, usage, self.bill(turn, assistant, usage))
 
     def _monthly(self, assistant: Assistant, usage: Usage, at: float) -> tuple[Charge, ...]:
         if assistant.settings.budget.money is None:
@@ -119,10 +125,11 @@ class Accounts:
                 for name, (key, money) in purses.items():
                     share = 100 * spent.get(key, 0) / money
                     metrics.budget.labels(name).set(share / 100)
-                    reached = max((level for level in (NEAR, 100) if share >= level), default=0)
-                    # One process says it, once a month, however many there are.
-                    if reached and await ledger.warned(key, reached):
-                        log.warning("budget", assistant=name, month=key.split(" ")[0], used=f"{share:.0f} %")
+                    for level in (NEAR, 100):
+                        # One process says it, once a month, however many there are.
+                        if share >= level and await ledger.warned(key, level):
+                            told = {"reached": f"{level} %", "used": f"{share:.0f} %"}
+                            log.warning("budget", assistant=name, month=key.split(" ")[0], **told)
             except Unavailable as fault:
                 log.error("budgets not looked at", error=str(fault))
             await clock.sleep(_LOOK)

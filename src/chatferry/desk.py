@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 from msgspec.structs import replace
 
 from chatferry.assistant import Assistant, Staff
-from chatferry.channels.base import Channel
+from chatferry.channels.base import Channel, whispering
 from chatferry.clock import Clock
-from chatferry.commands import Commands, notice, pause, slow, spent
+from chatferry.commands import Commands, Name, notice, pause, slow, spent
 from chatferry.config import SessionSettings
 from chatferry.ledger import consent, profiles
 from chatferry.ledger.recalling import Recalling
 from chatferry.ledger.sessions import Gate
 from chatferry.links import Links
-from chatferry.model import Inbound, Text, Turn, says, talk_key
-from chatferry.privacy import Notice
+from chatferry.model import ASKING, Inbound, Text, Turn, says, talk_key
+from chatferry.privacy import Notice, mark_of
 from chatferry.replies import Replies, call
 
 _DOOR = ("code_ask", "code_right", "code_wrong", "code_group")
@@ -50,13 +52,21 @@ class Desk:
         Whoever brings the whole talk along has no session with us, and no commands.
         """
         assistant = self._staff.of(channel.name, event)
-        if event.kind != "message" or event.message is None or event.context is not None or assistant is None:
+        if event.message is None or event.context is not None or assistant is None:
+            return event, None
+        if event.kind == "heard" and assistant.settings.tools:
+            return consent.read(event, assistant.words), None
+        if event.kind not in ASKING:
             return event, None
         said, session = event.message.text, assistant.settings.session
         if longest is not None and len(said) > longest and channel.caps.batch:
             # Nothing of it is kept.
             told = assistant.words.too_long.replace("{number}", str(longest))
+            if event.kind == "change":  # which may be of something that nobody asked us
+                return replace(event, reply=told), None
             return replace(event, kind="command", command="reply", reply=told, message=None), None
+        if event.kind == "change":
+            return event, None
         gate = self._gate(channel, event, assistant, session) if session else None
         command = self._commands.read(said, session)
         if command is not None and command.name == "start":
@@ -72,10 +82,22 @@ class Desk:
         if found := self._replies.find(said, channel.name):
             kind, reply = found
             return replace(event, kind="command", command=kind, reply=reply), None
-        return consent.read(event, assistant.words) if assistant.settings.tools else event, gate
+        if assistant.settings.tools:
+            event = consent.read(event, assistant.words, aside=whispering(channel))
+        return event, gate
+
+    def stale(self, channel: Channel, event: Inbound) -> str:
+        """What whoever taps on a settled question, or on somebody else's, is told."""
+        assistant = self._staff.of(channel.name, event)
+        return assistant.words.confirm_over if assistant is not None else ""
 
     async def answer(self, turn: Turn, assistant: Assistant) -> str:
         """What a command is answered with; empty: nothing. Raises Final where a function of the operator's fails."""
+        said = await self._said(turn, assistant)
+        beside = turn.inbound.files and turn.inbound.command in get_args(Name)
+        return f"{said}\n\n{assistant.words.passed_over}" if beside else said
+
+    async def _said(self, turn: Turn, assistant: Assistant) -> str:
         inbound, settings = turn.inbound, assistant.settings
         if inbound.command == "reply":
             return inbound.reply
@@ -93,8 +115,9 @@ class Desk:
         if inbound.command == "privacy" and self._notice is not None and self._notice.there:
             base = self._links.base
             if not base:
-                return self._notice.text(assistant.words)
-            return assistant.words.privacy_here.replace("{link}", f"{base}/privacy?lang={settings.tongue}")
+                return self._notice.text(assistant.words, assistant.name)
+            place = f"{base}/privacy?lang={settings.tongue}&of={mark_of(assistant.name)}"
+            return assistant.words.privacy_here.replace("{link}", place)
         if inbound.command == "memory":
             return await self._memory(turn, assistant)
         link = self._links.history(turn.id, self._clock.now())

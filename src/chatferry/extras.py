@@ -15,6 +15,7 @@ from chatferry.model import Finding
 _MODULES = {
     "jwt": ("joserfc",),
     "mcp": ("mcp",),
+    "media": ("av", "pillow_heif"),
     "ocr": ("onnxruntime", "rapidocr"),
     "otel": ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http"),
     "postgres": ("asyncpg", "greenlet", "pgqueuer"),
@@ -47,6 +48,18 @@ def missing(settings: Settings, find: Find = find_spec) -> Iterator[Missing]:
     for extra, place in _asked(settings):
         if lacking := tuple(module for module in _MODULES[extra] if not _there(module, find)):
             yield Missing(extra, place, lacking)
+
+
+def advised(settings: Settings, find: Find = find_spec) -> Iterator[Finding]:
+    """What nothing asks for and people send all the same: without it they are told so, kindly."""
+    if lacking := tuple(module for module in _MODULES["media"] if not _there(module, find)):
+        channels, assistants = settings.channels.values(), settings.assistants.values()
+        heard = any(isinstance(its, WeChatSettings) for its in channels) and any(its.voice for its in assistants)
+        seen = any(isinstance(its, SlackSettings) for its in channels)
+        told = ["voice messages of WeChat (AMR)"] * heard + ["pictures of iPhones on Slack (HEIC)"] * seen
+        if told:
+            detail = f"{' and '.join(told)} are not understood without {', '.join(lacking)}"
+            yield Finding(True, "media", detail, "pip install 'chatferry[media]'")
 
 
 def require(settings: Settings, find: Find = find_spec) -> None:

@@ -61,7 +61,7 @@ from chatferry.privacy import Notice
 from chatferry.reading.readers import Readers
 from chatferry.replies import Replies, findings
 from chatferry.retry import Circuit
-from chatferry.watching.alarms import Bell
+from chatferry.watching.alarms import Bell, watched
 from chatferry.watching.metrics import Metrics
 from chatferry.watching.occasion import Traced, Tracer
 from chatferry.watching.telemetry import tracer_of
@@ -136,7 +136,8 @@ class Gateway:
                 Media(self.ledger, readers, make_listeners(settings, http), clock),
                 Grounding(Library(database), self.metrics),
                 self.summaries,
-                Again(self.ledger, self.metrics, clock),
+                Again(self.ledger, self.metrics, clock, None if alone else self.feed),
+                self.accounts,
                 clock,
             ),
             self.accounts,
@@ -165,7 +166,7 @@ class Gateway:
         self.watch = Watch(
             self.ledger,
             clock,
-            settings.alerts,
+            watched(settings),
             Bell.of(settings, http, self._say),
             signs={"circuit": left_alone(self.circuits)},
             models={name: assistant.model for name, assistant in settings.assistants.items()},

@@ -12,6 +12,7 @@ from chatferry.clock import Clock
 from chatferry.errors import LeaseLost
 from chatferry.ledger.ledger import Ledger
 from chatferry.model import Grant, Message, Piece, Task, Turn, says
+from chatferry.spending import Spending
 from chatferry.text import cutting
 from chatferry.text.plain import plain
 
@@ -46,6 +47,8 @@ class Held:
         """The messages in which the answer grows on the platform, in their order."""
         self.final: dict[str, str] = {}
         """What the full ones among them say, by receipt: they need no other edit."""
+        self.spending = Spending()
+        """What its answer costs."""
         self.tasks: tuple[Task, ...] = ()
         """What was and is called for the answer."""
         self.places: dict[str, int] = {}

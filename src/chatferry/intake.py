@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import msgspec
 import structlog
 
 from chatferry.accounts import Accounts
-from chatferry.channels.base import Channel, Hook, Taken, obliging
+from chatferry.channels.base import Channel, Hook, Taken, obliging, whispering
 from chatferry.clock import Clock, SystemClock
 from chatferry.desk import Desk
 from chatferry.dispatch.base import Dispatcher
@@ -100,18 +101,23 @@ class Intake:
                 self._metrics.limited.labels(channel.name).inc()
             if owed.spent:
                 self._metrics.spent.labels(channel.name).inc()
+            if owed.stale and whispering(channel) and (told := self._desk.stale(channel, event)):
+                self._beside(channel, channel.whisper(event.conversation, event.sender, told))
             if not owed.turn:
                 continue
             if event.kind not in EFFECTS:
                 (self._metrics.accepted if owed.new else self._metrics.repeated).labels(channel.name).inc()
-            if event.kind != "heard":
+            if event.kind != "heard" or event.consent:
                 lane = owed.lane or conversation_key(channel.name, event.conversation)
                 await self._dispatcher.wake(lane, bulk=event.kind == "push")
-        if taken.aside is not None:
-            task = asyncio.create_task(self._oblige(channel, taken.aside), name=f"aside of {channel.name}")
-            self._asides.add(task)
-            task.add_done_callback(self._asides.discard)
+        if taken.aside is not None and obliging(channel):
+            self._beside(channel, channel.oblige(taken.aside))
         return accepted
+
+    def _beside(self, channel: Channel, courtesy: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(self._oblige(channel, courtesy), name=f"aside of {channel.name}")
+        self._asides.add(task)
+        task.add_done_callback(self._asides.discard)
 
     def _trace(self, tracer: Tracer, channel: Channel, accepted: list[Accepted], began: float) -> None:
         for owed in accepted:
@@ -122,10 +128,9 @@ class Intake:
         longest = self._limits.longest(channel) if self._limits else None
         return self._desk.receive(channel, event, longest=longest)
 
-    async def _oblige(self, channel: Channel, aside: msgspec.Struct) -> None:
+    async def _oblige(self, channel: Channel, courtesy: Coroutine[Any, Any, None]) -> None:
         try:
-            if obliging(channel):
-                await channel.oblige(aside)
+            await courtesy
         except Fault as fault:
             log.warning("a courtesy failed", channel=channel.name, error=str(fault))
         except Exception:  # the top of the task

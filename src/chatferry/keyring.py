@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import math
 from collections.abc import Mapping
 
 import structlog
@@ -20,6 +21,7 @@ log = structlog.get_logger(__name__)
 
 PULSE = 2.0
 """Seconds between two looks whether a key was made or revoked: after so long every process knows."""
+_DAY = 86_400.0
 _USES = 60.0
 """Seconds that the last use of a key, as it is kept, may be behind."""
 
@@ -66,12 +68,11 @@ class Keyring:
 
     async def keep(self) -> None:
         """Know of every change, and keep when keys were used, until cancelled."""
-        for key, _ in self._known.values():
-            if key.old(self._clock.now()):
-                days = int((self._clock.now() - key.created_at) / 86400)
-                log.warning("an API key is old; `chatferry keys rotate` makes a new one", key=key.name, days=days)
-        away = False
+        away, warned = False, -math.inf
         while True:
+            if self._clock.now() - warned >= _DAY:
+                warned = self._clock.now()
+                self._warn(warned)
             await self._clock.sleep(PULSE)
             try:
                 await self.look()
@@ -82,6 +83,12 @@ class Keyring:
                 away = True
             else:
                 away = False
+
+    def _warn(self, now: float) -> None:
+        for key, _ in self._known.values():
+            if key.old(now):
+                days = int((now - key.created_at) / _DAY)
+                log.warning("an API key is old; `chatferry keys rotate` makes a new one", key=key.name, days=days)
 
     async def _note(self) -> None:
         """Keep the uses of this while: all together, beside whatever else is written."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from chatferry.channels.base import Channel
 from chatferry.config import Settings
 from chatferry.ledger.pacing import Pace
-from chatferry.model import Inbound, conversation_key
+from chatferry.model import ASKING, Inbound, conversation_key
 from chatferry.rate import Rate
 
 
@@ -27,7 +27,7 @@ class Limits:
     def pace(self, channel: Channel, event: Inbound, *, held: bool = False) -> Pace | None:
         """What this event is counted by, if it asks the assistant. held: its request stays open for what we say."""
         its = self._of.get(channel.name)
-        if its is None or event.kind != "message":
+        if its is None or not (event.kind in ASKING or event.consent):
             return None
         rates = []
         if its.user and event.sender:

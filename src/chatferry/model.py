@@ -132,6 +132,8 @@ class Options(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 Kind = Literal["message", "command", "heard", "greeting", "collect", "push", "erase", "retract", "change", "stop"]
+ASKING: tuple[Kind, ...] = ("message", "change")
+"""What has a model asked, and so is counted and charged."""
 
 
 class Inbound(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -182,13 +184,18 @@ class Inbound(msgspec.Struct, frozen=True, omit_defaults=True):
     command: str = ""
     """What a `command` asks for, by the name that it has in `commands`; or which prepared answer it gets."""
     reply: str = ""
-    """The prepared answer, where the command is one; or what stands before the answer where a session has `expired`."""
+    """The prepared answer, where the command is one; or what stands before the answer where a session has `expired`.
+
+    Of a `change`: why it does not count, if it does not.
+    """
     expired: bool = False
     """The session before this ended by silence, and the person has not been told yet."""
     again_at: float = 0.0
     """Unix seconds from which on there is room again, as the commands `slow` and `spent` tell."""
     near: bool = False
     """Most of what the person may ask in a day is used up, and they have not been told yet."""
+    charged: tuple[tuple[str, float], ...] = ()
+    """The days, by their keys and ends, that it was charged to as a message (`budgets`): once, and with each change."""
     also: tuple[Inbound, ...] = ()
     """Later messages of the conversation that are answered together with this one."""
     consent: Literal["", "yes", "no", "other"] = ""
@@ -203,6 +210,11 @@ class Inbound(msgspec.Struct, frozen=True, omit_defaults=True):
         """Whom we talk to where nobody else reads along; empty elsewhere, and where that is not known."""
         shared = any(one.message is not None and one.message.author for one in (self, *self.also))
         return "" if shared else self.person or self.sender
+
+    @property
+    def answers(self) -> int:
+        """The turn whose question it answers, or one of those that are answered together with it; 0: none."""
+        return next((one.confirms for one in (self, *self.also) if one.confirms), 0)
 
     @property
     def said(self) -> Message | None:
@@ -244,12 +256,29 @@ class Inbound(msgspec.Struct, frozen=True, omit_defaults=True):
         also = tuple(one for one in self.also if one.ref != ref)
         return msgspec.structs.replace(self, also=also, message=None if self.ref == ref else self.message)
 
-    def changed(self, ref: str, message: Message, at: float = 0.0) -> Inbound:
-        """The same, with the message `ref` in other words since `at`, if they are not older than those we know."""
-        also = tuple(one.changed(ref, message, at) for one in self.also)
-        if self.ref != ref or self.message == message or 0.0 < at <= self.at:
+    def changed(self, event: Inbound) -> Inbound:
+        """The same after a `change`, if its words are not older than those we know."""
+        also = tuple(one.changed(event) for one in self.also)
+        if self.ref != event.ref or self.message == event.message or 0.0 < event.at <= self.at:
             return msgspec.structs.replace(self, also=also)
-        return msgspec.structs.replace(self, also=also, message=message, at=max(self.at, at), briefed=False)
+        return msgspec.structs.replace(
+            self,
+            also=also,
+            message=event.message,
+            at=max(self.at, event.at),
+            briefed=False,
+            near=self.near or event.near,
+            charged=(*self.charged, *event.charged),
+        )
+
+    @property
+    def paid(self) -> tuple[tuple[str, float], ...]:
+        """What it is charged to, and what is answered together with it."""
+        return self.charged + tuple(one for other in self.also for one in other.paid)
+
+    def unpaid(self) -> Inbound:
+        """The same, charged to nobody."""
+        return msgspec.structs.replace(self, charged=(), also=tuple(one.unpaid() for one in self.also))
 
 
 class Receipt(msgspec.Struct, frozen=True):

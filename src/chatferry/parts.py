@@ -23,7 +23,7 @@ from chatferry.clock import Clock
 from chatferry.config import AssistantSettings, ChannelSettings, ModelSettings, Settings
 from chatferry.dispatch.base import Dispatcher
 from chatferry.dispatch.inprocess import InProcess
-from chatferry.engines.base import Engine, Listener
+from chatferry.engines.base import Engine, Listener, Prompt
 from chatferry.engines.route import Route, Tally
 from chatferry.engines.tokens import Gauge, Gauged
 from chatferry.errors import ConfigError
@@ -145,9 +145,14 @@ def make_assistants(
     def cost(model: str, usage: Usage) -> int:
         return price(settings.models[model].price, usage)
 
+    def guess(model: str, prompt: Prompt, said: str) -> Usage:
+        gauge = gauges[model]
+        return Usage(gauge.fixed + gauge.prompt(prompt), gauge.text(said) if said else 0)
+
     def route(model: str, asker: AssistantSettings) -> Engine:
         order = (model, *settings.models[model].fallback)
-        made: Engine = Route([(engines[name], circuits[name]) for name in order], clock, random.random, tally, cost)
+        asked = [(engines[name], circuits[name]) for name in order]
+        made: Engine = Route(asked, clock, random.random, tally, cost, guess)
         if asker.redact:
             from chatferry.engines.masked import masked
 

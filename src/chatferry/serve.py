@@ -19,6 +19,7 @@ from chatferry.errors import ConfigError
 from chatferry.gateway import Gateway, Role, open_gateway
 from chatferry.web.app import build
 from chatferry.web.http import SILENT
+from chatferry.web.sockets import Sockets
 
 log = structlog.get_logger(__name__)
 
@@ -71,6 +72,7 @@ async def serve(
                 access_log=False,
                 lifespan="off",
                 server_header=False,
+                ws=Sockets,
                 ws_max_size=settings.server.body_limit,
                 timeout_graceful_shutdown=3,
             )

@@ -7,7 +7,8 @@ from typing import Literal
 
 Kind = Literal["image", "audio", "video", "file"]
 
-PICTURES = ("image/jpeg", "image/png", "image/gif", "image/webp")
+HEIC = "image/heic"
+PICTURES = ("image/jpeg", "image/png", "image/gif", "image/webp", "image/avif", HEIC)
 """What can be shown to a model, or read."""
 TEXT, PDF = "text/plain", "application/pdf"
 DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
@@ -15,8 +16,9 @@ XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 DOCUMENTS = (TEXT, PDF, DOCX, XLSX)
 """What has text that can be taken out."""
 MACROS = "application/x-office-with-macros"
-HEIC = "image/heic"
-AMR = "audio/amr"
+AMR, CAF, AIFF, THREE_GP = "audio/amr", "audio/x-caf", "audio/aiff", "audio/3gpp"
+RARE_SOUNDS = (AMR, CAF, AIFF, THREE_GP)
+"""What no service that listens takes as it is."""
 UNKNOWN = "application/octet-stream"
 
 _BEGINNINGS = (
@@ -28,10 +30,11 @@ _BEGINNINGS = (
     (b"OggS", "audio/ogg"),
     (b"ID3", "audio/mpeg"),
     (b"fLaC", "audio/flac"),
+    (b"caff", CAF),
     (b"\x1aE\xdf\xa3", "video/webm"),
 )
-_BRANDS = {b"heic": HEIC, b"heix": HEIC, b"hevc": HEIC, b"heim": HEIC, b"mif1": HEIC, b"msf1": HEIC, b"avif": HEIC,
-           b"M4A ": "audio/mp4", b"M4B ": "audio/mp4"}  # fmt: skip
+_BRANDS = {b"heic": HEIC, b"heix": HEIC, b"hevc": HEIC, b"heim": HEIC, b"mif1": HEIC, b"msf1": HEIC,
+           b"avif": "image/avif", b"M4A ": "audio/mp4", b"M4B ": "audio/mp4"}  # fmt: skip
 """Of a file in the form of QuickTime; all others are taken for videos."""
 _NAMES = ((b"vbaProject.bin", MACROS), (b"word/document.xml", DOCX), (b"xl/workbook.xml", XLSX))
 """What the table of contents of a zip file names, if it is more than that."""
@@ -46,6 +49,10 @@ def sniff(data: bytes) -> str:
             return media_type
     if data[:4] == b"RIFF":
         return {b"WEBP": "image/webp", b"WAVE": "audio/wav"}.get(data[8:12], UNKNOWN)
+    if data[:4] == b"FORM" and data[8:12] in (b"AIFF", b"AIFC"):
+        return AIFF
+    if data[4:11] == b"ftyp3gp":
+        return "video/3gpp"
     if data[4:8] == b"ftyp":
         return _BRANDS.get(data[8:12], "video/mp4")
     if b"%PDF-" in data[:1024]:  # readers allow something before it

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 import structlog
 
+from chatferry import spending
 from chatferry.accounts import Accounts
 from chatferry.answering.asking import Asking
 from chatferry.answering.outcomes import Asked, outcome_of, pieces_of, said_of
@@ -171,6 +172,7 @@ class Worker:
         held = Held(turn, channel, assistant, nudged, until)
         self._held[turn.id] = held
         held.watch(self._readers.pop(turn.id, 0.0))
+        spending.begin(held.spending)
         try:
             await self._run(held)
         except asyncio.CancelledError:
@@ -196,6 +198,7 @@ class Worker:
             await self._later(held.turn, TryLater(f"{type(bug).__name__}: {bug}"))
         finally:
             del self._held[turn.id]
+            await self._pay(held)
         await self._delivery.rest(held)
 
     async def _run(self, held: Held) -> None:
@@ -246,20 +249,21 @@ class Worker:
         else:
             await self._merge(held)
             outcome = await self._ask(held, tail, asked)
-        held.turn = await self._ledger.answered(
-            held.turn,
-            outcome.answer or says("assistant", ""),
-            pieces_of(held, outcome, self._desk.notice(held.turn, held.assistant)),
-            drafts=held.drafts,
-            finish=outcome.finish,
-            model=outcome.model,
-            usage=outcome.usage,
-            charges=self._accounts.bill(held.turn, assistant, outcome.usage or Usage()),
-            first_token_at=asked.first_token_at,
-            error=outcome.error,
-            assistant=assistant.name,
-            ask=self._asks(held) if asked.asks and not outcome.error else None,
-        )
+        with held.spending.paying() as due:
+            held.turn = await self._ledger.answered(
+                held.turn,
+                outcome.answer or says("assistant", ""),
+                pieces_of(held, outcome, self._desk.notice(held.turn, held.assistant)),
+                drafts=held.drafts,
+                finish=outcome.finish,
+                model=outcome.model,
+                usage=due,
+                charges=self._accounts.bill(held.turn, assistant, due),
+                first_token_at=asked.first_token_at,
+                error=outcome.error,
+                assistant=assistant.name,
+                ask=self._asks(held) if asked.asks and not outcome.error else None,
+            )
         if outcome.answer is not None and inbound.kind == "message":
             self._metrics.answered(held.turn, asked.first_token_at, self._clock.now())
         return outcome
@@ -315,6 +319,8 @@ class Worker:
                 )
                 told = not self._alone and (caps.pages or caps.live)
                 telling = group.create_task(self._tell(held, tail)) if told else None
+                if editing(held.channel) and (settled := held.turn.inbound.answers):
+                    group.create_task(self._delivery.settled(held, held.channel, settled))
                 held.asking = group.create_task(self._asking.ask(held, tail, asked))
                 if held.stopped:  # while we were preparing
                     held.asking.cancel()
@@ -365,6 +371,16 @@ class Worker:
         with contextlib.suppress(Unavailable):
             if await self._ledger.shown(turn.id) is None:
                 self._feed.tail(turn.id).end(Outcome(None, APOLOGY, error="forgotten"))
+
+    async def _pay(self, held: Held) -> None:
+        """What the model said is paid for, also where the turn was taken back, changed or cut off meanwhile."""
+        if held.spending.owed == Usage():
+            return
+        try:
+            with held.spending.paying() as due:
+                await self._ledger.besides(self._accounts.owed(held.turn, held.assistant, due))
+        except Unavailable as fault:
+            log.error("tokens not charged", turn=held.turn.id, error=str(fault))
 
     async def _give_up(self, turn: Turn, error: str) -> None:
         log.error("turn failed", turn=turn.id, error=error)

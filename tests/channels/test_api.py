@@ -231,3 +231,12 @@ def test_any_request_is_taken_or_refused(request: dict[str, Any], once: str) -> 
 def test_a_damaged_request_is_taken_or_refused(place: int, damage: bytes) -> None:
     whole = b'{"messages":[{"role":"user","content":"\\u0041"}],"session_id":"a"}'
     tried(whole[:place] + damage + whole[place + len(damage) :])
+
+
+def test_a_message_may_have_so_many_characters_and_what_was_said_before_any() -> None:
+    short = Api(ApiSettings(message=5), frozenset({"default"}))
+    said = [{"role": role, "content": text} for role, text in (("user", "long before"), ("user", "hello"))]
+    assert short.read(msgspec.json.encode({"messages": said}), ANN).inbound.message == says("user", "hello")
+    with pytest.raises(Rejected, match="longer than 5 characters") as refusal:
+        short.read(msgspec.json.encode({"messages": [{"role": "user", "content": "hello!"}]}), ANN)
+    assert (refusal.value.status, refusal.value.code) == (413, "message_too_long")

@@ -65,6 +65,18 @@ async def test_all_of_a_prompt_is_masked_but_for_what_the_operator_says() -> Non
     assert got.rounds[0].results[0].text == "[PHONE_1B]"
 
 
+async def test_what_tools_return_as_json_is_read_as_json() -> None:
+    said = {"said": "電話0912345678\n0987654321", "order_id": 13800138000, "price": 98765432}
+    texts = [json.dumps(said), json.dumps([said])[:-1], '{"n": 1,  "price": 10.50}']
+    results = tuple([Result(text) for text in texts])
+    calls = tuple([Call(f"c{n}", "f", "{}") for n in range(len(results))])
+    got, _ = await through(Prompt("", (says("user", "?"),), rounds=(Round("", calls, results),)), Done())
+    whole, cut, other = [result.text for result in got.rounds[0].results]
+    assert json.loads(whole) == {**said, "said": "電話[PHONE_1]\n[PHONE_2]"}
+    assert "0987654321" not in cut
+    assert other == texts[2]
+
+
 async def test_a_prompt_without_personal_data_is_passed_on_as_it_is() -> None:
     prompt = Prompt("You are kind.", (says("user", "hello [1]"),))
     got, heard = await through(prompt, Delta("P"), Delta("HONE_1 ["), Restart(), Delta("hi"), Done())

@@ -19,6 +19,7 @@ from chatferry.model import Finding, Usage
 from chatferry.retry import Circuit
 from chatferry.simulator.model import Refuse
 from chatferry.simulator.model_calls import acts
+from chatferry.spending import Spending, begin
 from chatferry.watching.metrics import Metrics
 from tests.contracts.engine import NOTHING, EngineContract
 from tests.engines.support import HastyClock, Provider, WatchedClock, asking, gather, settings, whole
@@ -141,6 +142,44 @@ async def test_the_price_is_that_of_the_model_that_answered() -> None:
     )  # fmt: skip
     events, _ = await played(of)
     assert events[-1] == Done(usage=Usage(3, 4, 7))
+
+
+@pytest.mark.parametrize(
+    ("script", "spent"),
+    [
+        ([Delta("yes"), Done(usage=Usage(3, 4))], Usage(3, 4, 7)),
+        ([Delta("yes"), Done()], Usage(90, 3, 93)),
+        ([Delta("yes"), Final("away")], Usage(90, 3, 93)),
+        ([Final("refused")], None),
+    ],
+    ids=["counted", "not counted", "broken off", "refused"],
+)
+async def test_what_no_provider_counts_is_guessed_where_it_has_said_something(
+    script: list[Event | Fault], spent: Usage | None
+) -> None:
+    begin(spending := Spending())
+    clock = HastyClock()
+    of = Route(
+        [(Player("a", script), Circuit(clock))], clock, lambda: 1.0, Metrics(),
+        lambda model, usage: usage.prompt + usage.completion,
+        lambda model, prompt, said: Usage(90, len(said)),
+    )  # fmt: skip
+    await played(of)
+    assert spending.all == spent
+
+
+async def test_who_leaves_owes_what_was_said_until_then() -> None:
+    begin(spending := Spending())
+    clock = HastyClock()
+    engine = Player("a", [Delta("yes"), Delta("no"), Done(usage=Usage(3, 4))])
+    of = Route(
+        [(engine, Circuit(clock))], clock, lambda: 1.0, Metrics(),
+        guess=lambda model, prompt, said: Usage(90, len(said)),
+    )  # fmt: skip
+    asked = of.run(asking("hello"))
+    assert await anext(asked) == Delta("yes")
+    await asked.aclose()
+    assert spending.owed == Usage(90, 3)
 
 
 async def test_the_last_fault_is_the_one_that_is_raised() -> None:

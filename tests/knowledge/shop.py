@@ -29,6 +29,9 @@ class Shop:
     files: dict[str, str]
     answered: list[Asked]
     unknown: list[str]
+    around: list[str]
+    """What people say beside a question, which stands where the braces are: nothing, little, much, and what happens to
+    be in a passage too."""
 
 
 def shop(language: str) -> Shop:
@@ -51,7 +54,7 @@ def shop(language: str) -> Shop:
     writer.writerows(policy[:2] for policy in said["policies"])
     files["policies.csv"] = table.getvalue()
     answered += [Asked(question, title) for title, _, question in said["policies"]]
-    return Shop(files, answered, said["unknown"])
+    return Shop(files, answered, said["unknown"], ["{}", *said["around"]])
 
 
 def _of(given: list[Any], number: int) -> Any:

@@ -30,6 +30,11 @@ def test_a_row_reads_as_a_question_and_its_answer_with_the_other_columns_named()
     ]
 
 
+@pytest.mark.parametrize("header", ["常見問題,回答", "常见问题,答案", "よくある質問,答え"])
+def test_a_column_of_frequent_questions_is_one_of_questions(header: str) -> None:
+    assert list(cut_table(f"{header}\n幾點?,十點\n")) == [Passage("幾點?", 2, "幾點?\n十點")]
+
+
 def test_a_page_is_cut_like_markdown_and_its_scripts_are_left_out() -> None:
     page = (
         "<head><title>x</title></head><script>alert(1)</script><h2>Tea &amp; cups</h2><p>One<br>two</p><nav>menu</nav>"
@@ -63,6 +68,25 @@ def test_small_talk_asks_for_nothing(said: str) -> None:
 
 @pytest.mark.parametrize("said", ["運費", "茶?", "退货", "返品", "returns", "TP-1280"])
 def test_one_word_asks_for_something(said: str) -> None:
+    assert not wanted(said).idle
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["My name is Ann.", "Hi! My name's Mei Ling", "hello, I'm called Bob!", "你好，我叫小明", "我的名字是王小明。",
+     "敝姓王", "我姓陈，谢谢", "はじめまして、田中と申します。", "私の名前はメイです"],
+)  # fmt: skip
+def test_who_tells_their_name_asks_for_nothing(said: str) -> None:
+    assert wanted(said).idle
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["My name is Ann, do you sell bicycles?", "My name is on the wrong order", "What is the name of the tea?",
+     "我叫小明，茶壺多重", "我的名字是寫在發票上嗎", "田中と申します。返品したいです", "我叫外賣可以嗎",
+     "My name is Ann?"],
+)  # fmt: skip
+def test_a_question_behind_a_name_is_one(said: str) -> None:
     assert not wanted(said).idle
 
 

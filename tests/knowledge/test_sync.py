@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from chatferry.knowledge.documents import LARGEST, named
 from chatferry.knowledge.grounding import judge
 from chatferry.knowledge.library import Library
+from chatferry.knowledge.questions import asked
 from chatferry.knowledge.shelves import Add, Shelving
 from chatferry.knowledge.sync import Sync
 from chatferry.ledger.database import Database, open_database
@@ -32,7 +33,7 @@ async def became(sync: Sync) -> dict[str, str]:
 
 
 async def finds(database: Database, question: str, base: str = "default") -> list[str]:
-    return [one.text for one in (await judge(Library(database), base, question)).found]
+    return [one.text for one in (await judge(Library(database), base, asked(question))).found]
 
 
 async def counts(database: Database) -> list[int]:

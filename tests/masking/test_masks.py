@@ -24,6 +24,8 @@ BITS = [
     "\\[PHONE\\_1\\]",
     "【EMAIL_2】",
     "[TYPED_1]",
+    "[PHONE-1]",
+    "[NATIONAL ID 01]",
     "[",
     "]",
     "\\",
@@ -74,13 +76,42 @@ def test_a_mask_that_is_typed_is_none_of_ours() -> None:
 
 
 @pytest.mark.parametrize(
-    "written", ["[phone_1]", "[Phone 1]", "\\[PHONE\\_1\\]", "[PHONE\\_1]", "【PHONE_1】", "PHONE_1"]
+    "written",
+    [
+        *(
+            "[phone_1]",
+            "[Phone 1]",
+            "\\[PHONE\\_1\\]",
+            "[PHONE\\_1]",
+            "【PHONE_1】",
+            "PHONE_1",
+            "[PHONE-1]",
+            "[PHONE1]",
+        ),
+        *("[PHONE_01]", "[phone–1]", "[PHONE: 1]", "[Phone #1]", "[PHONE_001]", "【phone1】", "\\[PHONE-1\\]"),
+    ],
 )
 def test_a_mask_counts_also_as_models_write_it(written: str) -> None:
     table = masks()
     table.mask("0912345678")
     assert table.unmask(f"({written}).") == "(0912345678)."
     assert "".join(streamed(table, list(f"({written})."))) == "(0912345678)."
+
+
+@pytest.mark.parametrize("written", ["[NATIONAL ID 1]", "[NATIONAL-ID-1]", "[nationalid1]", "[National_ID 01]"])
+def test_also_one_with_a_name_of_two_words(written: str) -> None:
+    table = masks()
+    table.mask("A123456789")
+    assert "".join(streamed(table, list(written))) == table.unmask(written) == "A123456789"
+
+
+@pytest.mark.parametrize(
+    "written", ["[PHONE_2]", "[PHONE_10]", "PHONE1", "phone_1", "[PHONE_1.5]", "[PHONE_1, 2]", "[PHONE_0]"]
+)
+def test_what_may_mean_anything_else_stays(written: str) -> None:
+    table = masks()
+    table.mask("0912345678")
+    assert "".join(streamed(table, list(written))) == table.unmask(written) == written
 
 
 def test_nothing_waits_that_cannot_be_a_mask_and_half_a_mask_is_never_shown() -> None:

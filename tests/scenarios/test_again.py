@@ -3,30 +3,38 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import csv
 import io
+import signal
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
 
+from chatferry.answering import again
 from chatferry.cli.usage import show_usage
 from chatferry.config import MoneySettings
 from chatferry.gateway import Gateway
-from chatferry.simulator.model import Break, Pause, Refuse
+from chatferry.simulator.model import Break, ModelSimulator, Pause, Refuse
 from chatferry.simulator.model_calls import acts
+from chatferry.simulator.serving import serving
 from chatferry.words import words
 from tests.scenarios.asking import ask, client_at, stream, streamed, text
+from tests.scenarios.crash import Served
 from tests.scenarios.harbour import Gate
 from tests.scenarios.support import CLUB, World, ended, screen, until, world
-from tests.stack import process_on
+from tests.stack import KEY, process_on
 
 CACHE = {"cache": {"ttl": "1h"}}
 FERRY = {"tools": ("tests.scenarios.harbour:ferry",)}
 ENGLISH = words("en")
 PRICED = {"price": {"prompt": 1.0, "completion": 100.0}}
 HOUR = 3600.0
+SLOW = 0.005
+"""How much a clock is turned where leases hang on it, and a server has to keep up."""
 
 
 def api(it: World) -> Any:
@@ -51,7 +59,7 @@ async def test_the_same_question_is_asked_once_on_all_channels_and_costs_a_messa
     budget = {"budget": {"money": 0.0013, "messages": 3}}
     tables: dict[str, Any] = {"assistant": CACHE | budget, "model": PRICED}
     async with world(tmp_path, **tables) as it, it.gateway() as gateway, api(it) as caller:
-        spellings = {"ann": "When do you open?", "bob": "when do you\u3000ＯＰＥＮ", "eve": "WHEN do you  open?? "}
+        spellings = {"ann": "When do you open?", "bob": "when do you\u3000ｏｐｅｎ", "eve": "Ｗhen do you  open?? "}
         for n, (who, said) in enumerate(spellings.items()):
             await it.line.say(who, said)
             await ended(gateway, n + 1)
@@ -77,6 +85,15 @@ async def test_the_same_question_is_asked_once_on_all_channels_and_costs_a_messa
     rows = {row["person"]: row for row in csv.DictReader(io.StringIO(capsys.readouterr().out))}
     bob = rows[it.line.address("bob")]
     assert (bob["answers"], bob["prompt_tokens"], float(bob["cost_USD"])) == ("1", "0", 0.0)
+
+
+async def test_the_size_of_a_letter_makes_another_question_where_it_may_matter(tmp_path: Path) -> None:
+    questions = ("decode SGVsbG8=", "decode sgvsbg8=", "Polish", "polish", "open late?", "Open LATE?")
+    async with world(tmp_path, assistant=CACHE) as it, it.gateway() as gateway, api(it) as caller:
+        for question in questions:
+            assert text(await ask(caller, question)) == f"echo: {question}"
+        assert given(gateway) == {"asked": len(questions)}
+        assert text(await ask(caller, "Decode SGVsbG8=")) == "echo: decode SGVsbG8="
 
 
 async def test_where_there_is_more_to_it_than_the_question_it_is_asked(tmp_path: Path) -> None:
@@ -148,18 +165,18 @@ async def test_twenty_who_ask_at_once_read_along_with_the_first(tmp_path: Path) 
     async with world(tmp_path, assistant=CACHE) as it, it.gateway() as gateway, api(it) as caller:
         it.model.tokens = 6
         it.model.plans.append(Pause(before=(3,)))
-        first = asyncio.create_task(stream(caller, "all?"))
+        first = asyncio.create_task(stream(caller, "all of it?"))
         await it.model.hanging.wait()
         chunks = await caller.chat.completions.create(
-            model="default", messages=[{"role": "user", "content": "All"}], stream=True
+            model="default", messages=[{"role": "user", "content": "All of it"}], stream=True
         )
         said = ""
         async for chunk in chunks:
             said += chunk.choices[0].delta.content or ""
             if said == "tok tok tok ":
                 break
-        others = [asyncio.create_task(ask(caller, "ALL?")) for _ in range(17)]
-        await it.line.say("ann", "all")
+        others = [asyncio.create_task(ask(caller, "All of it?")) for _ in range(17)]
+        await it.line.say("ann", "all of it")
         await until(lambda: gateway.worker.running == 20)
         it.model.release.set()
         async for chunk in chunks:
@@ -206,14 +223,21 @@ async def test_nobody_waits_for_what_a_tool_tells_somebody_else(tmp_path: Path) 
         await first
 
 
-async def test_processes_share_their_answers(tmp_path: Path, postgres_clean: str) -> None:
+@contextlib.asynccontextmanager
+async def two_processes(folder: Path, database: str) -> AsyncIterator[tuple[World, Gateway, Any, Gateway, Any]]:
+    """Two gateways on one database, each with a caller of its own; LINE calls the first."""
     async with (
-        world(tmp_path, assistant=CACHE, server={"database": postgres_clean}) as it,
+        world(folder, assistant=CACHE, server={"database": database}) as it,
         it.gateway() as one,
         process_on(it.settings, it.clock) as (other, url, _),
         api(it) as caller,
         client_at(url) as another,
     ):
+        yield it, one, caller, other, another
+
+
+async def test_processes_share_their_answers(tmp_path: Path, postgres_clean: str) -> None:
+    async with two_processes(tmp_path, postgres_clean) as (it, one, caller, other, another):
         for _ in range(2):
             assert text(await ask(caller, "hello")) == "echo: hello"
             assert text(await ask(another, "hello")) == "echo: hello"
@@ -221,3 +245,112 @@ async def test_processes_share_their_answers(tmp_path: Path, postgres_clean: str
         ways = [given(gateway) for gateway in (one, other)]
         assert sum(way.get("asked", 0) for way in ways) == 1
         assert sum(way["kept"] for way in ways) == 3
+
+
+async def test_who_ask_at_once_in_two_processes_ask_once_and_read_along(tmp_path: Path, postgres_clean: str) -> None:
+    async with two_processes(tmp_path, postgres_clean) as (it, one, caller, other, another):
+        it.model.tokens = 6
+        it.model.plans.append(Pause(before=(3,)))
+        asks = [asyncio.create_task(ask(client, "all?")) for client in (caller, another) * 5]
+        await it.model.hanging.wait()
+        half = asyncio.Event()
+        reading: list[asyncio.Task[str]] = []
+
+        async def reads(client: Any) -> str:
+            asked = [{"role": "user", "content": "all "}]
+            said = ""
+            async for chunk in await client.chat.completions.create(model="default", messages=asked, stream=True):
+                said += "".join(choice.delta.content or "" for choice in chunk.choices)
+                if said == "tok " * 3:
+                    half.set()
+            return said
+
+        for client in (caller, another):
+            half.clear()
+            reading.append(asyncio.create_task(reads(client)))
+            await until(half.is_set, it.clock, turn=SLOW)
+        await until(lambda: one.worker.running + other.worker.running == 12)
+        it.model.release.set()
+        await until(lambda: all(one.done() for one in (*asks, *reading)), it.clock, turn=SLOW)
+        assert {text(one.result()) for one in asks} == {one.result() for one in reading} == {"tok " * 6}
+        await until(lambda: one.worker.running + other.worker.running == 0, it.clock, turn=SLOW)
+        assert len(it.model.requests) == 1
+        ways = [given(gateway) for gateway in (one, other)]
+        assert sum(way.get("asked", 0) for way in ways) == 1
+        assert sum(way["joined"] for way in ways) == 11
+
+
+async def test_where_the_first_fails_or_is_stopped_in_one_process_the_other_asks(
+    tmp_path: Path, postgres_clean: str
+) -> None:
+    async with two_processes(tmp_path, postgres_clean) as (it, one, _, other, another):
+        for who in ("ann", "bob"):
+            it.model.plans.extend([Break("hang")] if who == "ann" else [Break("cut", held=True), Refuse(400)])
+            it.model.hanging.clear()
+            it.model.release.clear()
+            await it.line.say(who, f"who is {who}?")
+            await it.model.hanging.wait()
+            asks = [asyncio.create_task(ask(another, f"who is {who}")) for _ in range(3)]
+            await until(lambda: other.worker.running == 3)
+            if who == "ann":
+                await it.line.say("ann", "/stop")
+            else:
+                it.model.release.set()
+            answers = asyncio.gather(*asks)
+            await until(answers.done, it.clock, turn=SLOW)
+            assert {text(answer) for answer in answers.result()} == {f"echo: who is {who}"}
+        await until(lambda: one.worker.running + other.worker.running == 0, it.clock, turn=SLOW)
+        assert screen(it.line, "bob") == [ENGLISH.sorry_failed]
+        assert (given(one), given(other)) == ({"asked": 2}, {"asked": 2, "joined": 4})
+
+
+async def test_who_waits_for_another_process_can_stop_and_does_not_wait_for_ever(
+    tmp_path: Path, postgres_clean: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(again, "_PATIENCE", 3.0)
+    async with two_processes(tmp_path, postgres_clean) as (it, one, _, other, another):
+        it.model.plans.append(Break("hang"))
+        first = asyncio.create_task(ask(another, "all?"))
+        await it.model.hanging.wait()
+        await it.line.say("ann", "all?")
+        await until(lambda: one.worker.running == 1)
+        await it.line.say("ann", "/stop")
+        await until(lambda: one.worker.running == 0, it.clock, turn=SLOW)
+        assert (len(it.model.requests), given(one)) == (1, {})
+        await it.line.say("bob", "all?")
+        await until(lambda: screen(it.line, "bob"), it.clock, turn=SLOW)
+        assert screen(it.line, "bob") == ["echo: all?"]
+        assert (len(it.model.requests), first.done()) == (2, False)
+        it.model.release.set()
+        await until(lambda: other.worker.running == 0, it.clock, turn=SLOW)
+        first.cancel()
+
+
+@pytest.mark.long
+async def test_who_waits_for_a_process_that_is_killed_is_answered(tmp_path: Path, postgres: str) -> None:
+    (tmp_path / "chatferry.toml").write_text(
+        '[assistants.default]\nlanguage = "en"\ncache = { ttl = "1h" }\n[api]\nkeys = ["${API_KEY}"]\n'
+    )
+    model = ModelSimulator()
+    async with serving(model.app) as url, contextlib.AsyncExitStack() as stack:
+        environ = {"OPENAI_BASE_URL": f"{url}/v1", "API_KEY": KEY}
+        one, other = Served(tmp_path, environ, postgres), Served(tmp_path, environ, postgres)
+        for served in (one, other):
+            stack.push_async_callback(served.aclose)
+            await served.start()
+            await served.ready()
+        model.plans.append(Break("hang"))
+        async with client_at(one.url) as caller, client_at(other.url) as another:
+            first = asyncio.create_task(ask(caller, "all?"))
+            await model.hanging.wait()
+            others = [asyncio.create_task(ask(another, "all?")) for _ in range(5)]
+            async with asyncio.timeout(20):
+                while (await other.ready())["doing"] < 6:  # noqa: ASYNC110 - another process
+                    await asyncio.sleep(0.05)
+            assert len(model.requests) == 1
+            await one.end(signal.SIGKILL)
+            with pytest.raises(openai.APIConnectionError):
+                await first
+            async with asyncio.timeout(20):
+                assert {text(await one) for one in others} == {"echo: all?"}
+            assert len(model.requests) == 2

@@ -80,11 +80,12 @@ async def test_a_jam_slow_answers_and_a_model_that_is_left_alone_are_each_told_o
 
 
 async def test_most_of_the_money_of_a_month_is_spent_which_is_told_once_and_over_with_the_month(tmp_path: Path) -> None:
-    async with watched(tmp_path, {"when": "budget", "assistant": "default"}) as it:
+    async with watched(tmp_path, {"when": "budget"}) as it:
         # An answer of three tokens to a prompt of 7, as the simulated model counts, costs 307 millionths.
         priced = it.settings.models["default"].model_copy(update={"price": PriceSettings(prompt=1.0, completion=100.0)})
         shop = it.settings.assistants["default"].model_copy(update={"budget": BudgetSettings(money=0.0007)})
-        changed = {"models": {"default": priced}, "assistants": {"default": shop}}
+        assistants = {"rich": shop.model_copy(update={"budget": BudgetSettings(money=100.0)}), "default": shop}
+        changed = {"models": {"default": priced}, "assistants": assistants}
         it.settings = it.settings.model_copy(update=changed)
         async with it.process() as gateway:
             for n, who in enumerate(("ann", "bob"), start=1):
@@ -96,11 +97,30 @@ async def test_most_of_the_money_of_a_month_is_spent_which_is_told_once_and_over
             assert [(one["state"], round(one["value"], 2), one["threshold"]) for one in it.hook.told] == [
                 ("raised", 0.88, 0.8)
             ]
-            assert "money for this month, 87.7 % is spent" in it.hook.told[0]["text"]
+            assert "The assistant default has spent 87.7 % of its money" in it.hook.told[0]["text"]
+            assert (it.hook.told[0]["alert"], it.hook.told[0]["assistant"]) == ("budget", "default")
             month = gateway.accounts.month(it.world.clock.now())
             it.world.clock.advance(month.ends_at - it.world.clock.now())
             await it.reached(2)
         assert [one["state"] for one in it.hook.told] == ["raised", "over"]
+
+
+async def test_a_second_model_that_fails_while_the_first_does_is_told_of_too_and_each_by_its_name(
+    tmp_path: Path,
+) -> None:
+    async with watched(tmp_path, {"when": "circuit"}) as it:
+        models = dict.fromkeys(("default", "spare", "well"), it.settings.models["default"])
+        it.settings = it.settings.model_copy(update={"models": models})
+        async with it.process() as gateway:
+            for number, name in enumerate(("default", "spare"), start=1):
+                for _ in range(5):
+                    gateway.circuits[name].failed()
+                await it.reached(number)
+            assert [one["model"] for one in it.hook.told] == ["default", "spare"]
+            assert all(f"The model {one['model']} keeps failing" in one["text"] for one in it.hook.told)
+            await it.reached(4)
+        assert sorted(one["model"] for one in it.hook.told[2:]) == ["default", "spare"]
+        assert {one["alert"] for one in it.hook.told} == {"circuit"}
 
 
 def states(it: Watched) -> list[tuple[str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -367,16 +368,17 @@ async def test_odd_characters_go_there_and_back_unharmed(stack: Stack) -> None:
 
 
 async def test_a_large_body_is_refused_whether_its_length_was_told_or_not(stack: Stack) -> None:
-    limit = stack.gateway.settings.server.body_limit
+    limit = stack.gateway.settings.api_limit
 
     async def chunks() -> AsyncIterator[bytes]:
         for _ in range(limit // 1000 + 1):
             yield b"x" * 1000
 
-    for body in (b"x" * (limit + 1), chunks()):
+    for body in (io.BytesIO(b"x" * (limit + 1)), chunks()):
         status, told, _ = await post(stack, body)
         assert status == 413
         assert is_error(told, "body_too_large")
+        assert "`[api] body_limit`" in told["error"]["message"]
     async with client(stack) as api:
         with pytest.raises(openai.APIStatusError) as refusal:
             await ask(api, "x" * limit)

@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import openai
 import pytest
 from structlog.testing import capture_logs
@@ -16,7 +17,7 @@ from structlog.testing import capture_logs
 from chatferry.cli.usage import show_usage
 from chatferry.config import BudgetSettings, MoneySettings
 from chatferry.words import words
-from tests.scenarios.asking import ask, client_at, text
+from tests.scenarios.asking import HEADERS, ask, client_at, text
 from tests.scenarios.support import World, ended, screen, until, world
 from tests.scenarios.wechat_support import wechat_world
 
@@ -98,17 +99,20 @@ async def test_fifty_requests_of_one_caller_at_once_are_answered_as_far_as_it_go
 @pytest.mark.parametrize(
     ("money", "answers", "warnings"),
     # An answer of three tokens to a prompt of 7, as the simulated model counts, costs 307 millionths.
-    [(0.0009, 3, ["102 %"]), (0.001, 4, ["92 %", "123 %"])],
+    [
+        (0.0009, 3, [("80 %", "102 %"), ("100 %", "102 %")]),
+        (0.001, 4, [("80 %", "92 %"), ("100 %", "123 %")]),
+    ],
     ids=["from below 80 to beyond 100 at once", "one after the other"],
 )
 async def test_a_month_ends_when_its_money_does_and_the_operator_is_warned_once(
-    tmp_path: Path, money: float, answers: int, warnings: list[str]
+    tmp_path: Path, money: float, answers: int, warnings: list[tuple[str, str]]
 ) -> None:
     async with world(tmp_path, assistant={"budget": {"money": money}}, model=PRICED) as it:
         with capture_logs() as logged:
 
-            def warned() -> list[str]:
-                return [line["used"] for line in logged if line["event"] == "budget"]
+            def warned() -> list[tuple[str, str]]:
+                return [(line["reached"], line["used"]) for line in logged if line["event"] == "budget"]
 
             async with it.gateway() as gateway:
                 registry = gateway.metrics.registry
@@ -156,3 +160,29 @@ async def test_the_operator_sees_what_was_used_and_what_it_cost(
     assert (int(api_row["prompt_tokens"]), int(line_row["prompt_tokens"])) == (7, 21)
     assert float(api_row["cost_USD"]) == pytest.approx((7 + 100 * tokens) / 1e6)
     assert float(line_row["cost_USD"]) == pytest.approx(3 * (7 + 100 * tokens) / 1e6)
+
+
+async def test_programs_are_told_what_is_left(tmp_path: Path) -> None:
+    both = {"budget": {"messages": 5, "tokens": 100_000}}
+    async with world(tmp_path, assistant=both) as it, it.gateway() as gateway, aiohttp.ClientSession() as http:
+        base = it.line.webhook.removesuffix("/hooks/line")
+        body = {"messages": [{"role": "user", "content": "hello"}]}
+        for left, streams in ((4, False), (3, True)):
+            asked = body | {"stream": streams}
+            async with http.post(f"{base}/v1/chat/completions", json=asked, headers=HEADERS) as answer:
+                assert answer.headers["X-Budget-Remaining-Messages"] == str(left)
+                assert 90_000 < int(answer.headers["X-Budget-Remaining-Tokens"]) <= 100_000
+                await answer.read()
+        async with http.ws_connect(f"{base}/v1/stream", headers=HEADERS) as socket:
+            await socket.send_json(body)
+            told = await socket.receive_json()
+        assert told["remaining"]["messages"] == 2
+        await ended(gateway, 3)
+
+
+async def test_without_a_budget_nothing_is_told_of_one(tmp_path: Path) -> None:
+    async with world(tmp_path) as it, it.gateway(), api(it) as caller:
+        answer = await caller.chat.completions.with_raw_response.create(
+            model="default", messages=[{"role": "user", "content": "hello"}]
+        )
+        assert not [name for name in answer.headers if name.startswith("x-budget")]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 from openai import AsyncOpenAI
 
 from chatferry.clock import SystemClock
@@ -20,9 +22,10 @@ from chatferry.simulator.model import Break, ModelSimulator, Odd, Raw, Refuse
 from chatferry.simulator.model_calls import acts
 from chatferry.simulator.serving import serving
 from chatferry.words import words
+from tests import media
 from tests.scenarios.asking import ask, client_at, stream, streamed, text
 from tests.scenarios.harbour import Gate
-from tests.scenarios.support import ended, screen
+from tests.scenarios.support import ended, screen, world
 from tests.stack import gateway_on, settings_for
 
 WORDS = words("en")
@@ -52,7 +55,7 @@ class Shop:
 
 
 @contextlib.asynccontextmanager
-async def shop(folder: Path, **assistant: Any) -> AsyncIterator[Shop]:
+async def shop(folder: Path, *, sees: bool = False, **assistant: Any) -> AsyncIterator[Shop]:
     line, model, checker = LineSimulator(), ModelSimulator(), ModelSimulator()
     (folder / "docs").mkdir()
     (folder / "docs" / "returns.md").write_text(RETURNS)
@@ -64,7 +67,7 @@ async def shop(folder: Path, **assistant: Any) -> AsyncIterator[Shop]:
         serving(model.app) as model_url,
         serving(checker.app) as checker_url,
     ):
-        settings = settings_for(folder, line, line_url, model_url, assistant=told)
+        settings = settings_for(folder, line, line_url, model_url, assistant=told, model={"sees": sees})
         second = ModelSettings(provider="openai", model="check", base_url=f"{checker_url}/v1")
         models = {**settings.models, "careful": second}
         settings = settings.model_copy(update={"models": models, "source": str(folder / "chatferry.toml")})
@@ -207,6 +210,55 @@ async def test_what_changes_in_the_files_changes_the_answers(tmp_path: Path) -> 
         assert text(await ask(its.openai, "Do you sell bicycles?")) == WORDS.not_known
 
 
+PICTURE = {"type": "image_url", "image_url": {"url": f"data:;base64,{base64.b64encode(media.picture()).decode()}"}}
+
+
+async def sends(its: Shop, *parts: Any, before: Sequence[Any] = ()) -> str:
+    """Ask the API with files."""
+    said = [{"type": "text", "text": part} if isinstance(part, str) else part for part in parts]
+    talk: Any = [*before, {"role": "user", "content": said}]
+    return text(await its.openai.chat.completions.create(model="default", messages=talk))
+
+
+def document(told: str) -> dict[str, Any]:
+    data = base64.b64encode(media.pdf(told)).decode()
+    return {"type": "file", "file": {"filename": "question.pdf", "file_data": f"data:;base64,{data}"}}
+
+
+async def test_what_is_in_a_file_counts_as_the_question_and_a_picture_without_words_is_none(tmp_path: Path) -> None:
+    async with shop(tmp_path, sees=True, ground="strict") as its:
+        assert await sends(its, PICTURE) == WORDS.ask_in_words
+        assert await sends(its, "Hello, please help!", PICTURE) == WORDS.ask_in_words
+        assert await sends(its, "Is this bicycle any good?", PICTURE) == WORDS.not_known
+        assert await sends(its, document("Do you sell bicycles?")) == WORDS.not_known
+        assert await sends(its, document("Hello")) == WORDS.ask_in_words
+        assert its.model.requests == []
+        assert await its.counted("unknown") == 5
+        await sends(its, document("May engraved goods be returned?"))
+        assert "They stay with you" in system(its.model)
+        await sends(its, "May this be returned, unused?", PICTURE)
+        assert "thirty days" in system(its.model)
+        assert "image_url" in str(its.model.requests[-1].body)
+        # What is small talk needs no picture that was sent before.
+        before = [{"role": "user", "content": [PICTURE]}, {"role": "assistant", "content": WORDS.ask_in_words}]
+        await sends(its, "What is that?", before=before)
+        assert "image_url" not in str(its.model.requests[-1].body)
+
+
+async def test_on_line_a_picture_is_no_question_under_strict_and_a_file_is_one(tmp_path: Path) -> None:
+    async with shop(tmp_path, sees=True, ground="strict") as its:
+        await its.line.show("ann", "image", media.picture())
+        await ended(its.gateway, 1)
+        assert screen(its.line) == [WORDS.ask_in_words]
+        await its.line.say("ann", "Thank you!")
+        await ended(its.gateway, 2)
+        assert "image_url" not in str(its.model.requests[-1].body)
+        await its.line.show("ann", "file", media.pdf("May engraved goods be returned?"), "question.pdf")
+        await ended(its.gateway, 3)
+        assert "They stay with you" in system(its.model)
+        assert len(its.model.requests) == 2
+
+
 def looks_up(its: Shop, tool: str, *, said: str = "", **arguments: str) -> None:
     """The model calls this once, and then answers."""
     its.model.act = lambda talk, _: acts((tool, arguments), said=said) if talk[-1]["role"] == "user" else None
@@ -225,13 +277,49 @@ async def test_what_is_said_before_a_call_stays_a_paragraph_of_its_own_where_it_
             assert text(await ask(its.openai, question)) == "One moment.\n\nMei is at sea."
 
 
+@pytest.mark.parametrize("checker", [None, "default"])
+async def test_what_is_said_before_a_call_is_shown_after_a_crash_where_it_waits_to_be_shown(
+    tmp_path: Path, checker: str | None
+) -> None:
+    Gate.open, Gate.called = asyncio.Event(), asyncio.Event()
+    tools = ("tests.scenarios.harbour:ferry",)
+    told = {"knowledge": ("*.md",), "ground": "strict", "tools": tools, "checker": checker}
+    async with world(tmp_path, assistant=told) as it:
+        it.settings = it.settings.model_copy(update={"source": str(tmp_path / "chatferry.toml")})
+        it.model.act = lambda talk, _: (
+            acts(("ferry", {"name": "Mei"}), said="One moment.") if talk[-1]["content"] == "Where is Mei?" else None
+        )
+        it.model.converse = lambda talk: "It is at sea." if talk[-1]["role"] == "tool" else "PASS"
+        async with it.gateway():
+            await it.line.say("ann", "Where is Mei?")
+            await Gate.called.wait()
+        Gate.open.set()
+        async with it.gateway() as gateway:
+            await ended(gateway, 1)
+        assert screen(it.line) == ["One moment.\n\nIt is at sea."]
+        asked = it.model.requests[1].body["messages"]
+        assert [said["content"] for said in asked if said["role"] == "assistant"] == ["One moment."]
+
+
+async def test_who_tells_their_name_is_answered_as_for_small_talk_and_it_is_noted(tmp_path: Path) -> None:
+    async with shop(tmp_path, ground="strict", profile=True) as its:
+        looks_up(its, "remember", fact="is called Ann")
+        its.model.converse = lambda _: "Nice to meet you, Ann."
+        await its.line.say("ann", "Hello, my name is Ann.")
+        await ended(its.gateway, 1)
+        assert screen(its.line) == ["Nice to meet you, Ann."]
+        await its.line.say("ann", "/memory")
+        await ended(its.gateway, 2)
+        assert "is called Ann" in screen(its.line)[-1]
+
+
 async def test_to_have_noted_something_is_no_ground_for_an_answer(tmp_path: Path) -> None:
     async with shop(tmp_path, ground="strict", profile=True) as its:
         looks_up(its, "remember", fact="likes Paris")
         its.model.converse = lambda _: "Paris is the capital of France."
         await its.line.say("ann", "I like Paris. Which city is the capital of France?")
         await ended(its.gateway, 1)
-        assert screen(its.line) == [WORDS.not_known]
+        assert screen(its.line) == [WORDS.noted]
         assert len(its.model.requests) == 2, "it was noted"
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import io
 import re
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
+from PIL import Image
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -18,6 +20,7 @@ from chatferry.config import Settings
 from chatferry.simulator.model import ModelSimulator
 from chatferry.simulator.serving import serving
 from chatferry.simulator.wechat import WeChatSimulator
+from chatferry.words import words as load
 from tests import media
 from tests.scenarios.asking import client
 from tests.scenarios.slack_support import slack_world
@@ -39,6 +42,15 @@ def words(model: ModelSimulator) -> str:
     said = [one["content"] for one in model.requests[-1].body["messages"] if one["role"] != "system"]
     texts = [text if isinstance(text, str) else [part.get("text", "") for part in text] for text in said]
     return "\n".join(text if isinstance(text, str) else "".join(text) for text in texts)
+
+
+async def test_on_slack_a_picture_beside_a_command_is_said_to_be_passed_over(tmp_path: Path) -> None:
+    async with slack_world(tmp_path) as world, world.gateway() as gateway:
+        ts = await world.slack.say("ann", "/memory", files={"cup.png": media.picture()})
+        await ended(gateway, 1, world.clock)
+        [told] = [post.markdown for post in world.slack.thread(world.slack.dm("ann"), ts)[1:]]
+        assert told.endswith(load("en").passed_over)
+        assert not world.model.requests
 
 
 @pytest.mark.usefixtures("layout")
@@ -100,10 +112,59 @@ async def test_wechat(tmp_path: Path) -> None:
         await world.wechat.voice("ann", recognition="订单到哪里了")
         await ended(gateway, 2, world.clock)
         assert words(world.model).endswith("订单到哪里了")
-        await world.wechat.voice("ann")
-        await ended(gateway, 3, world.clock)
-        assert words(world.model).endswith("[语音] 这里无法播放这种声音格式。")
         assert not world.model.ears.requests
+        world.model.ears.hears = lambda sound: f"{media.heard(sound)[1]:.0f}"
+        await world.wechat.voice("ann", media.AMR, recognition="")
+        await ended(gateway, 3, world.clock)
+        assert words(world.model).endswith("440")
+        [heard] = world.model.ears.requests
+        assert (heard.name, heard.media_type) == ("voice.mp3", "audio/mpeg")
+        await world.wechat.voice("ann", media.AMR[:6])
+        await ended(gateway, 4, world.clock)
+        assert words(world.model).endswith("[语音] 文件已损坏或不完整，无法读取。")
+
+
+@pytest.fixture
+def without_media(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the extra brings is not there, for the processes that read files."""
+    for name in ("av", "pillow_heif"):
+        (tmp_path / f"{name}.py").write_text("raise ImportError")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+
+
+@pytest.mark.usefixtures("without_media")
+async def test_what_needs_the_extra_is_told_kindly_without_it(tmp_path: Path) -> None:
+    async with running(tmp_path, engine=SEES, assistant={"voice": "default"}) as stack:
+        await stack.line.show("ann", "audio", media.AMR)
+        await stack.line.seen("ann", 1)
+        assert words(stack.model) == "[voice message] It is in a sound format that nobody can listen to here."
+        assert not stack.model.ears.requests
+        await stack.line.show("ann", "image", media.picture("HEIF"))
+        await stack.line.seen("ann", 2)
+        assert "\n[image] It is in Apple's HEIC format" in words(stack.model)
+
+
+async def test_a_photo_of_an_iphone_on_slack(tmp_path: Path) -> None:
+    async with slack_world(tmp_path) as world:
+        world.settings.models["default"] = world.settings.models["default"].model_copy(update=SEES)
+        async with world.gateway() as gateway:
+            await world.slack.say("ann", "it broke", files={"IMG_0042.HEIC": media.picture("HEIF", color="blue")})
+            await ended(gateway, 1, world.clock)
+            [seen] = shown(world.model)
+            assert Image.open(io.BytesIO(seen)).size == (640, 480)
+
+
+@pytest.mark.parametrize("ocr", [True, False])
+async def test_the_first_pages_of_a_scan_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ocr: bool) -> None:
+    monkeypatch.setattr("chatferry.answering.media._PAGES", 1)
+    async with running(tmp_path, engine=SEES, assistant={"ocr": ocr}) as stack:
+        await stack.line.show("ann", "file", media.scan(("破損的杯子",), ("TOTAL",)), "scan.pdf")
+        await stack.line.seen("ann", 1, patience=60)  # what reads letters takes long to start on a busy machine
+        told = words(stack.model)
+    assert ("It was scanned; only its first pages (1) were read." in told) == ocr
+    assert ("> 破損的杯子" in told) == ocr
+    assert ("perhaps it was scanned" in told) != ocr
+    assert "TOTAL" not in told
 
 
 async def test_the_api_takes_files_inline_and_keeps_them_once(tmp_path: Path) -> None:

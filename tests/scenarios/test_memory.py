@@ -101,3 +101,35 @@ async def test_on_slack_facts_are_for_direct_messages_and_not_for_channels(tmp_p
         await until(lambda: len(it.model.requests) > requests, it.clock)
         assert "is called Ann" not in system(it.model.requests[-1])
         await ended(gateway, 3, it.clock)
+
+
+def system_of(it: Any) -> str:
+    return system(it.model.requests[-1])
+
+
+async def test_what_was_noted_of_a_message_goes_with_it_unless_it_was_said_again(tmp_path: Path) -> None:
+    async with world(tmp_path, assistant={"profile": True}) as it, it.gateway() as gateway:
+        it.model.act = attentive
+        sent = []
+        for n in range(2):
+            sent.append(await it.line.say("ann", "I'm Ann."))
+            await ended(gateway, n + 1)
+        for n, said in enumerate(sent):
+            await it.line.unsend("ann", str(said.events[0]["message"]["id"]))
+            await it.line.say("ann", f"Who am I? {n}")
+            await ended(gateway, n + 3)
+            assert ("is called Ann" in system_of(it)) == (n == 0)
+
+
+async def test_on_slack_too_what_was_noted_of_a_message_goes_with_it(tmp_path: Path) -> None:
+    async with slack_world(tmp_path, assistant={"profile": True}) as it, it.gateway() as gateway:
+        it.model.act = attentive
+        ts = await it.slack.say("ann", "I'm Ann.")
+        await ended(gateway, 1, it.clock)
+        await it.slack.say("ann", "Who am I?")
+        await ended(gateway, 2, it.clock)
+        assert "is called Ann" in system_of(it)
+        await it.slack.delete("ann", it.slack.dm("ann"), ts)
+        await it.slack.say("ann", "Who am I now?")
+        await ended(gateway, 3, it.clock)
+        assert "is called Ann" not in system_of(it)

@@ -38,6 +38,18 @@ async def stack(tmp_path: Path) -> AsyncIterator[Stack]:
         yield stack
 
 
+async def test_with_a_token_only_those_who_bring_it_read(tmp_path: Path) -> None:
+    token = "watchers-alone-0123456789"
+    async with running(tmp_path, server={"metrics_token": token}) as stack, aiohttp.ClientSession() as http:
+        for given, status in ((token, 200), (token[:-1], 401), ("é", 401), ("", 401)):
+            headers = {"Authorization": f"Bearer {given}"} if given else {}
+            async with http.get(f"{stack.url}/metrics", headers=headers) as answer:
+                assert answer.status == status
+                assert ("chatferry_running" in await answer.text()) is (status == 200)
+        async with http.get(f"{stack.url}/healthz") as answer:
+            assert answer.status == 200
+
+
 async def counted(url: str) -> Counted:
     """Every sample, by its name and its labels, which come in the order of their names."""
     async with aiohttp.ClientSession() as http, http.get(f"{url}/metrics") as answer:
@@ -65,8 +77,7 @@ async def becoming(url: str, *wanted: tuple[tuple[str, ...], float]) -> Counted:
 async def test_each_call_to_a_model_is_counted_with_what_came_of_it(stack: Stack) -> None:
     stack.model.plans.extend([Refuse(500), Break("cut", after=1), ending("content_filter", "I should not")])
     async with client(stack) as api:
-        await ask(api, "one")
-        answer = await ask(api, "two")
+        answers = [await ask(api, "one"), await ask(api, "two")]
         stack.model.plans.append(Refuse(401))
         with pytest.raises(APIStatusError):
             await ask(api, "three")
@@ -77,9 +88,10 @@ async def test_each_call_to_a_model_is_counted_with_what_came_of_it(stack: Stack
     assert found["chatferry_first_token_seconds_count", "default"] == 3
     assert found["chatferry_turn_seconds_count", *WHO] == found["chatferry_answer_seconds_count", *WHO] == 3
     assert found["chatferry_first_words_seconds_count", *WHO] == 2, "where there were any"
-    assert answer.usage is not None
-    assert found["chatferry_tokens_total", *WHO[:2], "prompt", "default"] == answer.usage.prompt_tokens
-    assert found["chatferry_tokens_total", *WHO[:2], "completion", "default"] == answer.usage.completion_tokens
+    told = [answer.usage for answer in answers if answer.usage is not None]
+    prompts, completions = sum(one.prompt_tokens for one in told), sum(one.completion_tokens for one in told)
+    assert found["chatferry_tokens_total", *WHO[:2], "prompt", "default"] == prompts
+    assert found["chatferry_tokens_total", *WHO[:2], "completion", "default"] == completions
     assert found["chatferry_turns_total", *WHO, "failed"] == 1
 
 

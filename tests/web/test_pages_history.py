@@ -109,12 +109,12 @@ def test_small_and_wide_letters_are_one() -> None:
 
 async def said(ledger: Ledger, lines: int, *, needle: int | None = None) -> None:
     """So many lines of a talk, the `needle`th of them another."""
-    for start in range(0, lines, 500):
+    for start in range(0, lines, 100):
         await ledger.accept(
             "line",
             [
                 Inbound(f"e{n}", "ann", "heard", says("user", "needle" if n == needle else f"hay {n}"))
-                for n in range(start, min(start + 500, lines))
+                for n in range(start, min(start + 100, lines))
             ],
         )
 

@@ -10,8 +10,9 @@ from typing import NamedTuple
 import msgspec
 import structlog
 
+from chatferry.accounts import Accounts
 from chatferry.answering import prompt, summaries
-from chatferry.answering.again import Again, Private
+from chatferry.answering.again import Again, Private, nothing
 from chatferry.answering.media import Media
 from chatferry.answering.outcomes import Asked
 from chatferry.answering.prompt import NOTHING, Material
@@ -29,7 +30,7 @@ from chatferry.held import Held
 from chatferry.knowledge.grounding import Grounding, Grounds
 from chatferry.ledger import profiles
 from chatferry.ledger.ledger import Ledger
-from chatferry.model import Message, Usage
+from chatferry.model import Message
 from chatferry.tools.base import Fixed, Source
 from chatferry.watching.occasion import stage
 
@@ -62,9 +63,11 @@ class Asking:
         grounding: Grounding,
         summaries: Summaries,
         again: Again,
+        accounts: Accounts,
         clock: Clock,
     ) -> None:
         self._ledger = ledger
+        self._accounts = accounts
         self._media = media
         self._grounding = grounding
         self._again = again
@@ -91,19 +94,17 @@ class Asking:
                 history = self._history(held, said(), material) if summed else self._named(held, said())
                 question = await prompt.build(held.assistant, held.turn.inbound, history, material)
                 self._tell(held.assistant, offered, question.tools)
-                question = await self._media.shown(question)
+                if not grounds.blind:
+                    question = await self._media.shown(question)
             answer = partial(self._answer, one, tools, question)
             # An earlier holder may have called something, and without a ground there is nothing to be given again.
             if grounds.unknown or (tools is not None and held.turn.lease > 1):
-                await answer(lambda: None)
+                await answer(nothing)
             else:
                 await self._again.ask(held, question, tail, asked, answer)
         except Fault as fault:
             asked.fault = fault
             log.warning("model failed", turn=held.turn.id, assistant=held.assistant.name, error=str(fault))
-        finally:
-            if asked.done is None and grounds.spent is not None:
-                asked.usage = (asked.usage or Usage()) + grounds.spent
 
     async def _answer(self, one: _Answer, tools: Toolbox | None, question: Prompt, private: Private) -> None:
         """Have the model answer, now and for this person."""
@@ -111,38 +112,37 @@ class Asking:
             one.tail.restart()  # an earlier try may have left its words with a watcher
             one.asked.done = await self._hear(one, one.grounds.told, question)
         else:
-            await self._rounds(one, Rounds(self._ledger, self._clock, one.held, tools), question, private)
+            rounds = Rounds(self._ledger, self._accounts, self._clock, one.held, tools)
+            await self._rounds(one, rounds, question, private)
         if not one.grounds.sound:
-            private()
+            await private()
 
     async def _rounds(self, one: _Answer, rounds: Rounds, question: Prompt, private: Private) -> None:
         """Ask until there is an answer, calling between what the model wants to be called."""
         tail, asked = one.tail, one.asked
-        await rounds.recall(tail)
+        await rounds.recall(tail, shown=not one.grounds.waits)
         await rounds.resume(tail)
-        asked.usage, model = rounds.usage, ""
+        model = ""
         while True:
             if rounds.waiting:
                 tail.add(rounds.question())
                 asked.asks = len(rounds.waiting)
-                asked.done = Done(usage=rounds.usage, model=model)
+                asked.done = Done(model=model)
                 return
-            before = rounds.said
-            tail.restart(before)
+            tail.restart("" if one.grounds.waits else rounds.said)
             wanted = rounds.prompt(question)
-            told = partial(one.grounds.told, returned=rounds.returned, last=wanted.last)
+            told = partial(one.grounds.told, before=rounds.said, returned=rounds.returned, noted=rounds.noted)
+            told = partial(told, last=wanted.last)
             done = await self._hear(one, told, wanted)
             if done is None:
                 return
             model = done.model
-            rounds.add(done.usage)
-            asked.usage = rounds.usage
             if not done.calls or wanted.last:
                 finish = "stop" if done.calls else done.finish
-                asked.done = msgspec.structs.replace(done, finish=finish, usage=rounds.usage, calls=())
+                asked.done = msgspec.structs.replace(done, finish=finish, calls=())
                 return
-            private()
-            await rounds.make(tail.text[len(before) :], done.calls, tail)
+            await private()
+            await rounds.make(one.grounds.said, done.calls, tail)
 
     async def _hear(self, one: _Answer, told: Told, question: Prompt) -> Done | None:
         """Pass on what the model says, as it is to be `told`; returns how it ended."""

@@ -21,7 +21,7 @@ from chatferry.model import File
 from chatferry.reading.jobs import Job
 from chatferry.reading.readers import Readers
 from chatferry.retry import next_try
-from chatferry.sniffing import AMR, HEIC, PICTURES, kind_of, sniff
+from chatferry.sniffing import HEIC, PDF, PICTURES, RARE_SOUNDS, kind_of, sniff
 
 log = structlog.get_logger(__name__)
 
@@ -36,6 +36,8 @@ _LONGEST = 60.0
 """Seconds for fetching one file, all tries together: others wait for the room that it takes."""
 _LETTERS = 4000
 """Characters that are read in a picture, at most: as many as a dense page has."""
+_PAGES = 5
+"""Of a scan, that are read at most: each takes a second or two."""
 _PATIENCE = 20.0
 """Seconds that a platform may ask us to wait for a file: somebody waits for the answer."""
 
@@ -134,8 +136,6 @@ class Media:
     async def _read(self, file: File, data: bytes, held: Held) -> tuple[File, Kept | None]:
         words, assistant = held.assistant.words, held.assistant
         settings = assistant.settings
-        if file.media_type == HEIC:
-            return replace(file, note=words.unread_heic), None
         picture = file.media_type in PICTURES
         letters = settings.file_text
         if picture:
@@ -144,30 +144,43 @@ class Media:
             return replace(file, note=words.unseen), None
         job = Job(file.media_type, picture=picture and assistant.sees, text=letters, language=settings.tongue)
         found, made = await self._readers.read(job, data)
+        if found.trouble == "silent" and file.media_type == PDF and settings.ocr:
+            found, made = await self._readers.read(replace(job, pages=_PAGES), data)
         if found.trouble is not None:
             log.info("file not read", turn=held.turn.id, media_type=file.media_type, trouble=found.trouble)
-            return replace(file, note=getattr(words, f"unread_{found.trouble}")), None
+            why = "heic" if found.trouble == "missing" and file.media_type == HEIC else found.trouble
+            return replace(file, note=getattr(words, f"unread_{why}")), None
         note = words.read_cut.replace("{number}", f"{letters:,}") if found.cut else ""
-        if picture and not (found.picture or found.text):
+        if found.pages and not found.cut:
+            note = words.read_pages.replace("{number}", str(found.pages))
+        if picture and not (found.made or found.text):
             note = words.unread_silent
         file = replace(file, text=found.text, note=note)
-        if not found.picture:
+        if not found.made:
             return file, None
-        kept = Kept(secrets.randbelow(2**53 - 1) + 1, found.picture, made)
-        return replace(file, kept=kept.id, media_type=found.picture), kept
+        kept = Kept(secrets.randbelow(2**53 - 1) + 1, found.made, made)
+        return replace(file, kept=kept.id, media_type=found.made), kept
 
     async def _hear(self, file: File, data: bytes, held: Held) -> File:
         """The file with what was said in it, as it was written down."""
         words, settings = held.assistant.words, held.assistant.settings
         listener = self._listeners.get(settings.voice or "")
-        if listener is None or file.media_type == AMR:
+        if listener is None:
             return replace(file, note=words.unheard_format)
+        media_type = file.media_type
+        if media_type in RARE_SOUNDS:
+            found, data = await self._readers.read(Job(media_type), data)
+            if found.trouble is not None:
+                log.info("sound not read", turn=held.turn.id, media_type=media_type, trouble=found.trouble)
+                told = "unheard_format" if found.trouble == "missing" else f"unread_{found.trouble}"
+                return replace(file, note=getattr(words, told))
+            media_type = found.made
         # A language that we only guess would be forced upon who speaks another.
         language = "" if settings.language == "auto" else settings.tongue.partition("-")[0]
         attempts = 0
         while True:
             try:
-                text = (await listener.listen(data, file.media_type, language)).strip()
+                text = (await listener.listen(data, media_type, language)).strip()
                 return replace(file, text=text[: settings.file_text], note="" if text else words.unheard)
             except Fault as fault:
                 attempts += 1

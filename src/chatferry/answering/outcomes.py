@@ -9,7 +9,7 @@ from chatferry.errors import Fault, TryLater
 from chatferry.feed import Outcome
 from chatferry.held import Held
 from chatferry.ledger.consent import NO, YES
-from chatferry.model import APOLOGY, Button, Message, Turn, Usage, says
+from chatferry.model import APOLOGY, Button, Message, Turn, says
 from chatferry.text.cutting import clean, closed
 
 
@@ -21,20 +21,18 @@ class Asked(msgspec.Struct):
     fault: Fault | None = None
     asks: int = 0
     """How many calls wait for the person's yes: then the answer is the question."""
-    usage: Usage | None = None
-    """What its rounds have cost, and an answer that did not come through: that is owed, whatever the end."""
 
 
 def outcome_of(asked: Asked, text: str, held: Held) -> Outcome:
     """What the person gets to read: a provider's fault becomes a kind sentence, the fault itself is for the log."""
-    words, done = held.assistant.words, asked.done
+    words, done, usage = held.assistant.words, asked.done, held.spending.all
     if asked.fault is not None:
         sorry = words.sorry_busy if isinstance(asked.fault, TryLater) else words.sorry_failed
-        return Outcome(says("assistant", sorry), APOLOGY, asked.usage, error=str(asked.fault))
+        return Outcome(says("assistant", sorry), APOLOGY, usage, error=str(asked.fault))
     if done is None:
         # Interrupted. What somebody has read of it stands; what nobody has seen was never said.
         read = held.channel.caps.live or held.channel.caps.pages or held.drafts
-        return Outcome(says("assistant", text) if text and read else None, "stopped", asked.usage)
+        return Outcome(says("assistant", text) if text and read else None, "stopped", usage)
     silent = not clean(text).strip()
     if silent and done.finish == "filter":
         # To ask again would not help, so this is an answer, if a poor one.
@@ -42,7 +40,7 @@ def outcome_of(asked: Asked, text: str, held: Held) -> Outcome:
     elif silent:
         spent = "; its max_tokens were spent on thinking: raise them" if done.finish == "length" else ""
         error = f"the model said nothing{spent}"
-        return Outcome(says("assistant", words.sorry_empty), APOLOGY, done.usage, done.model, error)
+        return Outcome(says("assistant", words.sorry_empty), APOLOGY, usage, done.model, error)
     if done.finish == "length" and held.channel.caps.batch:
         # Where nothing is sent the answer is fetched with its `finish`, by a program.
         text = f"{text}\n\n{words.cut_short}"
@@ -50,7 +48,7 @@ def outcome_of(asked: Asked, text: str, held: Held) -> Outcome:
     if asked.asks:
         turn = held.turn.id
         buttons = (Button(words.yes, f"{YES}{turn}"), Button(words.no, f"{NO}{turn}"))
-    return Outcome(says("assistant", text, *buttons), done.finish, done.usage, done.model)
+    return Outcome(says("assistant", text, *buttons), done.finish, usage, done.model)
 
 
 def pieces_of(held: Held, outcome: Outcome, notice: str) -> list[Message]:

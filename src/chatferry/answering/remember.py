@@ -35,15 +35,17 @@ class Remember:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
 
-    async def call(self, arguments: Mapping[str, Any], caller: Caller) -> Result:
+    def misfit(self, arguments: Mapping[str, Any]) -> str:
         unknown = ", ".join(name for name in arguments if name not in _FIELDS)
-        given = [arguments.get(name, "") or "" for name in _FIELDS]
-        if unknown or not all(isinstance(text, str) for text in given):
-            return Result(
-                f"Not noted: {unknown or 'a fact'} is not as it should be; give `fact` as a text.", failed=True
-            )
+        if not unknown and all(isinstance(arguments.get(name) or "", str) for name in _FIELDS):
+            return ""
+        return f"Not noted: {unknown or 'a fact'} is not as it should be; give `fact` as a text."
+
+    async def call(self, arguments: Mapping[str, Any], caller: Caller) -> Result:
+        if why := self.misfit(arguments):
+            return Result(why, failed=True)
         # In one line, lest one fact look like several.
-        fact, replaces = (" ".join(text.split()) for text in given)
+        fact, replaces = (" ".join((arguments.get(name) or "").split()) for name in _FIELDS)
         replaces = replaces.removeprefix("- ")
         if not fact and not replaces:
             return Result("Not noted: there is no fact.", failed=True)

@@ -8,27 +8,33 @@ from typing import Literal
 
 import msgspec
 
+from chatferry.accounts import Accounts
 from chatferry.answering.prompt import with_rounds
 from chatferry.answering.toolbox import Toolbox
 from chatferry.clock import Clock
 from chatferry.engines.base import Call, Prompt, Result, Round
 from chatferry.feed import Tail
-from chatferry.held import Held
+from chatferry.held import Held, Layout
 from chatferry.ledger.consent import question
 from chatferry.ledger.ledger import Ledger
 from chatferry.ledger.steps import Returned, Step, by_round, round_of
-from chatferry.model import Inbound, Task, Usage
+from chatferry.model import Inbound, Task
 from chatferry.tools.base import Caller
 
 _REFUSED = "Not called: the person was asked whether this shall be done, and did not say yes."
+_LONG = (
+    "Not called: a person has to say yes first, and there is no room here to show them all of the arguments."
+    " Make them shorter, or do it in several steps."
+)
 _UNASKED = "Not called: a person has to say yes first, and there is nobody here who can be asked."
 
 
 class Rounds:
     """What has been called for the answer of a turn that is held."""
 
-    def __init__(self, ledger: Ledger, clock: Clock, held: Held, toolbox: Toolbox) -> None:
+    def __init__(self, ledger: Ledger, accounts: Accounts, clock: Clock, held: Held, toolbox: Toolbox) -> None:
         self._ledger = ledger
+        self._accounts = accounts
         self._clock = clock
         self._held = held
         self._toolbox = toolbox
@@ -38,8 +44,6 @@ class Rounds:
         self._tasks: dict[str, Task] = {}
         self.waiting: list[Step] = []
         """Calls that wait for the person's yes: the answer asks for it."""
-        self.usage = Usage()
-        """What the rounds have cost."""
 
     async def resume(self, tail: Tail) -> None:
         """Make the calls that another turn has asked about, if this one says yes; else the model hears that it did not.
@@ -53,21 +57,25 @@ class Rounds:
         agreed = [step for step in steps if self._toolbox.demands(step.call)]
         made = [Step(0, place, "", step.call, step.key) for place, step in enumerate(agreed)]
         if made:
-            await self._ledger.calling(self._held.turn, made, self.usage)
+            await self._begin(made)
             await self._finish(made, tail)
 
-    async def recall(self, tail: Tail) -> None:
-        """Take up what an earlier holder of the turn had called; what had not returned is called again."""
+    async def recall(self, tail: Tail, *, shown: bool) -> None:
+        """Take up what an earlier holder of the turn had called; what had not returned is called again.
+
+        shown: what the model said before its calls was, and not kept back until the answer is complete.
+        """
         if self._held.turn.lease > 1 and (made := by_round(await self._ledger.steps(self._held.turn.id))):
-            self.usage = await self._ledger.spent(self._held.turn.id)
-            tail.restart(spoken([calls[0].said for calls in made]))
+            self._held.spending.recall(await self._ledger.spent(self._held.turn.id))
+            if shown:
+                tail.restart(spoken([calls[0].said for calls in made]))
             for calls in made:
                 await self._finish(calls, tail)
 
     async def make(self, said: str, calls: Sequence[Call], tail: Tail) -> None:
         """Make the calls of a round, which is kept before the first of them begins."""
         made = [Step(self._next, place, said, call, uuid.uuid4().hex) for place, call in enumerate(calls)]
-        await self._ledger.calling(self._held.turn, made, self.usage)
+        await self._begin(made)
         await self._finish(made, tail)
 
     def prompt(self, question: Prompt) -> Prompt:
@@ -76,11 +84,6 @@ class Rounds:
         last = len(self._made) >= assistant.settings.tool_rounds
         return with_rounds(assistant, inbound, question, self._made, last=last)
 
-    def add(self, usage: Usage | None) -> None:
-        """The model was asked, which has cost so much."""
-        if usage is not None:
-            self.usage += usage
-
     @property
     def returned(self) -> tuple[str, ...]:
         """What the calls came to, but for those that failed, or tell nothing."""
@@ -88,9 +91,20 @@ class Rounds:
         return tuple(result.text for result in results if not (result.failed or result.idle))
 
     @property
+    def noted(self) -> bool:
+        """Something was done that tells nothing, such as noting a fact."""
+        return any(result.idle and not result.failed for made in self._made for result in made.results)
+
+    @property
     def said(self) -> str:
-        """What the model said before its calls, as it was shown."""
+        """What the model said before its calls, as it is shown."""
         return spoken([round_.said for round_ in self._made])
+
+    async def _begin(self, made: Sequence[Step]) -> None:
+        """Keep what is about to be called, and pay for what was said until then."""
+        held = self._held
+        with held.spending.paying() as due:
+            await self._ledger.calling(held.turn, made, due, self._accounts.bill(held.turn, held.assistant, due))
 
     async def _finish(self, made: Sequence[Step], tail: Tail) -> None:
         """Call what has not returned, and take the round in."""
@@ -141,15 +155,19 @@ class Rounds:
         return self._toolbox.demands(step.call) and not (step.round == 0 and self._consenting() is not None)
 
     async def _refused(self, made: Sequence[Step], open_: Mapping[int, Step]) -> list[Step]:
-        """The round with a result for each call that will not be made: nobody said yes, or nobody can be asked."""
+        """The round with a result for each call that will not be made: nobody said yes, or nobody can be asked that."""
         kept, inbound, asked = list(made), self._held.turn.inbound, self._consenting()
+        asking: list[Step] = []
         for place, step in open_.items():
             if not self._toolbox.demands(step.call):
                 continue
             if step.round == 0 and asked is not None:
                 why = "" if asked.consent == "yes" else _REFUSED
-            else:
-                why = "" if inbound.context is None and inbound.sender else _UNASKED
+            elif inbound.context is not None or not inbound.sender:
+                why = _UNASKED
+            elif not (why := self._toolbox.misfit(place, step.call)):
+                why = "" if self._fits([*asking, step]) else _LONG
+                asking += [] if why else [step]
             if why:
                 result = Result(why, failed=True)
                 await self._ledger.returned(self._held.turn, Returned(step.round, place, result))
@@ -158,8 +176,17 @@ class Rounds:
 
     def question(self) -> str:
         """What the person is asked."""
-        calls = [(step.call, self._toolbox.about(step.call)) for step in self.waiting]
-        return question(calls, self._held.assistant.words)
+        return self._question(self.waiting)
+
+    def _question(self, steps: Sequence[Step]) -> str:
+        calls = [(step.call, self._toolbox.about(step.call)) for step in steps]
+        words = self._held.assistant.words
+        unheard = self._held.turn.inbound.shared and not self._held.channel.caps.overhears
+        return question(calls, words, words.confirm_mention if unheard else words.confirm_how)
+
+    def _fits(self, steps: Sequence[Step]) -> bool:
+        """Can all that the person is asked be seen at once? One who reads on for long says yes to the beginning."""
+        return len(Layout(self._held.channel.caps).pieces(self._question(steps))) == 1
 
     def _caller(self, step: Step) -> Caller:
         turn = self._held.turn

@@ -21,6 +21,7 @@ from chatferry.errors import Fault, Final, Unavailable
 from chatferry.ledger.ledger import Ledger
 from chatferry.ledger.recalling import Line, Memory, Recollection
 from chatferry.model import Message, says
+from chatferry.spending import Spending, begin
 from chatferry.text.cutting import clean
 from chatferry.text.quoting import quoted
 
@@ -172,10 +173,13 @@ class Summaries:
             _TASK.replace("{words}", str(max(20, limit // 2))),
             (says("user", f"{quoted('notes', before)}\n\n{quoted('talk', talk)}"),),
         )
-        text, end = await whole(assistant.summarizer, question, pace=1.0)
-        if end.usage is not None:
-            now = self._clock.now()
-            await self._ledger.besides(self._accounts.besides(wanted.turn, assistant, end.usage, now))
+        begin(spending := Spending())
+        try:
+            text, end = await whole(assistant.summarizer, question, pace=1.0)
+        finally:
+            if spending.all is not None:
+                now = self._clock.now()
+                await self._ledger.besides(self._accounts.besides(wanted.turn, assistant, spending.all, now))
         text = clean(text).strip()
         if not text or end.finish not in ("stop", "length"):
             raise Final(f"the model for summaries ended with {end.finish!r} and {len(text)} characters")

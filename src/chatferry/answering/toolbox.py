@@ -72,19 +72,31 @@ class Toolbox:
             raise faults.exceptions[0] from None
         return results
 
-    async def _call(self, place: int, call: Call, caller: Caller) -> Result:
+    def misfit(self, place: int, call: Call) -> str:
+        """Why a call cannot be made as the model wants it, as it is told; empty: it can."""
+        read = self._read(place, call)
+        return read if isinstance(read, str) else read[0].misfit(read[1])
+
+    def _read(self, place: int, call: Call) -> tuple[Callable, dict[str, object]] | str:
+        """The tool and its arguments; or why there is nothing to call."""
         tool = self._tools.get(call.name)
         if tool is None:
             known = ", ".join(self._tools) or "none"
-            return Result(f"There is no tool {call.name[:100]!r}. The tools are: {known}.", failed=True)
+            return f"There is no tool {call.name[:100]!r}. The tools are: {known}."
         if place >= _MOST_CALLS:
-            return Result(f"Not called: no more than {_MOST_CALLS} calls are made at once.", failed=True)
+            return f"Not called: no more than {_MOST_CALLS} calls are made at once."
         if len(call.arguments) > _MOST_ARGUMENTS:
-            return Result("Not called: the arguments are too long.", failed=True)
+            return "Not called: the arguments are too long."
         try:
-            arguments = msgspec.json.decode(call.arguments.strip() or "{}", type=dict[str, object])
+            return tool, msgspec.json.decode(call.arguments.strip() or "{}", type=dict[str, object])
         except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-            return Result(f"Not called: the arguments are no JSON object: {error}", failed=True)
+            return f"Not called: the arguments are no JSON object: {error}"
+
+    async def _call(self, place: int, call: Call, caller: Caller) -> Result:
+        read = self._read(place, call)
+        if isinstance(read, str):
+            return Result(read, failed=True)
+        tool, arguments = read
         began = asyncio.get_running_loop().time()
         with stage("tool", tool=call.name) as told:
             result = await self._done(tool, arguments, caller)

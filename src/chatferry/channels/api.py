@@ -108,6 +108,7 @@ class Api:
         tokens: Tokens | None = None,
     ) -> None:
         self._made = keys
+        self._longest = settings.message
         self._tokens = tokens
         self._keys = [_digest(key.get_secret_value().encode()) for key in settings.keys]
         self._assistants = assistants
@@ -150,7 +151,7 @@ class Api:
     def read(self, body: bytes, caller: Caller, idempotency_key: str = "", at: float = 0.0) -> Call:
         """What a body asks for; unknown fields are ignored.
 
-        Raises Rejected with 400, 403, 404 or 422, and nothing else.
+        Raises Rejected with 400, 403, 404, 413 or 422, and nothing else.
         """
         request = _decoded(body)
         assistant = request.model or "default"
@@ -171,6 +172,9 @@ class Api:
         message, context = (_news(talk), None) if request.session_id else (talk[-1], tuple(talk[:-1]))
         if not message.text.strip() and not any(isinstance(part, File) for part in message.parts):
             raise _invalid("the last of `messages` is empty")
+        if self._longest is not None and len(message.text) > self._longest:
+            told = f"the message is longer than {self._longest} characters: send a shorter one"
+            raise Rejected(413, told, code="message_too_long")
         event = f"{caller.name}/{idempotency_key}" if idempotency_key else uuid.uuid4().hex
         inbound = Inbound(
             event=event,

@@ -33,6 +33,8 @@ class Capabilities(msgspec.Struct, frozen=True):
     """Seconds for which one call of `typing` shows. 0: there is no such call."""
     unprompted: Literal["always", "never", "ask"] = "never"
     """May `send` be called without a grant? `ask`: `may_push` knows, for it changes."""
+    overhears: bool = False
+    """In groups, what people say without naming us comes too, be it as `heard`."""
     collect: bool = False
     """A `Button` with data `COLLECT` may be sent, and its tap comes back as an inbound of kind `collect`."""
     buttons: bool = False
@@ -221,6 +223,14 @@ class Obliging(Channel, Protocol):
         ...
 
 
+class Whispering(Channel, Protocol):
+    """A channel on which one person in a talk can be told something that nobody else sees."""
+
+    async def whisper(self, address: str, person: str, text: str) -> None:
+        """Tell them. Raises Fault; nobody tries again."""
+        ...
+
+
 class Listening(Channel, Protocol):
     """A channel that has something to do as long as we serve, such as holding a connection on which events come."""
 
@@ -308,6 +318,10 @@ def keeping(channel: Channel) -> TypeGuard[Keeping]:
 
 def obliging(channel: Channel) -> TypeGuard[Obliging]:
     return hasattr(channel, "oblige")
+
+
+def whispering(channel: Channel) -> TypeGuard[Whispering]:
+    return hasattr(channel, "whisper")
 
 
 def listening(channel: Channel) -> TypeGuard[Listening]:

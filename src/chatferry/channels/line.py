@@ -51,6 +51,7 @@ class Line:
             typing=float(LOADING_SECONDS) if settings.waiting == "loading" else 0.0,
             waiting=settings.waiting == "message",
             unprompted="never" if settings.late == "button" else "ask",
+            overhears=settings.groups == "all",
             collect=True,
             buttons=True,
             notice=NOTICE_SECONDS,

@@ -63,6 +63,7 @@ class Slack:
             unprompted="always",
             edits=EDITS,
             buttons=True,
+            overhears=True,
         )
         self._settings = settings
         self._around = around
@@ -215,9 +216,8 @@ class Slack:
                 return True
         except Final as fault:
             log.warning("not known whether an admin asks", account=place.account, error=str(fault))
-        hint = slack_events.Hint(place.account, place.channel, inbound.sender, self._words.not_yours, place.thread)
         try:
-            await self.oblige(hint)
+            await self.whisper(inbound.conversation, inbound.sender, self._words.not_yours)
         except Fault as fault:
             log.info("could not be told", account=place.account, error=str(fault))
         return False
@@ -368,6 +368,10 @@ class Slack:
             case slack_events.Uninstalled():
                 if self._installations:
                     await self._installations.drop(aside.account, said_at=aside.at)
+
+    async def whisper(self, address: str, person: str, text: str) -> None:
+        place = Place.of(address)
+        await self.oblige(slack_events.Hint(place.account, place.channel, person, text, place.thread))
 
     async def visit(self, visit: Visit) -> Page:
         """The pages of the installation."""

@@ -236,6 +236,7 @@ def _changed(event: MessageEvent, side: Side, direct: bool) -> Inbound | None:
         sender=said.author,
         ref=said.ts,
         at=_seconds(event.ts),
+        assistant=side.rules.rooms.get(event.channel, ""),
     )
 
 

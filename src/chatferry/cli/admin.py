@@ -52,8 +52,11 @@ def export(
 ) -> None:
     """Write down all that is kept of a person: as JSON for programs, and as a page to read or print."""
     from chatferry.cli.export import export
-    from chatferry.config import load_server
+    from chatferry.cli.people import there
+    from chatferry.config import channels, load_server
 
+    if channel:
+        there(channel, channels(config) | {"api"})
     raise SystemExit(export(load_server(config), user, channel, output=output, language=language))
 
 
@@ -70,8 +73,11 @@ def forget(
 ) -> None:
     """Remove all that is kept of a person, also while the gateway serves, and leave a proof of it."""
     from chatferry.cli.forget import forget
-    from chatferry.config import load_server
+    from chatferry.cli.people import there
+    from chatferry.config import channels, load_server
 
+    if channel:
+        there(channel, channels(config) | {"api"})
     server = load_server(config)
     raise SystemExit(forget(server, user, channel, yes=yes, dry_run=dry_run, anew=vacuum, report=report))
 
@@ -89,18 +95,18 @@ def people_list(config: ConfigOption = None) -> None:
 def people_admit(channel: ChannelArgument, who: GuestArgument, config: ConfigOption = None) -> None:
     """Let a person or a group in, without a code."""
     from chatferry.cli.people import stand
-    from chatferry.config import load_server
+    from chatferry.config import channels, load_server
 
-    raise SystemExit(stand(load_server(config), channel, who, let_in=True))
+    raise SystemExit(stand(load_server(config), channel, who, channels(config), let_in=True))
 
 
 @people_app.command("expel")
 def people_expel(channel: ChannelArgument, who: GuestArgument, config: ConfigOption = None) -> None:
     """Keep a person or a group out, also if they know the code."""
     from chatferry.cli.people import stand
-    from chatferry.config import load_server
+    from chatferry.config import channels, load_server
 
-    raise SystemExit(stand(load_server(config), channel, who, let_in=False))
+    raise SystemExit(stand(load_server(config), channel, who, channels(config), let_in=False))
 
 
 @alerts_app.command("list")
@@ -144,7 +150,7 @@ def keys_create(
     from chatferry.cli.keys import create
     from chatferry.config import assistants, load_server
 
-    lifetime = _seconds("--expires", expires)
+    lifetime = _lifetime(expires)
     raise SystemExit(create(load_server(config), name, scope or (), lifetime, assistants(config)))
 
 
@@ -168,7 +174,7 @@ def keys_rotate(
     from chatferry.cli.keys import rotate
     from chatferry.config import load_server
 
-    lifetime = _seconds("--expires", expires)
+    lifetime = _lifetime(expires)
     raise SystemExit(rotate(load_server(config), name, _seconds("--grace", grace) or 0.0, lifetime))
 
 
@@ -179,6 +185,15 @@ def keys_revoke(name: KeyName, config: ConfigOption = None) -> None:
     from chatferry.config import load_server
 
     raise SystemExit(revoke(load_server(config), name))
+
+
+def _lifetime(given: str | None) -> float | None:
+    lifetime = _seconds("--expires", given)
+    if lifetime is not None and (lifetime < 60.0 or given is None or given.strip()[-1:].isdigit()):
+        raise ConfigError(
+            "--expires: must be a minute or more, with its unit\n  mend: --expires 90d; leave it out for no end"
+        )
+    return lifetime
 
 
 def _seconds(option: str, given: str | None) -> float | None:

@@ -16,7 +16,7 @@ from chatferry.config.file import suggest
 from chatferry.errors import ConfigError, Fault, TryLater, Unavailable
 from chatferry.ledger.incidents import Incident, Told
 from chatferry.model import Inbound
-from chatferry.watching.alarms import Bell, shown
+from chatferry.watching.alarms import Bell, shown, watched
 
 
 def show_alerts(settings: Settings) -> None:
@@ -28,8 +28,9 @@ def show_alerts(settings: Settings) -> None:
 
     stands = {} if is_fresh(settings.server) else {one.alert: one for one in asyncio.run(look())}
     console = Console(highlight=False)
-    for alert in settings.alerts:
-        console.print(Text(f"{alert.name}: {_stands(alert, stands.get(alert.name))}"), soft_wrap=True)
+    for key, alert in watched(settings).items():
+        name = key.replace("\n", ": ")
+        console.print(Text(f"{name}: {_stands(alert, stands.get(key))}"), soft_wrap=True)
         console.print(Text(f"  tells {', '.join(map(shown, alert.to))}", style="dim"), soft_wrap=True)
     if not settings.alerts:
         console.print("no alerts: write [[alerts]] into chatferry.toml", soft_wrap=True, markup=False)

@@ -87,6 +87,8 @@ async def findings(settings: Settings, find: extras.Find = find_spec) -> AsyncIt
     lacking = {one.extra for one in missing}
     for one in missing:
         yield one.finding
+    for finding in extras.advised(settings, find):
+        yield finding
     if "postgres" not in lacking:
         yield await _database(settings.server)
     for finding in (

@@ -46,7 +46,7 @@ Row = Mapping[Any, Any] | RowMapping
 
 
 def export(server: ServerSettings, user: str, channel: str, *, output: Path | None, language: str) -> int:
-    """Returns the exit status: 0 when it is written, 1 when nobody is known."""
+    """Returns the exit status: 0 when it is written, 1 when nobody is known. Raises ConfigError."""
     if language != "auto" and language not in get_args(Language):
         raise ConfigError(f"there is no language {language!r}; there are {', '.join(get_args(Language))}")
     if is_fresh(server):
@@ -69,11 +69,14 @@ async def write(
         found = await known(ledger, user, channel)
         if not found:
             return unknown(user, channel)
+        at = datetime.now(UTC)
         for person in found:
-            at = datetime.now(UTC)
             folder = output or Path(f"export-{person.channel}-{at:%Y%m%dT%H%M%SZ}")
-            folder = folder / person.channel if len(found) > 1 else folder
-            count = await _Export(ledger, person, folder, at, language).write()
+            folder = folder / person.channel if output and len(found) > 1 else folder
+            try:
+                count = await _Export(ledger, person, folder, at, language).write()
+            except OSError as fault:
+                raise ConfigError(f"{fault.filename or folder}: {fault.strerror}\n  mend: {_MEND}") from None
             console.print(f"{count} turns of {person.key} are in {folder}: export.json, export.html", markup=False)
     return 0
 
@@ -93,7 +96,7 @@ class _Export:
 
     async def write(self) -> int:
         """Returns how many turns there are."""
-        await asyncio.to_thread(self._folder.mkdir, 0o700, parents=True, exist_ok=True)
+        await asyncio.to_thread(_make, self._folder)
         upto = await self._ledger.look(newest)
         with contextlib.ExitStack() as stack:
             self._json: IO[bytes] = stack.enter_context(_private(self._folder / "export.json"))
@@ -181,12 +184,19 @@ class _Export:
 
 _FEW = 50
 """Turns that are held at once."""
+_MEND = "--output FOLDER, a new or empty one where you may write"
+
+
+def _make(folder: Path) -> None:
+    """Raises ConfigError where something is in it already: that may be somebody else's."""
+    folder.mkdir(0o700, parents=True, exist_ok=True)
+    if any(folder.iterdir()):
+        raise ConfigError(f"{folder} is not empty\n  mend: {_MEND}")
 
 
 def _private(path: Path) -> IO[bytes]:
     """A file that only its owner may read."""
-    path.unlink(missing_ok=True)
-    path.touch(0o600)
+    path.touch(0o600, exist_ok=False)
     return path.open("wb")
 
 

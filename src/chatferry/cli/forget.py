@@ -6,8 +6,10 @@ It works beside a running gateway, on both databases, and may be begun again aft
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
+import os
 import sys
 import time
 from collections import Counter
@@ -15,7 +17,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import sqlalchemy as sa
 from rich.console import Console
@@ -23,7 +25,7 @@ from rich.console import Console
 from chatferry.cli.database import is_fresh, opened
 from chatferry.clock import Clock
 from chatferry.config import ServerSettings
-from chatferry.errors import Unavailable
+from chatferry.errors import ConfigError, Unavailable
 from chatferry.ledger import people, tombstones
 from chatferry.ledger.forgetting import Forgot
 from chatferry.ledger.ledger import Ledger
@@ -45,7 +47,10 @@ _PATIENCE = 120.0
 def forget(
     server: ServerSettings, user: str, channel: str, *, yes: bool, dry_run: bool, anew: bool, report: Path | None
 ) -> int:
-    """Returns the exit status: 0 when nothing is left, 1 when nothing was known, or it was not to be done."""
+    """Returns the exit status: 0 when nothing is left, 1 when nothing was known, or it was not to be done.
+
+    Raises ConfigError, with nothing removed, where the proof cannot be kept.
+    """
     if is_fresh(server):
         return unknown(user, channel)
     return asyncio.run(remove(server, user, channel, yes=yes, dry_run=dry_run, anew=anew, report=report))
@@ -74,19 +79,22 @@ async def remove(
         if dry_run:
             console.print("nothing was removed: this was a dry run")
             return 0
-        if not yes and not _sure():
-            Console(stderr=True).print("nothing was removed; --yes does it without asking")
-            return 1
-        for person in found:
-            proof = await _remove(ledger, person, upto)
-            left = await survey(ledger, person, upto)
-            proof["database"] = await database.scrub(anew=anew)
-            proof["left"] = dict(left)
-            place = _write(proof, report)
-            console.print(_summary(person, proof, place), markup=False)
-            if left:
+        with contextlib.ExitStack() as stack:
+            sheets = [stack.enter_context(_Sheet(place)) for place in _places(found, report)]
+            if not yes and not _sure():
+                Console(stderr=True).print("nothing was removed; --yes does it without asking")
                 return 1
-    return 0
+            status = 0
+            for person, sheet in zip(found, sheets, strict=True):
+                proof = await _remove(ledger, person, upto)
+                left = await survey(ledger, person, upto)
+                proof["database"] = await database.scrub(anew=anew)
+                proof["left"] = dict(left)
+                kept = sheet.write(proof)
+                console.print(_summary(person, proof, sheet.place if kept else None), markup=False)
+                if left or not kept:
+                    status = 1
+    return status
 
 
 def unknown(user: str, channel: str) -> int:
@@ -179,7 +187,7 @@ async def _remove(ledger: Ledger, person: Person, upto: int) -> dict[str, Any]:
         "at": _iso(time.time()),
         "seconds": round(time.time() - began, 3),
         # Whoever knows the id can see that it is this one; nobody else learns it from here.
-        "person": hashlib.sha256(person.key.encode()).hexdigest(),
+        "person": _digest(person),
         "channel": person.channel,
         "upto": upto,
         "removed": {
@@ -202,23 +210,74 @@ async def _patiently(step: Callable[[], Awaitable[Forgot]]) -> Forgot:
             await asyncio.sleep(0.5)
 
 
-def _write(proof: dict[str, Any], report: Path | None) -> Path:
-    proof["sha256"] = hashlib.sha256(json.dumps(proof, sort_keys=True).encode()).hexdigest()
-    stamp = proof["at"].replace(":", "").replace("-", "")
-    place = report or Path(f"forgotten-{proof['channel']}-{stamp}-{proof['sha256'][:8]}.json")
-    place.write_text(json.dumps(proof, indent=2, ensure_ascii=False) + "\n", "utf-8")
-    return place
+def _places(found: list[Person], report: Path | None) -> list[Path]:
+    """Where the proofs go: one file for each person, as one id may be known on several channels."""
+    if report is None:
+        stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+        return [Path(f"forgotten-{person.channel}-{stamp}-{_digest(person)[:8]}.json") for person in found]
+    if len(found) == 1:
+        return [report]
+    return [report.with_name(f"{report.stem}-{person.channel}{report.suffix}") for person in found]
 
 
-def _summary(person: Person, proof: dict[str, Any], place: Path) -> str:
+class _Sheet:
+    """A file for a proof, open before anything is removed. One in which nothing was written goes again."""
+
+    def __init__(self, place: Path) -> None:
+        """Raises ConfigError."""
+        mend = "--report FILE, in a folder that can be written"
+        try:
+            self._file = place.open("a", encoding="utf-8")
+            if os.fstat(self._file.fileno()).st_size:
+                self._file.close()
+                raise ConfigError(f"{place} is there already; nothing was removed\n  mend: {mend}")
+        except OSError as fault:
+            raise ConfigError(
+                f"the proof cannot be kept in {place}: {fault.strerror}; nothing was removed\n  mend: {mend}"
+            ) from None
+        self.place = place
+
+    def __enter__(self) -> Self:
+        return self
+
+    def write(self, proof: dict[str, Any]) -> bool:
+        """Sign it and write it down; where that fails after all, print it, as what it proves is done."""
+        proof["sha256"] = hashlib.sha256(json.dumps(proof, sort_keys=True).encode()).hexdigest()
+        text = json.dumps(proof, indent=2, ensure_ascii=False) + "\n"
+        try:
+            self._file.write(text)
+            self._file.flush()
+        except OSError as fault:
+            Console(stderr=True, highlight=False).print(
+                f"the proof could not be written to {self.place}: {fault.strerror}; here it is",
+                soft_wrap=True,
+                markup=False,
+            )
+            sys.stdout.write(text)
+            return False
+        return True
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(OSError):
+            self._file.close()
+        with contextlib.suppress(OSError):
+            if self.place.is_file() and not self.place.stat().st_size:
+                self.place.unlink()
+
+
+def _summary(person: Person, proof: dict[str, Any], place: Path | None) -> str:
     lines = [f"removed of {person.key}:"]
     lines += [f"  {table:20} {its['rows']:>8}  sha256 {its['sha256'][:16]}…" for table, its in proof["removed"].items()]
     lines += [f"  {table:20} {rows:>8}  freed of their words" for table, rows in proof["rewritten"].items()]
     lines += [f"  {line}" for line in proof["database"]]
     lines.append(f"looked again: {'nothing is left' if not proof['left'] else told(Counter(proof['left']))}")
-    lines.append(f"proof: {place} (sha256 {proof['sha256'][:16]}…)")
+    lines.append(f"proof: {place or 'printed above'} (sha256 {proof['sha256'][:16]}…)")
     lines += ["not reached by this:", *(f"  {line}" for line in proof["remains"])]
     return "\n".join(lines)
+
+
+def _digest(person: Person) -> str:
+    return hashlib.sha256(person.key.encode()).hexdigest()
 
 
 def told(counts: Counter[str]) -> str:

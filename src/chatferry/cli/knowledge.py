@@ -16,6 +16,7 @@ from chatferry.errors import ChatferryError, ConfigError
 from chatferry.knowledge.documents import named
 from chatferry.knowledge.grounding import GROUND, Judged, judge
 from chatferry.knowledge.library import Found, Library, Source
+from chatferry.knowledge.questions import asked
 from chatferry.knowledge.sync import Step, Sync, Synced, folder_of, wanted_of
 from chatferry.knowledge.terms import Wanted, matches, wanted
 from chatferry.ledger.database import connected
@@ -61,7 +62,7 @@ def search(settings: Settings, question: str, assistant: str) -> int:
 
     async def run() -> Judged:
         async with connected(settings.server.database) as database:
-            return await judge(Library(database), base, question)
+            return await judge(Library(database), base, asked(question))
 
     judged, want = asyncio.run(run()), wanted(question)
     console = Console(highlight=False)
@@ -114,8 +115,7 @@ def _joined(places: list[tuple[int, int]]) -> list[tuple[int, int]]:
 
 
 def _verdict(judged: Judged) -> str:
-    best = max((one.coverage for one in judged.found), default=0.0)
-    of = f"the best passage speaks of {best:.0%} of what is asked for, and {GROUND:.0%} are needed"
+    of = f"the best passage speaks of {judged.best:.0%} of what is asked for, and {GROUND:.0%} are needed"
     if judged.idle:
         return "nothing is asked for: also a strict assistant leaves small talk to its model"
     return f"a strict assistant {'would answer' if judged.grounded else 'would say that it does not know'}: {of}"
@@ -130,7 +130,8 @@ async def findings(settings: Settings) -> AsyncIterator[Finding]:
         known = {one.path: one.passages for one in index or () if one.base == base}
         files = await asyncio.to_thread(named, patterns, folder_of(settings), known)
         for warning in files.warnings:
-            yield Finding(False, subject, warning, f"knowledge = [...] in [assistants.{base}]")
+            mend = f'"{warning.meant}" in knowledge of' if warning.meant else "knowledge = [...] in"
+            yield Finding(False, subject, warning.why, f"{mend} [assistants.{base}]")
         if index is None:
             continue
         detail = f"{len(known)} files, {sum(known.values())} passages"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -13,7 +13,9 @@ from rich.console import Console
 
 from chatferry.cli.database import is_fresh, opened
 from chatferry.config import ServerSettings
-from chatferry.ledger.tables import guests
+from chatferry.config.file import suggest
+from chatferry.errors import ConfigError
+from chatferry.ledger.tables import guests, turns
 from chatferry.model import conversation_key
 
 _PAGE = 500
@@ -45,14 +47,35 @@ def _page(connection: sa.Connection, past: str) -> Sequence[sa.Row[Any]]:
     ).all()
 
 
-def stand(server: ServerSettings, channel: str, who: str, *, let_in: bool) -> int:
-    """Let a person or a group in, or keep them out, whatever they say."""
+def stand(server: ServerSettings, channel: str, who: str, channels: Collection[str], *, let_in: bool) -> int:
+    """Let a person or a group in, or keep them out, whatever they say. Raises ConfigError where there is no such door.
+
+    Whoever has not been here yet may be let in as well, but that may be a slip of the pen, so it is said.
+    """
+    if channel == "api":
+        raise ConfigError("the API has keys, and no door\n  mend: chatferry keys create, chatferry keys revoke")
+    there(channel, channels)
     guest = conversation_key(channel, who.removeprefix(f"{channel}:"))
 
-    async def stand() -> None:
+    async def stand() -> bool:
         async with opened(server) as (ledger, _):
+            been = await ledger.look(partial(_been, guest=guest))
             await ledger.stand(guest, "in" if let_in else "out")
+            return been
 
-    asyncio.run(stand())
-    Console(highlight=False).print(f"{guest} is {'in' if let_in else 'out'}", soft_wrap=True, markup=False)
+    new = "" if asyncio.run(stand()) else "; nobody of this id has been here yet"
+    Console(highlight=False).print(f"{guest} is {'in' if let_in else 'out'}{new}", soft_wrap=True, markup=False)
     return 0
+
+
+def there(channel: str, channels: Collection[str]) -> None:
+    """Raises ConfigError where no channel has this name."""
+    if channel not in channels:
+        mend = suggest(channel, channels) if channels else "[channels.NAME] in chatferry.toml"
+        raise ConfigError(f"there is no channel {channel!r}\n  mend: {mend}")
+
+
+def _been(connection: sa.Connection, guest: str) -> bool:
+    known = sa.select(guests.c.guest).where(guests.c.guest == guest)
+    said = sa.select(turns.c.id).where(turns.c.conversation == guest).limit(1)
+    return any(connection.execute(query).first() is not None for query in (known, said))

@@ -26,6 +26,10 @@ def show_usage(
     server: ServerSettings, money: MoneySettings, *, since: str, until: str, by: Sequence[str], as_csv: bool
 ) -> None:
     """Print what was answered from the day `since` to the day `until`, both included. Raises ConfigError."""
+    if "person" in by and "channel" not in by:
+        # The same id is somebody else on another channel.
+        place = by.index("person")
+        by = [*by[:place], "channel", *by[place:]]
     zone = ZoneInfo(money.timezone)
     today = datetime.fromtimestamp(time.time(), zone).date()
     first, last = _day("since", since) or today.replace(day=1), _day("until", until) or today

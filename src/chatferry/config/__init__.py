@@ -6,6 +6,7 @@ Whoever holds a `Settings` from `load` can use it as it is: what is referred to 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -40,7 +41,7 @@ __all__ = [
     "CommandSettings", "EntranceSettings", "JwtSettings", "LimitSettings", "LineSettings", "McpSettings",
     "ModelSettings", "MoneySettings", "PagesSettings", "PriceSettings", "PrivacySettings", "ReplySettings",
     "RoomSettings", "ServerSettings", "SessionSettings", "Settings", "SlackSettings", "TargetSettings",
-    "TelemetrySettings", "WeChatSettings", "assistants", "found", "load", "load_money", "load_server",
+    "TelemetrySettings", "WeChatSettings", "assistants", "channels", "found", "load", "load_money", "load_server",
 ]  # fmt: skip
 
 T = TypeVar("T", bound=BaseModel)
@@ -90,6 +91,11 @@ def _table(kind: type[T], name: str, path: Path | None, environ: Mapping[str, st
 def assistants(path: Path | None = None, environ: Mapping[str, str] | None = None) -> frozenset[str]:
     """The names of the assistants, for who needs no more of them: nothing else has to be right."""
     return frozenset(_drafted(path, environ).tables("assistants"))
+
+
+def channels(path: Path | None = None, environ: Mapping[str, str] | None = None) -> frozenset[str]:
+    """The names of the channels likewise, without the API, which is none."""
+    return frozenset(_drafted(path, environ).tables("channels"))
 
 
 def _drafted(
@@ -156,6 +162,11 @@ def _pin(draft: Draft, error: ErrorDetails, key: Key) -> None:
     problem = _PROBLEMS.get(kind, error["msg"].replace("Input should", "must"))
     if kind == "extra_forbidden":
         mend = suggest(str(key[-1]), _names(key[:-1]))
+    elif kind == "literal_error":
+        # Of what was given only what is a name of ours is shown.
+        names = re.findall(r"'([^']+)'", error["ctx"]["expected"])
+        near = suggest(str(draft.at(key)), names)
+        mend = near if near.startswith("did you mean") else ""
     elif kind == "missing":
         origin = draft.origin(key)
         problem = "is not set" if origin else "is required"

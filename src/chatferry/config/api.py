@@ -50,8 +50,12 @@ class ApiSettings(Table):
     keys: tuple[Secret, ...] = ()
     """Each of them opens the API, and may do everything there; `chatferry keys` makes others."""
     jwt: JwtSettings | None = None
+    body_limit: int | None = Field(default=None, ge=1024, le=64 << 20)
+    """Bytes of a request. None: the largest `file_limit` of the assistants in base64, and `[server] body_limit`."""
     rate: int | None = Field(default=None, ge=1)
     """Requests per minute and caller. None: what [limits] says of a user."""
+    message: int | None = Field(default=None, ge=1)
+    """Characters that the message which is to be answered may have. None: as many as a body has room for."""
     concurrency: int | None = Field(default=None, ge=1)
     """Conversations of the API that are answered at once, in a process. None: as many as there is room for."""
 

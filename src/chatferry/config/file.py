@@ -78,6 +78,14 @@ class Draft:
         found = self.tree.get(section)
         return found if isinstance(found, dict) else {}
 
+    def at(self, key: Key) -> Any:
+        """What stands there; None: nothing."""
+        node: Any = self.tree
+        for part in key:
+            known = (isinstance(node, dict) and part in node) or (isinstance(node, list) and part in range(len(node)))
+            node = node[part] if known else None
+        return node
+
     def tables(self, section: str) -> dict[str, dict[str, Any]]:
         """The tables in a section; what should be one and is not is left out, for the models to complain of."""
         return {name: table for name, table in self.table(section).items() if isinstance(table, dict)}

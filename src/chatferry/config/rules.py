@@ -17,6 +17,7 @@ _SERVER = {
     "database": "CHATFERRY_DATABASE",
     "public_url": "CHATFERRY_PUBLIC_URL",
     "secret": "CHATFERRY_SECRET",
+    "metrics_token": "CHATFERRY_METRICS_TOKEN",
 }
 _OPENAI = {"api_key": "OPENAI_API_KEY", "base_url": "OPENAI_BASE_URL", "model": "OPENAI_MODEL"}
 _GEMINI = {"api_key": "GEMINI_API_KEY", "base_url": "GEMINI_BASE_URL", "model": "GEMINI_MODEL"}

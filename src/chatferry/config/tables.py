@@ -36,6 +36,8 @@ from chatferry.config.types import (
 )
 from chatferry.config.watch import AlertSettings, TelemetrySettings
 
+LARGEST = 64 << 20
+"""Bytes of a request to the API, whatever is set."""
 _BASES = {"openai": "https://api.openai.com/v1", "gemini": "https://generativelanguage.googleapis.com/v1beta"}
 
 
@@ -54,11 +56,13 @@ class ServerSettings(Table):
     concurrency: int = Field(default=2000, ge=1)
     """Turns in flight at once."""
     body_limit: int = Field(default=262144, ge=1024)
-    """Bytes that a request may have."""
+    """Bytes of what a platform sends, and of a WebSocket's message before we know whose it is."""
     keep: Annotated[Duration, AfterValidator(a_day)] | None = None
     """How long turns and messages are kept after they were closed. None: for ever."""
     secret: Annotated[Secret, AfterValidator(long_enough)] | None = None
     """What is given to us to keep, such as the tokens of workspaces that install us, is encrypted with this."""
+    metrics_token: Annotated[Secret, AfterValidator(long_enough)] | None = None
+    """Whoever reads /metrics has to bring it. None: whoever gets there may."""
     log: Literal["auto", "json", "console"] = "auto"
     """auto: for people on a terminal, JSON elsewhere."""
 
@@ -280,6 +284,14 @@ class Settings(Table):
     telemetry: TelemetrySettings = TelemetrySettings()
     source: str
     """Where they come from, for messages: the file's path, or `environment`."""
+
+    @property
+    def api_limit(self) -> int:
+        """Bytes of a request to the API."""
+        if self.api is not None and self.api.body_limit is not None:
+            return self.api.body_limit
+        files = max(assistant.file_limit for assistant in self.assistants.values())
+        return min(files * 4 // 3 + self.server.body_limit, LARGEST)
 
     def secrets(self) -> set[str]:
         """What must not be shown. Without those that are so short that they are parts of common words."""

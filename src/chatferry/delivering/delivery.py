@@ -16,6 +16,7 @@ import contextlib
 import uuid
 from collections.abc import Sequence
 
+import msgspec
 import structlog
 
 from chatferry.channels.base import COLLECT, Channel, Editing, editing, resting
@@ -60,6 +61,17 @@ class Delivery:
                 log.info("typing failed", turn=held.turn.id, error=str(fault))
             # Renewed a little before it ends, so that it does not flicker.
             await self._clock.sleep(held.channel.caps.typing * 0.9)
+
+    async def settled(self, held: Held, channel: Editing, asked: int) -> None:
+        """Take the buttons off the question of another turn, which this one answers. Faults are logged."""
+        for sent in (await self._ledger.delivered([asked])).get(asked, ()):
+            if not sent.receipt or not sent.message.buttons:
+                continue
+            bare = msgspec.structs.replace(sent.message, buttons=())
+            try:
+                await channel.edit(held.turn.inbound, Receipt(sent.receipt), bare, last=True)
+            except Fault as fault:
+                log.info("buttons stay on a question", turn=asked, error=str(fault))
 
     async def rest(self, held: Held) -> None:
         """The turn is over or put off, and nothing shows any more that it is worked on. Faults are logged."""

@@ -107,19 +107,28 @@ def _message(said: Message, masks: Masks) -> Message:
 
 
 def _round(one: Round, masks: Masks) -> Round:
-    results = [replace(result, text=masks.mask(result.text)) for result in one.results]
+    results = [replace(result, text=_returned(result.text, masks)) for result in one.results]
     calls = [_call(call, masks.mask) for call in one.calls]
     return replace(one, said=masks.mask(one.said), calls=tuple(calls), results=tuple(results))
 
 
+def _returned(text: str, masks: Masks) -> str:
+    """It stays as it is written, unless it is JSON in which letters are escaped: `\\u8a710912345678` hides a number."""
+    return _json(text, masks.mask) if "\\" in text else masks.mask(text)
+
+
 def _call(call: Call, change: Change) -> Call:
-    """The call with its arguments changed text by text, so that they stay JSON; what is none is changed as it is."""
+    return replace(call, arguments=_json(call.arguments, change))
+
+
+def _json(text: str, change: Change) -> str:
+    """JSON changed text by text, so that it stays JSON; what is none, as it is."""
     try:
-        arguments = msgspec.json.decode(call.arguments)
-        changed = _walk(arguments, change)
+        value = msgspec.json.decode(text)
+        changed = _walk(value, change)
     except (msgspec.DecodeError, RecursionError):
-        return replace(call, arguments=change(call.arguments, ""))
-    return call if changed == arguments else replace(call, arguments=msgspec.json.encode(changed).decode())
+        return change(text, "")
+    return text if changed == value else msgspec.json.encode(changed).decode()
 
 
 def _walk(node: Any, change: Change, key: str = "") -> Any:
@@ -130,6 +139,7 @@ def _walk(node: Any, change: Change, key: str = "") -> Any:
     if isinstance(node, str):
         return change(node, key)
     if isinstance(node, int) and not isinstance(node, bool):
-        changed = change(text := str(node), key)  # a telephone number that is written as a number becomes a text
-        return node if changed == text else changed
+        # A telephone number that is written as a number becomes a text. The dot: of a number alone much is believed.
+        changed = change(text := f"{node}.", key)
+        return node if changed == text else changed[:-1]
     return node

@@ -15,6 +15,10 @@ from chatferry.engines.faults import Unreached
 from chatferry.errors import Fault, Final, TryLater
 from chatferry.model import Finding, Usage
 from chatferry.retry import Circuit, next_try
+from chatferry.spending import spend
+
+_READ = ("ok", "filter", "stopped")
+"""Outcomes of calls whose prompt was read, whatever was said."""
 
 
 class Tally(Protocol):
@@ -42,14 +46,19 @@ class Route:
         random: Callable[[], float],
         tally: Tally,
         price: Callable[[str, Usage], int] = lambda model, usage: 0,
+        guess: Callable[[str, Prompt, str], Usage] = lambda model, prompt, said: Usage(),
     ) -> None:
-        """price: what a call of a model costs, in millionths."""
+        """price: what a call of a model costs, in millionths.
+
+        guess: the tokens of a prompt and of what was said to it, where the provider does not tell.
+        """
         self.name = engines[0][0].name
         self._engines = engines
         self._clock = clock
         self._random = random
         self._tally = tally
         self._price = price
+        self._guess = guess
 
     async def run(self, prompt: Prompt, *, pace: float = 0.0) -> AsyncGenerator[Event, None]:
         """See `Engine.run`. Text of a try that failed is voided by a `Restart` once there is something new to show."""
@@ -58,21 +67,25 @@ class Route:
         for engine, circuit in self._engines:
             attempts = 0
             while circuit.admits():
-                void, shown = shown, False
-                began, outcome, usage = self._clock.now(), "", None
+                void = shown
+                began, outcome = self._clock.now(), ""
+                said: list[str] = []
+                usage: Usage | None = None
                 try:
                     async with aclosing(engine.run(prompt, pace=pace)) as events:
                         async for event in events:
                             if void:
                                 yield Restart()
                                 void = False
-                            if not shown and isinstance(event, Delta):
-                                shown = True
-                                self._tally.spoke(engine.name, self._clock.now() - began)
-                            if isinstance(event, Done):
+                            if isinstance(event, Delta):
+                                if not said:
+                                    self._tally.spoke(engine.name, self._clock.now() - began)
+                                said.append(event.text)
+                            elif isinstance(event, Done):
                                 circuit.answered()
-                                outcome, usage = "filter" if event.finish == "filter" else "ok", event.usage
-                                event = msgspec.structs.replace(event, usage=self._priced(engine.name, usage))
+                                outcome = "filter" if event.finish == "filter" else "ok"
+                                usage = self._priced(engine.name, event.usage) if event.usage is not None else None
+                                event = msgspec.structs.replace(event, usage=usage)
                             yield event
                     return
                 except TryLater as fault:
@@ -85,8 +98,13 @@ class Route:
                     outcome = outcome or "stopped"
                     raise
                 finally:
+                    # Providers bill what they have read and said, whether somebody stayed to be told how much that is.
+                    if usage is None and (said or outcome in _READ):
+                        usage = self._priced(engine.name, self._guess(engine.name, prompt, "".join(said)))
+                    if usage is not None:
+                        spend(usage)
                     self._tally.called(engine.name, outcome or "error", self._clock.now() - began, usage)
-                shown = shown or void
+                shown = bool(said) or void
                 attempts += 1
                 wait = next_try(last, attempts, random=self._random)
                 if wait is None or circuit.closed_for() > 0:
@@ -94,8 +112,8 @@ class Route:
                 await self._clock.sleep(wait)
         raise last or self._all_down()
 
-    def _priced(self, model: str, usage: Usage | None) -> Usage | None:
-        return msgspec.structs.replace(usage, cost=self._price(model, usage)) if usage is not None else None
+    def _priced(self, model: str, usage: Usage) -> Usage:
+        return msgspec.structs.replace(usage, cost=self._price(model, usage))
 
     async def check(self) -> AsyncIterator[Finding]:
         for engine, _ in self._engines:

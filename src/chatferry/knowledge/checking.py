@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from chatferry.engines.base import Engine, Prompt, whole
 from chatferry.knowledge.quoting import documents
-from chatferry.model import Usage, says
+from chatferry.model import says
 from chatferry.text.quoting import quoted
 
 _TASK = """\
@@ -21,11 +21,11 @@ _THOUGHT = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)
 _VERDICT = re.compile(r"\b(PASS|FAIL)\b", re.IGNORECASE)
 
 
-async def check(checker: Engine, passages: Sequence[str], question: str, answer: str) -> tuple[bool | None, Usage]:
-    """Does it pass? None: the model gave no verdict. And what it cost to ask. Raises Fault."""
+async def check(checker: Engine, passages: Sequence[str], question: str, answer: str) -> bool | None:
+    """Does it pass? None: the model gave no verdict. Raises Fault."""
     asked = "\n\n".join([documents(passages), quoted("question", question), quoted("answer", answer), "PASS or FAIL?"])
-    said, end = await whole(checker, Prompt(_TASK, (says("user", asked),)), pace=0.25)
-    return verdict(said), end.usage or Usage()
+    said, _ = await whole(checker, Prompt(_TASK, (says("user", asked),)), pace=0.25)
+    return verdict(said)
 
 
 def verdict(reply: str) -> bool | None:

@@ -24,7 +24,8 @@ _FRONT = re.compile(r"\A---[ \t]*\n.*?\n(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTAL
 _LINE = 500
 """Characters of a line that can be a heading."""
 
-_QUESTION = frozenset(["question", "questions", "q", "faq", "問題", "問", "问题", "问", "質問", "ご質問"])
+_QUESTION = frozenset(["question", "questions", "q", "faq", "問題", "常見問題", "問", "问题", "常见问题", "问"])
+_QUESTION |= {"質問", "ご質問", "よくある質問", "よくあるご質問"}
 _ANSWER = frozenset(["answer", "answers", "a", "答案", "回答", "答覆", "答复", "答", "答え", "解答"])
 
 

@@ -47,11 +47,18 @@ class Document(msgspec.Struct, frozen=True):
     path: Path
 
 
+class Amiss(msgspec.Struct, frozen=True):
+    """A pattern leads to nothing, or to less than it says: why, and which one may be meant, where that is known."""
+
+    why: str
+    meant: str = ""
+
+
 class Named(msgspec.Struct, frozen=True):
     """What a list of patterns leads to."""
 
     documents: tuple[Document, ...]
-    warnings: tuple[str, ...]
+    warnings: tuple[Amiss, ...]
     whole: bool
     """Every folder was there: what is not among the documents is gone."""
 
@@ -62,23 +69,26 @@ def named(patterns: Sequence[str], folder: Path, known: Collection[str] = ()) ->
     known: the names of those that were read before.
     """
     found: dict[str, Document] = {}
-    warnings: list[str] = []
+    warnings: list[Amiss] = []
     whole = True
     for pattern in patterns:
         base = _base(folder, pattern)
         if not base.exists():
             inside = f"{_name(base, folder, base)}/"
             stays = "; what was read from it before stays" if any(name.startswith(inside) for name in known) else ""
-            warnings.append(f"{pattern}: {base} is not there{stays}")
+            warnings.append(Amiss(f"{pattern}: {base} is not there{stays}"))
             whole = False
             continue
         before = len(found)
         for path in islice(_matching(folder, pattern, base), _FILES + 1):
             found.setdefault(_name(path, folder, base), Document(_name(path, folder, base), path))
-        if len(found) == before:
-            warnings.append(f"{pattern}: matches no file")
+        if len(found) == before and (folder / pattern).is_dir():
+            meant = f"{pattern.rstrip('/')}/**/*.md"
+            warnings.append(Amiss(f"{pattern}: is a folder, and names no file", meant))
+        elif len(found) == before:
+            warnings.append(Amiss(f"{pattern}: matches no file"))
         if len(found) > _FILES:
-            warnings.append(f"{pattern}: more than {_FILES} files; the rest is not read")
+            warnings.append(Amiss(f"{pattern}: more than {_FILES} files; the rest is not read"))
     return Named(tuple(sorted(found.values(), key=lambda one: one.name))[:_FILES], tuple(warnings), whole)
 
 

@@ -10,16 +10,15 @@ import msgspec
 import structlog
 
 from chatferry.answering.prompt import cut
-from chatferry.answering.rounds import spoken
 from chatferry.assistant import Assistant
 from chatferry.engines.base import Delta, Done, Engine, Event, Restart
 from chatferry.engines.tokens import OVERHEAD, estimate
 from chatferry.errors import Fault, Final
 from chatferry.knowledge.checking import check
-from chatferry.knowledge.library import Found, Library
+from chatferry.knowledge.library import BEST, Found, Library
+from chatferry.knowledge.questions import Asked, asked, behind
 from chatferry.knowledge.quoting import cited, numbered
-from chatferry.knowledge.terms import Wanted, wanted
-from chatferry.model import Inbound, Message, Turn, Usage
+from chatferry.model import File, Inbound, Message, Turn
 from chatferry.watching.metrics import Metrics
 
 log = structlog.get_logger(__name__)
@@ -30,6 +29,8 @@ _WORTH = 0.3
 """The same for a passage that is shown beside the best."""
 _SHARE = 0.4
 """Of the tokens that an assistant may spend on what was said: for passages, at the most."""
+_READ = 500
+"""Characters of a file that count as a question, where none was written beside it."""
 _SHORT = 6.0
 """A question of so few words, or characters, may go on from the one before it: "and in blue?"."""
 
@@ -38,23 +39,32 @@ class Judged(msgspec.Struct, frozen=True):
     """What was found for a question, and whether that is a ground for an answer."""
 
     found: tuple[Found, ...]
-    grounded: bool
+    best: float
+    """The share of a question that a passage speaks of, where it is the largest."""
     idle: bool
     """Nothing was asked for: small talk needs no ground."""
 
+    @property
+    def grounded(self) -> bool:
+        return self.best >= GROUND
 
-async def judge(library: Library, base: str, question: str, before: str = "") -> Judged:
-    """Search for a question, and for what it may mean behind the one `before`: nobody knows whether it goes on."""
-    want = wanted(question)
-    found = await library.search(base, want)
-    if before and not want.idle:
-        joined = await library.search(base, _joined(want, wanted(before)))
-        found = [one for pair in zip_longest(joined, found) for one in pair if one is not None]
+
+async def judge(library: Library, base: str, its: Asked, before: Asked | None = None) -> Judged:
+    """Search for what a message asks, and for what that may mean behind the one `before`: nobody knows whether it goes
+    on."""
+    questions = its.questions
+    if before is not None and before.questions and questions:
+        goes_on = behind(before.questions, questions, vague=its.vague)
+        questions = (goes_on,) if its.vague else (goes_on, *questions)
+    found = await library.search(base, Asked(questions, its.beside))
+    # Whatever was said may find something worth reading; but only what answers a question is a ground.
+    best = max((one.coverage for several in found[: len(questions)] for one in several), default=0.0)
     kept: dict[tuple[str, int, str], Found] = {}
-    for one in found:
-        if one.coverage >= _WORTH:
-            kept.setdefault((one.path, one.line, one.text), one)
-    return Judged(tuple(kept.values()), _best(found) >= GROUND, want.idle)
+    for one in (one for several in zip_longest(*found) for one in several if one is not None):
+        key = one.path, one.line, one.text
+        if one.coverage >= max(_WORTH, kept[key].coverage if key in kept else 0.0):
+            kept[key] = one
+    return Judged(tuple(kept.values())[:BEST], best, its.idle)
 
 
 class Grounding:
@@ -65,7 +75,7 @@ class Grounding:
         self._metrics = metrics
 
     async def look(self, assistant: Assistant, turn: Turn, history: AsyncIterator[Message]) -> Grounds:
-        """What is known about a turn's question. One look at the database, and a second for a short question.
+        """What is known about a turn's question. One look at the database.
 
         `history` comes newest first, and is read only where the question is short. Raises Unavailable.
         """
@@ -73,13 +83,17 @@ class Grounding:
         question = said.asks if said is not None else ""
         if not settings.knowledge:
             return Grounds(assistant, turn, question, (), self._metrics)
-        short = sum(unit.share for unit in wanted(question).units) <= _SHORT
-        before = await _asked_before(turn.inbound, history) if short else ""
-        judged = await judge(self._library, assistant.name, question, before)
+        its = asked(question)
+        filed = _filed(said) if said is not None and its.idle else None
+        if filed:
+            question, its = filed, asked(filed)
+        before = asked(await _asked_before(turn.inbound, history)) if its.size <= _SHORT else None
+        judged = await judge(self._library, assistant.name, its, before)
         strict = settings.ground == "strict"
-        unknown = strict and not judged.grounded and not judged.idle
+        unread = filed is not None and judged.idle
+        unknown = strict and not judged.grounded and (unread or not judged.idle)
         passages = () if unknown else _fitting(judged.found, settings.context_tokens)
-        return Grounds(assistant, turn, question, passages, self._metrics, unknown=unknown)
+        return Grounds(assistant, turn, question, passages, self._metrics, unknown=unknown, unread=unread)
 
 
 class Grounds:
@@ -94,89 +108,98 @@ class Grounds:
         metrics: Metrics,
         *,
         unknown: bool = False,
+        unread: bool = False,
     ) -> None:
-        """unknown: there is no ground for any answer."""
+        """unknown: there is no ground for any answer; unread: the question is in a file, and not in words."""
         self._assistant = assistant
         self._turn = turn
         self._question = question
         self._metrics = metrics
         self.unknown = unknown
+        self._unread = unread
+        self.blind = assistant.settings.ground == "strict" and not found and not unknown
+        """The model shall see no pictures: it makes small talk, and what they show is no ground."""
         self.sound = True
         """What is told was not rejected, and not left unchecked: it may be told again."""
         self._sources = [one.source for one in found]
-        self._said: list[str] = []
-        """What the model said before it waited for its calls."""
-        self.spent: Usage | None = None
-        """What an answer has cost that is being checked."""
+        # What is said without a ground is told once there is one.
+        self._checker = assistant.checker if found or unknown else None
+        self.waits = self._checker is not None or unknown
+        """Nothing of an answer is told before its end."""
+        self.said = ""
+        """What the model said last, told or not."""
         self.passages = tuple(numbered(place, one.source, one.text) for place, one in enumerate(found, 1))
         """What the model shall read, the best first."""
 
     async def told(
-        self, events: AsyncGenerator[Event, None], *, returned: Sequence[str] | None = None, last: bool = False
+        self,
+        events: AsyncGenerator[Event, None],
+        *,
+        before: str = "",
+        returned: Sequence[str] | None = None,
+        noted: bool = False,
+        last: bool = False,
     ) -> AsyncGenerator[Event, None]:
         """What the model says, as people get it: with its sources; where it is checked, only when it has passed.
 
+        before: what the model said before its calls, and what of it `waits` is told with the end.
         returned: what the model's calls came to so far, which is a ground too; None: it can call nothing. Where there
-        is no ground, and none can come, `events` are never begun, and no model is asked. To be gone through once for
-        each round of an answer; `last`: what the model still wants to call is not called.
+        is no ground, and none can come, `events` are never begun, and no model is asked. noted: something was noted of
+        the person. To be gone through once for each round of an answer; `last`: what the model still wants to call is
+        not called.
         """
         async with contextlib.aclosing(events):
             if self.unknown and returned is None:
                 for event in self._nothing(Done()):
                     yield event
                 return
-            # What is said without a ground is told once there is one.
-            checker = self._assistant.checker if self._sources or self.unknown else None
-            whole = checker is not None or self.unknown
-            said = ""
+            self.said = ""
             async for event in events:
                 if isinstance(event, Delta):
-                    said += event.text
+                    self.said += event.text
                 elif isinstance(event, Restart):
-                    said = ""
+                    self.said = ""
                 elif event.finish == "calls" and not last:
-                    self._said.append(said)
+                    pass
                 elif self.unknown and not returned:
-                    for end in self._nothing(event):
+                    for end in self._nothing(event, noted=noted):
                         yield end
                     return
-                elif self.unknown and checker is None:
-                    yield Delta(spoken(self._said) + said)
+                elif self.unknown and self._checker is None:
+                    yield Delta(before + self.said)
                 elif self._sources or self.unknown:
-                    async for end in self._ended(spoken(self._said) + said, event, checker, returned or ()):
+                    async for end in self._ended(before + self.said, event, returned or ()):
                         yield end
                     return
-                if not whole or isinstance(event, Done):
+                if not self.waits or isinstance(event, Done):
                     yield event
 
-    def _nothing(self, done: Done) -> tuple[Event, Event]:
+    def _nothing(self, done: Done, *, noted: bool = False) -> tuple[Event, Event]:
         log.info("nothing is known about it", turn=self._turn.id, assistant=self._assistant.name)
         self._count("unknown")
-        return Delta(self._assistant.words.not_known), msgspec.structs.replace(done, finish="stop")
-
-    async def _ended(
-        self, said: str, done: Done, checker: Engine | None, returned: Sequence[str]
-    ) -> AsyncIterator[Event]:
-        """The end of an answer that has a ground."""
         words = self._assistant.words
+        said = words.noted if noted else words.ask_in_words if self._unread else words.not_known
+        return Delta(said), msgspec.structs.replace(done, finish="stop")
+
+    async def _ended(self, said: str, done: Done, returned: Sequence[str]) -> AsyncIterator[Event]:
+        """The end of an answer that has a ground."""
+        words, checker = self._assistant.words, self._checker
         sources = cited(said, self._sources, words.sources)
         if checker is None or not said.strip():
             if sources:
                 yield Delta(sources)
             yield done
             return
-        self.spent = done.usage
         passed = await self._check(checker, said, returned)
         yield Delta(said + sources if passed else words.not_known)
         finish = done.finish if passed else "stop"
-        yield msgspec.structs.replace(done, finish=finish, usage=self.spent)
+        yield msgspec.structs.replace(done, finish=finish)
 
     async def _check(self, checker: Engine, said: str, returned: Sequence[str]) -> bool:
         """Does it pass? Where nobody can say: yes, unless the assistant is strict; then Fault is raised."""
         about = {"turn": self._turn.id, "assistant": self._assistant.name, "checker": checker.name}
         try:
-            passed, usage = await check(checker, (*self.passages, *self._fitting(returned)), self._question, said)
-            self.spent = _sum(self.spent, usage)
+            passed = await check(checker, (*self.passages, *self._fitting(returned)), self._question, said)
             if passed is None:
                 raise Final(f"{checker.name}: gave no verdict")
         except Fault as fault:
@@ -207,12 +230,12 @@ class Grounds:
         self._metrics.grounding.labels(self._assistant.name, outcome).inc()
 
 
-def _best(found: Sequence[Found]) -> float:
-    return max((one.coverage for one in found), default=0.0)
-
-
-def _joined(question: Wanted, before: Wanted) -> Wanted:
-    return Wanted({**before.weights, **question.weights}, (*question.units, *before.units))
+def _filed(said: Message) -> str | None:
+    """What stands in the files of a message, as far as a question may go; None where the model gets nothing of them."""
+    files = [part for part in said.parts if isinstance(part, File) and part.kind != "audio"]
+    if not any(file.kept or file.text for file in files):
+        return None
+    return "\n\n".join(file.text for file in files if file.text)[:_READ]
 
 
 async def _asked_before(inbound: Inbound, history: AsyncIterator[Message]) -> str:
@@ -235,9 +258,3 @@ def _fitting(found: Sequence[Found], budget: int) -> tuple[Found, ...]:
             break
         kept.append(one)
     return tuple(kept)
-
-
-def _sum(one: Usage | None, other: Usage) -> Usage | None:
-    if one is None:
-        return other if other != Usage() else None
-    return one + other

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from functools import cache
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache, reduce
+from operator import or_
 from typing import Any, NamedTuple
 
 import msgspec
@@ -17,7 +18,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import SQLAlchemyError
 
-from chatferry.knowledge.terms import Wanted
+from chatferry.knowledge.questions import Asked, joined
+from chatferry.knowledge.terms import Unit, Wanted
 from chatferry.ledger.commit import unavailable
 from chatferry.ledger.database import Database
 from chatferry.ledger.rows import padded
@@ -29,8 +31,12 @@ _CANDIDATES = 3000
 """Passages in which a term may be that candidates are looked for by, over all of them."""
 _RANKED = 60
 """Candidates that are ranked."""
+_LOOKED = 255
+"""Terms of a message whose rarity is looked up: what is asked for, and then what stands beside it."""
 _TERMS = 40
-"""Terms of a question that are looked up: the first ones, which are enough for anybody's question."""
+"""Terms that candidates are looked for and ranked by: those that tell most."""
+_BESIDE = 0.25
+"""What a term is worth that stands beside a question: of two answers, it tells which product they are about."""
 _USUAL = 250
 """Terms of a passage of the usual length."""
 _FEW = 64
@@ -83,11 +89,14 @@ class Library:
         rows = await self._look(lambda connection: connection.execute(query).all())
         return [Source(*row) for row in rows]
 
-    async def search(self, base: str, want: Wanted) -> list[Found]:
-        """The best passages of an assistant's knowledge for what is wanted, the best first."""
-        if not want.weights:
+    async def search(self, base: str, asked: Asked) -> list[list[Found]]:
+        """The best passages of an assistant's knowledge for each question, and last for the message as a whole, the
+        best first. One look for all."""
+        if not any(want.weights for want in asked.questions):
             return []
-        found: list[Found] = await self._look(lambda connection: _search(connection, base, want, self._candidates))
+        found: list[list[Found]] = await self._look(
+            lambda connection: _search(connection, base, asked, self._candidates)
+        )
         return found
 
     async def _look(self, work: Any) -> Any:
@@ -107,51 +116,86 @@ class _Rarity(NamedTuple):
         return self.known.get(term, self.unknown)
 
 
-def _search(connection: sa.Connection, base: str, want: Wanted, most: int) -> list[Found]:
-    looked = list(want.weights)[:_TERMS]
-    rare = {unit.rarity for unit in want.units[:_TERMS] if unit.rarity} - set(looked)
-    counted = connection.execute(_COUNTED, {"base": base, "terms": padded(["", *looked, *rare])}).all()
+def _search(connection: sa.Connection, base: str, asked: Asked, most: int) -> list[list[Found]]:
+    wants = [*asked.questions, asked.beside]  # what is asked first: there may be more than is looked up
+    looked = list(dict.fromkeys(term for want in wants for term in _looked(want)))[:_LOOKED]
+    counted = connection.execute(_COUNTED, {"base": base, "terms": padded(["", *looked])}).all()
     ours = {row.term: row.ours for row in counted}
     rarity = _Rarity({term: _idf(ours.get("", 0), number) for term, number in ours.items()}, _idf(ours.get("", 0), 0))
-    everywhere = {row.term: row.everywhere for row in counted if row.term in want.weights and row.ours}
-    if not everywhere:
+    everywhere = {row.term: row.everywhere for row in counted if row.term and row.ours}
+    weights = [{t: weight * rarity.of(t) for t, weight in want.weights.items() if t in everywhere} for want in wants]
+    *questions, beside = weights
+    if not any(questions):
         return []
-    weights = {term: want.weights[term] * rarity.of(term) for term in everywhere}
-    rows = _candidates(connection, base, _rarest(everywhere, most), weights, most)
-    found = [_ranked(row, weights, want, rarity) for row in rows]
-    return sorted(found, key=lambda one: (-one.score, one.path, one.line))[:BEST]
+    every = {term: _BESIDE * weight for its in weights for term, weight in its.items()}
+    first = dict(sorted(reduce(or_, questions, every).items(), key=lambda item: (-item[1], item[0]))[:_TERMS])
+    rows = _candidates(connection, base, _query(questions, beside, everywhere, most), first, most)
+    known = frozenset(looked)
+    counts = [Counter(row.terms.split()) for row in rows]
+    whole = [_score(has, every) for has in counts]
+    found: list[list[Found]] = []
+    for want, its in zip((*asked.questions, joined(wants)), (*questions, reduce(or_, weights)), strict=True):
+        units = [unit for unit in want.units if not unit.rarity or unit.rarity in known]
+        ranked = [
+            Found(row.path, row.title, row.line, row.text, score + more, _coverage(units, has, rarity))
+            for row, has, more in zip(rows, counts, whole, strict=True)
+            if (score := _score(has, its))
+        ]
+        found.append(sorted(ranked, key=lambda one: (-one.score, one.path, one.line))[:BEST])
+    return found
+
+
+def _looked(want: Wanted) -> Iterator[str]:
+    yield from want.weights
+    yield from (unit.rarity for unit in want.units if unit.rarity)
 
 
 def _idf(total: int, number: int) -> float:
     return math.log(1.0 + (max(total, number, _FEW) - number + 0.5) / (number + 0.5))
 
 
-def _rarest(everywhere: Mapping[str, int], most: int) -> tuple[list[str], bool]:
-    """The terms to look for candidates by, and whether all of them must be there."""
-    order = sorted(everywhere, key=lambda term: (everywhere[term], term))
-    chosen, room = [], most
+def _query(
+    questions: Sequence[Mapping[str, float]], beside: Mapping[str, float], everywhere: Mapping[str, int], most: int
+) -> list[list[str]]:
+    """What to look for candidates by: any of these lists, each with all its terms. Every question has its share."""
+    chosen: list[list[str]] = []
+    asking = [its for its in questions if its]
+    for its in asking:
+        order = _rarest(its, everywhere)
+        rare = _within(order, everywhere, most // len(asking))[: _TERMS // len(asking)]
+        chosen += [[term] for term in rare] or [order[:2]]
+    left = most - sum(min(everywhere[term] for term in together) for together in chosen)
+    chosen += [[term] for term in _within(_rarest(beside, everywhere), everywhere, left)[: _TERMS // 4]]
+    return list(map(list, dict.fromkeys(map(tuple, chosen))))
+
+
+def _rarest(its: Iterable[str], everywhere: Mapping[str, int]) -> list[str]:
+    return sorted(its, key=lambda term: (everywhere[term], term))
+
+
+def _within(order: Sequence[str], everywhere: Mapping[str, int], room: int) -> list[str]:
+    """As many as are in so many passages together."""
+    chosen = []
     for term in order:
         room -= everywhere[term]
         if room < 0:
             break
         chosen.append(term)
-    return (chosen, False) if chosen else (order[:2], True)
+    return chosen
 
 
-def _ranked(row: Any, weights: Mapping[str, float], want: Wanted, rarity: _Rarity) -> Found:
-    counts = Counter(row.terms.split())
+def _score(counts: Counter[str], weights: Mapping[str, float]) -> float:
     longer = 1.0 - _LENGTH + _LENGTH * counts.total() / _USUAL
-    score = sum(
+    return sum(
         weight * counts[term] * (_SATURATION + 1.0) / (counts[term] + _SATURATION * longer)
         for term, weight in weights.items()
         if term in counts
     )
-    return Found(row.path, row.title, row.line, row.text, score, _coverage(want, counts, rarity))
 
 
-def _coverage(want: Wanted, counts: Mapping[str, int], rarity: _Rarity) -> float:
+def _coverage(units: Sequence[Unit], counts: Mapping[str, int], rarity: _Rarity) -> float:
     covered = asked = 0.0
-    for unit in want.units[:_TERMS]:
+    for unit in units:
         worth = unit.share * (rarity.of(unit.rarity) if unit.rarity else rarity.unknown)
         asked += worth
         if any(term in counts for term in unit.by):
@@ -173,15 +217,16 @@ _COUNTED = (
 
 
 def _candidates(
-    connection: sa.Connection, base: str, rarest: tuple[Sequence[str], bool], weights: Mapping[str, float], most: int
+    connection: sa.Connection, base: str, query: Sequence[Sequence[str]], weights: Mapping[str, float], most: int
 ) -> Sequence[Any]:
-    chosen, all_of_them = rarest
     given: dict[str, Any] = {"base": base, "most": most, "ranked": _RANKED}
     if connection.dialect.name == "postgresql":
-        given["query"] = (" & " if all_of_them else " | ").join(f"'{term}'" for term in chosen)
+        given["query"] = " | ".join(" & ".join(f"'{term}'" for term in together) for together in query)
         given |= {"terms": [f"'{term}'" for term in weights], "weights": list(weights.values())}
     else:
-        given["query"] = (" AND " if all_of_them else " OR ").join(f'"{term}"' for term in chosen)
+        given["query"] = " OR ".join(
+            "({})".format(" AND ".join(f'"{term}"' for term in together)) for together in query
+        )
     return connection.execute(_fitting(connection.dialect.name), given).all()
 
 

@@ -146,7 +146,7 @@ class Sync:
                 known = current.pop(base, {})
                 found = await asyncio.to_thread(named, patterns, self._folder, known)
                 for warning in found.warnings:
-                    note(Step(base, "", "warning", why=warning))
+                    note(Step(base, "", "warning", why=warning.why))
                 for document in found.documents:
                     note(await self._read(base, document, known.get(document.name), pause))
                 await self._drop(self._gone(found, known), note, pause)
@@ -175,7 +175,7 @@ class Sync:
                 return Step(base, name, "skipped", why=left[1])
             seen = self._seen.get(key)
             if seen is not None and seen[0] == stamp and known is not None and known.digest == seen[1]:
-                return Step(base, name, "unchanged", known.passages)
+                return _step(base, name, "unchanged", known.passages)
             digest, raw = await asyncio.to_thread(contents, document.path)
             if known is None or known.digest != digest:
                 try:
@@ -184,10 +184,10 @@ class Sync:
                 except Unread as fault:
                     self._unread[key] = stamp, str(fault)
                     raise
-                step = Step(base, name, "read", number, "" if number else "there is nothing to read in it")
+                step = _step(base, name, "read", number)
                 await self._clear([known] if known else [], pause)
             else:
-                step = Step(base, name, "unchanged", known.passages)
+                step = _step(base, name, "unchanged", known.passages)
             self._seen[key] = stamp, digest
             self._unread.pop(key, None)
             return step
@@ -221,6 +221,10 @@ class Sync:
         for source in left:
             while await self._ledger.shelve(Remove(source.id, source.base)) == BATCH:
                 await self._clock.sleep(pause)
+
+
+def _step(base: str, name: str, how: str, number: int) -> Step:
+    return Step(base, name, how, number, "" if number else "there is nothing to read in it")
 
 
 def _stamp(path: Path) -> Stamp:

@@ -29,6 +29,15 @@ _RUN = re.compile(
     rf"|(?P<number>\d{{1,3}}(?:,\d{{3}})+(?![\d,])|\d+\.\d+(?![\d.]))"
     rf"|(?P<word>[^\W_{_HAN}{_KANA}]+(?:['’_./-][^\W_{_HAN}{_KANA}]+)*)"
 )
+# Nothing but a name may stand there: what goes on may be a question.
+_NAMED = re.compile(
+    r"(?:(?:\bmy name(?:['’]s| is)|\bi(?:['’]m| am) called) [^\W\d]+(?: [^\W\d]+)?"
+    rf"|(?:我叫|叫我|我的名字[是叫]|我姓|敝姓)[{_HAN}]{{1,4}}"
+    rf"|[私僕]の名前は[{_HAN}{_KANA}]{{1,8}}です"
+    rf"|(?:[私僕]は)?[{_HAN}{_KANA}]{{1,8}}と(?:申し|言い|いい)ます)"
+    r"\s*(?=[.!,。、\n]|$)"
+)
+"""Somebody tells what they are called."""
 _JOINT = re.compile(r"[_./-]")
 _IS_HAN = re.compile(f"[{_HAN}]")
 _IS_HIRAGANA = re.compile(f"[{_HIRAGANA}]")
@@ -74,8 +83,21 @@ def terms(text: str) -> list[str]:
 
 def wanted(question: str) -> Wanted:
     """What to look for. The words that questions are put with, and that ask for nothing, are left out."""
-    words, phrases = _idle()
-    text = phrases.sub(" ", _plain(question))
+    return _wanted(question, "idle.txt")
+
+
+def vague(question: str) -> bool:
+    """It asks for no more than the price or the time of something that is named elsewhere: "what is the fee?"."""
+    units = _wanted(question, "idle.txt", "vague.txt").units
+    return sum(unit.share for unit in units) < 1.0 or (
+        len(units) == 1 and _IS_HAN.fullmatch(units[0].by[0]) is not None
+    )
+
+
+def _wanted(question: str, *lists: str) -> Wanted:
+    words, phrases = _listed(*lists)
+    text = _plain(question)
+    text = phrases.sub(" ", text if "?" in text else _NAMED.sub(" ", text))
     weights: dict[str, float] = {}
     for term, weight in _terms(text):
         if term not in words:
@@ -99,9 +121,9 @@ def matches(text: str, want: Wanted) -> list[tuple[int, int]]:
 
 
 @cache
-def _idle() -> tuple[frozenset[str], re.Pattern[str]]:
-    """What asks for nothing: words, and what is said where no blanks are written, the longest first."""
-    lines = files(__package__).joinpath("idle.txt").read_text("utf-8").splitlines()
+def _listed(*lists: str) -> tuple[frozenset[str], re.Pattern[str]]:
+    """What is on these lists: words, and what is said where no blanks are written, the longest first."""
+    lines = [line for name in lists for line in files(__package__).joinpath(name).read_text("utf-8").splitlines()]
     found = {one for line in lines if not line.startswith("#") for one in _plain(line).split()}
     words = frozenset(one for one in found if one.isascii())
     return words, re.compile("|".join(sorted(map(re.escape, found - words), key=len, reverse=True)))

@@ -11,12 +11,12 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from chatferry.ledger import consent, memories, statements, steps, tombstones
+from chatferry.ledger import consent, edits, memories, profiles, statements, steps, tombstones
 from chatferry.ledger.budgets import Budget, Budgets
 from chatferry.ledger.guests import Guests, Knock
 from chatferry.ledger.pacing import Pace, Paces
 from chatferry.ledger.rows import INBOUND, dump, recorded
-from chatferry.ledger.sessions import Admitted, Doors, Gate
+from chatferry.ledger.sessions import NO_BUDGET, Admitted, Doors, Gate, Left
 from chatferry.ledger.tables import OUT, files, messages, outbox, state_is, turns
 from chatferry.model import Inbound, conversation_key, express_key, lane_key
 
@@ -35,6 +35,9 @@ class Accepted(msgspec.Struct, frozen=True):
     """Seconds until there is room for it, where it was one too many."""
     spent: bool = False
     """It was one too many because a budget is used up."""
+    left: Left = NO_BUDGET
+    stale: bool = False
+    """It was a tap on a question that is settled, or that somebody else was asked; nothing is kept of it."""
 
 
 class Accept(msgspec.Struct, frozen=True):
@@ -93,15 +96,19 @@ def accept(connection: sa.Connection, operations: Sequence[Accept]) -> list[list
             return Accepted(turn, True, _stop(connection, op, event).ends)
         if new and event.kind == "command" and event.command in ("clear", "start", "stop"):
             consent.drop(connection, conversation_key(op.channel, event.conversation))
-        if new and key in admitted:
-            its = admitted[key]
+        its = admitted.get(key)
+        if new and its is not None:
             ends = doors.record(op.channel, event.conversation, turn, its)
-            return Accepted(turn, True, ends, lane=lane_key(op.channel, event), wait=its.wait, spent=its.spent)
-        return Accepted(turn, new, delivery=deliveries.get(key, 1))
+            lane = lane_key(op.channel, event)
+            return Accepted(turn, True, ends, lane=lane, wait=its.wait, spent=its.spent, left=its.left)
+        again = Accepted(turn, new, delivery=deliveries.get(key, 1))
+        return msgspec.structs.replace(again, wait=its.wait, spent=its.spent) if its is not None else again
 
     def passed(op: Accept, event: Inbound) -> Accepted:
         its = admitted.get((op.channel, event.event))
-        return Accepted(0, False, wait=its.wait, spent=its.spent) if its is not None else Accepted(0, False)
+        if its is None:
+            return Accepted(0, False, stale=event.confirms > 0)
+        return Accepted(0, False, wait=its.wait, spent=its.spent)
 
     results = [
         [
@@ -166,9 +173,7 @@ def _let_in(connection: sa.Connection, operations: Sequence[Accept]) -> Sequence
 
 def _answered(connection: sa.Connection, operations: Sequence[Accept]) -> Sequence[Accept]:
     """The operations with each event as it counts where something is asked. One that is known stays as it is."""
-    said = [
-        (op.channel, event) for op in operations for event in op.events if event.consent and event.kind == "message"
-    ]
+    said = [(op.channel, event) for op in operations for event in op.events if event.consent]
     if not said:
         return operations
     there = recorded(connection, [(channel, event.event) for channel, event in said])
@@ -178,10 +183,10 @@ def _answered(connection: sa.Connection, operations: Sequence[Accept]) -> Sequen
 
     def counts(op: Accept, event: Inbound) -> Inbound:
         key = op.channel, event.event
-        if not event.consent or event.kind != "message" or key in seen:
+        if not event.consent or key in seen:
             return event
         seen.add(key)
-        return open_.answer(conversation_key(op.channel, event.conversation), event)
+        return open_.answer(conversation_key(op.channel, event.conversation), event) or _NOTHING
 
     return [msgspec.structs.replace(op, events=tuple(counts(op, event) for event in op.events)) for op in operations]
 
@@ -198,7 +203,8 @@ def _admit(
         for op in operations
         for event, gate, pace, budget in zip(op.events, op.gates, op.paces, op.budgets, strict=False)
         if event is not _NOTHING
-        and (gate is not None or pace is not None or budget is not None or event.kind == "command")
+        and event.kind != "heard"
+        and (gate is not None or pace is not None or budget is not None or event.kind == "command" or event.reply)
     ]
     if not ruled:
         return operations, {}
@@ -214,11 +220,18 @@ def _admit(
             continue
         gated = gate is not None or event.kind == "command"
         its = doors.admit(talk, event, gate) if gated else Admitted(event)
+        if event.kind == "change":
+            weighed = edits.weigh(connection, talk, event)
+            if weighed is None:
+                continue
+            its = weighed
         if pace is not None and (not event.joined or _known(connection, [talk])):
             its = paces.admit(its, pace)
         if budget is not None and (not event.joined or _known(connection, [talk])):
             its = budgets.admit(its, budget)
-        admitted[key] = its
+        if event.kind == "change":
+            its = edits.told(talk, event, its)
+        admitted[key] = admitted[channel, its.event.event if its.event else event.event] = its
     paces.write()
     budgets.write()
 
@@ -311,22 +324,6 @@ def _hear(connection: sa.Connection, turn: int, op: Accept, event: Inbound) -> N
 
 # ── what has its effect at once ──────────────────────────────────────────────────────────────────────────────────
 
-_TURN = sa.select(turns.c.id, turns.c.kind, turns.c.state, turns.c.inbound, turns.c.answer, turns.c.merged_into)
-# What is decided by the turn's state holds until it is written, whatever other processes do.
-_TURN = _TURN.with_for_update()
-
-
-def _said(connection: sa.Connection, conversation: str, ref: str) -> list[Any]:
-    """The turn of a message, and the one that answers for it."""
-    query = _TURN.where(
-        turns.c.conversation == conversation, turns.c.ref == ref, turns.c.kind.in_(("message", "heard"))
-    )
-    mine = connection.execute(query).first() if ref else None
-    if mine is None:
-        return []
-    answering = mine.merged_into and connection.execute(_TURN.where(turns.c.id == mine.merged_into)).first()
-    return [mine, answering] if answering else [mine]
-
 
 def _retract(connection: sa.Connection, op: Accept, event: Inbound) -> Accepted:
     """Forget a message that its writer took back, in its turn, in the turn that answers for it, and in the history.
@@ -336,12 +333,13 @@ def _retract(connection: sa.Connection, op: Accept, event: Inbound) -> Accepted:
     A turn that has nothing left to answer is withdrawn; one that has, and is not answered yet, is asked anew.
     """
     conversation = conversation_key(op.channel, event.conversation)
-    concerned = _said(connection, conversation, event.ref)
+    concerned = edits.said(connection, conversation, event.ref)
     if not concerned and event.ref and (not event.joined or _known(connection, [conversation])):
         stone = _row(op.channel, event, op.now) | {"state": "withdrawn", "finished_at": op.now}
         connection.execute(statements.accepting(connection.dialect.name), [stone])
     for turn in concerned:
         _forget(connection, conversation, turn, event.ref)
+        profiles.untell(connection, op.channel, INBOUND.decode(turn.inbound), turn.id, op.now)
     last = concerned[-1].id if concerned else 0
     return Accepted(last, False, last)
 
@@ -390,20 +388,15 @@ def _tell_history(connection: sa.Connection, conversation: str, turn: int, inbou
     memories.drop(connection, conversation, turn)
 
 
-def _counts(turn: Any) -> bool:
-    """May the message of this turn still change?"""
-    return turn.kind == "heard" or (turn.state in ("due", "doing") and turn.answer is None)
-
-
 def _change(connection: sa.Connection, op: Accept, event: Inbound) -> Accepted:
     """Put new words in the place of a message that is not answered yet; who asks with the old ones loses the turn."""
     conversation, ends = conversation_key(op.channel, event.conversation), 0
-    concerned = _said(connection, conversation, event.ref)
-    if event.message is None or not concerned or not _counts(concerned[-1]):
+    concerned = edits.said(connection, conversation, event.ref)
+    if event.message is None or not concerned or not edits.open_(concerned[-1]):
         return Accepted(0, False)
     for turn in concerned:
         inbound = INBOUND.decode(turn.inbound)
-        changed = inbound.changed(event.ref, event.message, event.at)
+        changed = inbound.changed(event)
         if changed == inbound:
             continue
         _drop(connection, inbound, changed)
@@ -412,6 +405,7 @@ def _change(connection: sa.Connection, op: Accept, event: Inbound) -> Accepted:
             columns["state"], ends = "due", turn.id
         connection.execute(sa.update(turns).where(turns.c.id == turn.id).values(columns))
         steps.forget(connection, turn.id)
+        profiles.untell(connection, op.channel, inbound, turn.id, op.now)
         _tell_history(connection, conversation, turn.id, changed)
     return Accepted(ends, False, ends)
 

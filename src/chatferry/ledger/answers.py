@@ -21,9 +21,9 @@ from chatferry.engines.base import Prompt
 from chatferry.ledger.rows import padded
 from chatferry.ledger.statements import inserting
 from chatferry.ledger.tables import answers as table
-from chatferry.ledger.tables import turns
+from chatferry.ledger.tables import state_is, turns
 from chatferry.model import Inbound, Options
-from chatferry.text.likeness import folded
+from chatferry.text.likeness import narrow
 
 _LONGEST = 500
 """Characters of a question that somebody else may ask in the same words."""
@@ -58,6 +58,28 @@ class Keep(msgspec.Struct, frozen=True):
     ttl: float
 
 
+class Begin(msgspec.Struct, frozen=True):
+    """Keep the place of an answer for a turn that asks, if nobody else does; whoever asks the same waits for it."""
+
+    key: str
+    assistant: str
+    turn: int
+    lease: int
+    now: float
+    since: float
+    """An answer that was made before does not count."""
+    expired: float
+    """Nor does the place of a turn whose lease ended before."""
+
+
+class Drop(msgspec.Struct, frozen=True):
+    """There will be no answer in the place that was kept: who waits for it asks."""
+
+    key: str
+    turn: int
+    lease: int
+
+
 class Touch(msgspec.Struct, frozen=True):
     """Note that an answer was asked for again."""
 
@@ -75,17 +97,21 @@ def key_of(assistant: Assistant, inbound: Inbound, prompt: Prompt) -> str | None
     (asked,) = prompt.messages
     if inbound.shared or asked.author or asked.name or len(asked.text) > _LONGEST:
         return None
-    question = _END.sub("", " ".join(folded(asked.text).split()))
+    question = _END.sub("", " ".join(narrow(asked.text).split()))
     if not question:
         return None
+    if " " in question:  # a word alone may be a name
+        question = question[0].lower() + question[1:]
     told = msgspec.json.encode([assistant.name, assistant.made_of, prompt.system, prompt.tools, question])
     return hashlib.sha256(told).hexdigest()
 
 
-def find(connection: sa.Connection, key: str, since: float) -> Kept | None:
-    """The answer, if it was made since then."""
-    row = connection.execute(_FOUND, {"key": key, "since": since}).first()
-    return Kept(row.answer, row.model, row.asked_at) if row else None
+def find(connection: sa.Connection, key: str, since: float, expired: float) -> Kept | int | None:
+    """The answer, if it was made since then; or the turn that asks for it just now."""
+    row = connection.execute(_FOUND, {"key": key, "since": since, "expired": expired}).first()
+    if row is None or row.asking is not None:
+        return row.asking if row else None
+    return Kept(row.answer, row.model, row.asked_at)
 
 
 def due(kept: Kept, its: CacheSettings, now: float) -> bool:
@@ -139,6 +165,31 @@ def _remove(connection: sa.Connection, which: sa.Select[tuple[str]], values: Map
         connection.execute(_REMOVED, {"keys": padded(gone)})
 
 
+def _begin(connection: sa.Connection, operations: Sequence[Begin]) -> list[bool]:
+    first: dict[str, Begin] = {}
+    for op in operations:
+        first.setdefault(op.key, op)
+    made = {"answer": "", "model": "", "made_at": 0.0}
+    rows = [
+        {"key": op.key, "assistant": op.assistant, "turn": op.turn, "lease": op.lease, "asked_at": op.now, **made}
+        for _, op in sorted(first.items())
+    ]
+    upsert = inserting(connection.dialect.name, table)
+    anew = upsert.on_conflict_do_update(
+        index_elements=[table.c.key],
+        set_={name: upsert.excluded[name] for name in ("turn", "lease", "answer", "model", "made_at", "asked_at")},
+        where=(table.c.made_at <= min(op.since for op in operations)) & ~_asking(min(op.expired for op in operations)),
+    )
+    kept = set(connection.execute(anew.returning(table.c.key), rows).scalars())
+    return [op.key in kept and first[op.key] is op for op in operations]
+
+
+def _drop(connection: sa.Connection, operations: Sequence[Drop]) -> list[None]:
+    gone = [{"_key": op.key, "_turn": op.turn, "_lease": op.lease} for op in operations]
+    connection.execute(_DROPPED, sorted(gone, key=lambda row: str(row["_key"])))
+    return [None] * len(operations)
+
+
 def _touch(connection: sa.Connection, operations: Sequence[Touch]) -> list[None]:
     keys = sorted({op.key for op in operations})
     connection.execute(_TOUCHED, {"keys": padded(keys), "now": max(op.now for op in operations)})
@@ -151,8 +202,25 @@ _THERE = (
     .order_by(turns.c.id)
     .with_for_update(read=True, key_share=True)
 )
-_FOUND = sa.select(table.c.answer, table.c.model, table.c.asked_at).where(
-    table.c.key == sa.bindparam("key"), table.c.made_at > sa.bindparam("since")
+
+
+def _asking(expired: float | sa.BindParameter[float]) -> sa.ColumnElement[bool]:
+    """The turn that keeps the place of an answer is at work on it."""
+    # Written out: in ON CONFLICT the columns would be taken for those of another look at the table.
+    turn, lease = sa.literal_column("answers.turn", sa.BigInteger), sa.literal_column("answers.lease", sa.Integer)
+    holds = turns.c.id == turn, turns.c.lease == lease, turns.c.leased_until >= expired
+    return sa.and_(table.c.made_at == 0.0, sa.exists().where(*holds, state_is("doing")))
+
+
+_MADE = table.c.made_at > sa.bindparam("since")
+_FOUND = sa.select(
+    table.c.answer, table.c.model, table.c.asked_at, sa.case((~_MADE, table.c.turn)).label("asking")
+).where(table.c.key == sa.bindparam("key"), _MADE | _asking(sa.bindparam("expired", type_=sa.Double())))
+_DROPPED = sa.delete(table).where(
+    table.c.key == sa.bindparam("_key"),
+    table.c.turn == sa.bindparam("_turn"),
+    table.c.lease == sa.bindparam("_lease"),
+    table.c.made_at == 0.0,
 )
 _MINE = (
     sa.select(table.c.key)
@@ -171,4 +239,4 @@ _THESE = table.c.key.in_(
 _REMOVED = sa.delete(table).where(_THESE)
 _TOUCHED = sa.update(table).where(_THESE).values(asked_at=sa.bindparam("now"))
 
-WRITES: dict[type, Any] = {Keep: _keep, Touch: _touch}
+WRITES: dict[type, Any] = {Keep: _keep, Drop: _drop, Touch: _touch, Begin: _begin}

@@ -16,11 +16,11 @@ import msgspec
 import sqlalchemy as sa
 
 from chatferry.ledger.rows import padded
-from chatferry.ledger.sessions import Admitted
+from chatferry.ledger.sessions import Admitted, Left
 from chatferry.ledger.statements import inserting
 from chatferry.ledger.tables import OPEN, turns
 from chatferry.ledger.tables import budgets as table
-from chatferry.model import Usage
+from chatferry.model import ASKING, Usage
 
 NEAR = 80
 """Hundredths of a budget at which somebody is told."""
@@ -59,12 +59,16 @@ class Charge(msgspec.Struct, frozen=True):
     ends_at: float
     tokens: int
     cost: int
+    personal: bool = False
+    """It is a person's: once they are forgotten nobody pays."""
+    messages: int = 0
 
 
 class Besides(msgspec.Struct, frozen=True):
-    """What else a turn cost, after it was closed."""
+    """What else a turn cost, after it was closed, or without coming to an answer of its own."""
 
     turn: int
+    assistant: str
     usage: Usage
     charges: tuple[Charge, ...] = ()
 
@@ -108,7 +112,7 @@ class Budgets:
     def admit(self, admitted: Admitted, budget: Budget) -> Admitted:
         """Charge what asks the assistant; for what there is nothing left becomes a word to the person, or nothing."""
         event = admitted.event
-        if event is None or event.kind != "message" or (event.context is not None and not budget.keys):
+        if event is None or event.kind not in ASKING or (event.context is not None and not budget.keys):
             return admitted
         day, month = self._rows.get(budget.day), self._rows.get(budget.month)
         if month is not None and budget.money is not None and month.cost >= budget.money:
@@ -117,11 +121,13 @@ class Budgets:
             return self._refused(admitted, budget, budget.day_ends, "day")
         if day is not None:
             day.messages, day.new = day.messages + 1, day.new + 1
+            event = msgspec.structs.replace(event, charged=((budget.day, budget.day_ends),))
             if (budget.channel, budget.sender) in self._asking:
                 self._asking[budget.channel, budget.sender] += 1
             if not day.told and _share(day.messages, budget.messages, day.tokens, budget.tokens) >= NEAR:
                 day.told = NEAR
                 event = msgspec.structs.replace(event, near=True)
+            admitted = msgspec.structs.replace(admitted, left=_left(day, budget))
         return msgspec.structs.replace(admitted, event=event)
 
     def _spent(self, day: _Row, budget: Budget) -> bool:
@@ -147,6 +153,13 @@ class Budgets:
             self._connection.execute(_CLEAR, {"past": self._now - _PAST})
 
 
+def _left(day: _Row, budget: Budget) -> Left:
+    return Left(
+        None if budget.messages is None else max(0, budget.messages - day.messages),
+        None if budget.tokens is None else max(0, budget.tokens - day.tokens),
+    )
+
+
 def _share(messages: int, most: int | None, tokens: int, most_tokens: int | None) -> float:
     return max(100 * messages / most if most else 0.0, 100 * tokens / most_tokens if most_tokens else 0.0)
 
@@ -156,7 +169,7 @@ def charge(connection: sa.Connection, charges: Sequence[Charge]) -> None:
     due: dict[str, _Row] = {}
     for one in charges:
         row = due.setdefault(one.key, _Row(one.ends_at))
-        row.tokens, row.cost = row.tokens + one.tokens, row.cost + one.cost
+        row.tokens, row.cost, row.messages = row.tokens + one.tokens, row.cost + one.cost, row.messages + one.messages
     if due:
         _add(connection, due)
 
@@ -185,6 +198,11 @@ def _adding(dialect: str) -> Any:
     return upsert.on_conflict_do_update(index_elements=[table.c.key], set_={**more, "told": told}).returning(
         table.c.key
     )
+
+
+def given_back(charged: Iterable[tuple[str, float]]) -> tuple[Charge, ...]:
+    """These messages are not charged any more."""
+    return tuple(Charge(key, ends, 0, 0, messages=-1) for key, ends in charged)
 
 
 def lock(connection: sa.Connection, keys: Iterable[tuple[str, float]]) -> None:
@@ -229,14 +247,17 @@ def _warned(connection: sa.Connection, operations: Sequence[Warned]) -> list[boo
 
 
 def _besides(connection: sa.Connection, operations: Sequence[Besides]) -> list[None]:
+    charges: list[Charge] = []
     for op in operations:
         more = {
+            "assistant": op.assistant,
             "prompt_tokens": turns.c.prompt_tokens + op.usage.prompt,
             "completion_tokens": turns.c.completion_tokens + op.usage.completion,
             "cost": turns.c.cost + op.usage.cost,
         }
-        connection.execute(sa.update(turns).where(turns.c.id == op.turn).values(more))
-    charge(connection, [one for op in operations for one in op.charges])
+        there = connection.execute(sa.update(turns).where(turns.c.id == op.turn).values(more)).rowcount
+        charges += [one for one in op.charges if there or not one.personal]
+    charge(connection, charges)
     return [None] * len(operations)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
+from unicodedata import category
 
 import msgspec
 import sqlalchemy as sa
@@ -19,7 +20,6 @@ from chatferry.ledger.rows import padded
 from chatferry.ledger.statements import inserting
 from chatferry.ledger.tables import asks
 from chatferry.model import Inbound, Text
-from chatferry.text.cutting import clean
 from chatferry.text.likeness import folded
 from chatferry.words import Words
 
@@ -43,8 +43,12 @@ _NO = {
         *("いいえ", "いや", "やめて", "やめます", "キャンセル", "だめ"),
     )
 }
-_VALUE = 200
-"""Characters of an argument that are shown; a longer one says that there is more."""
+_ABOUT = 200
+"""Characters of what a tool is for that are shown."""
+_BLANK = "\u115f\u1160\u3164\uffa0\u2800\u034f"
+"""Nobody sees these, though Unicode takes them for letters and signs."""
+_VARIANT = re.compile("(?<=[\ufe00-\ufe0f\U000e0100-\U000e01ef])[\ufe00-\ufe0f\U000e0100-\U000e01ef]")
+"""One says how the sign before it looks; more of them carry something that is not seen."""
 
 
 class Ask(msgspec.Struct, frozen=True):
@@ -54,34 +58,40 @@ class Ask(msgspec.Struct, frozen=True):
     until: float
 
 
-def read(event: Inbound, words: Words) -> Inbound:
-    """The event with what it says to a question, should one be open: a tap in the words of its button."""
+def read(event: Inbound, words: Words, *, aside: bool = False) -> Inbound:
+    """The event with what it says to a question, should one be open: a tap in the words of its button.
+
+    What was only heard can be a yes or a no, and nothing else. aside: who taps in vain is told so besides the talk.
+    """
     said = event.message.text.strip() if event.message is not None else ""
     if event.message is None:
         return event
-    if tap := _TAP.fullmatch(said):
+    if event.kind == "message" and (tap := _TAP.fullmatch(said)):
         label = words.yes if tap[1] == "yes" else words.no
         message = msgspec.structs.replace(event.message, parts=(Text(label),))
-        return msgspec.structs.replace(
-            event, message=message, consent=tap[1], confirms=int(tap[2]), reply=words.confirm_over
-        )
+        over = "" if aside else words.confirm_over
+        return msgspec.structs.replace(event, message=message, consent=tap[1], confirms=int(tap[2]), reply=over)
     plain = folded(said).rstrip("!！。.~～ ")
-    return msgspec.structs.replace(event, consent="yes" if plain in _YES else "no" if plain in _NO else "other")
+    consent = "yes" if plain in _YES else "no" if plain in _NO else "other" if event.kind == "message" else ""
+    return msgspec.structs.replace(event, consent=consent)
 
 
-def question(calls: Sequence[tuple[Call, str]], words: Words) -> str:
-    """What is to be called with which arguments, in words; each call with what its tool is for."""
+def question(calls: Sequence[tuple[Call, str]], words: Words, how: str) -> str:
+    """What is to be called with which arguments, in words; each call with what its tool is for. how: to answer.
+
+    All of the arguments is there, and shown as it is: as code, in which no sign is taken for a mark.
+    """
     lines = [words.confirm_ask, ""]
     for call, about in calls:
-        lines.append(f"• {_first(about) or call.name}")
-        lines += [f"  {name}: {_short(value)}" for name, value in _arguments(call).items()]
-    return "\n".join([*lines, "", words.confirm_how])
+        lines.append(f"- {_first(about) or call.name}")
+        lines += [f"  - {_seen(name)}: {_code(value)}" for name, value in _arguments(call).items()]
+    return "\n".join([*lines, "", how])
 
 
 def _first(about: str) -> str:
     """The first sentence of a description."""
-    line = clean(about).strip().partition("\n")[0]
-    return re.split(r"(?<=[.。!?])(?:\s|$)", line, maxsplit=1)[0].rstrip(".。")[:_VALUE]
+    line = about.strip().partition("\n")[0]
+    return _seen(re.split(r"(?<=[.。!?])(?:\s|$)", line, maxsplit=1)[0].rstrip(".。")[:_ABOUT])
 
 
 def _arguments(call: Call) -> Mapping[str, Any]:
@@ -91,10 +101,20 @@ def _arguments(call: Call) -> Mapping[str, Any]:
         return {"?": call.arguments}
 
 
-def _short(value: Any) -> str:
-    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
-    text = " ".join(clean(text).split())
-    return text if len(text) <= _VALUE else f"{text[:_VALUE]}… (+{len(text) - _VALUE})"
+def _code(value: Any) -> str:
+    text = _seen(value if isinstance(value, str) and value.strip() else msgspec.json.encode(value).decode())
+    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    return f"{fence} {text} {fence}" if len(fence) > 1 else f"`{text}`"
+
+
+def _seen(text: str) -> str:
+    """In one line, with the characters that nobody sees, or that turn others round, as their numbers."""
+    text = _VARIANT.sub(lambda found: _number(found[0]), " ".join(text.split()))
+    return "".join(_number(char) if category(char)[0] == "C" or char in _BLANK else char for char in text)
+
+
+def _number(char: str) -> str:
+    return f"⟨U+{ord(char):04X}⟩"
 
 
 # ── the rows ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -119,17 +139,24 @@ class Open:
         given = {"talks": padded(sorted(set(conversations)))}
         self._rows = {row.conversation: row for row in connection.execute(_OPEN, given)} if conversations else {}
 
-    def answer(self, conversation: str, event: Inbound) -> Inbound:
-        """The event as it counts: as the answer to the question of a turn, or as what it is without one."""
+    def answer(self, conversation: str, event: Inbound) -> Inbound | None:
+        """The event as it counts: as the answer to the question of a turn, or as what it is without one.
+
+        A tap in vain is answered once for each person and question; None: it is told besides the talk.
+        """
         row = self._rows.get(conversation)
         mine = row is not None and row.person == event.sender and row.until > self._now
         if event.confirms and not (mine and row is not None and row.turn == event.confirms):
-            return msgspec.structs.replace(event, kind="command", command="reply", message=None, consent="", confirms=0)
+            if not event.reply:
+                return None
+            once = f"over/{event.confirms}/{event.conversation}/{event.sender}"
+            changed = {"event": once, "kind": "command", "command": "reply", "message": None}
+            return msgspec.structs.replace(event, **changed, consent="", confirms=0)
         if not mine or row is None:
             return msgspec.structs.replace(event, consent="")
         del self._rows[conversation]
         self._connection.execute(sa.delete(asks).where(asks.c.conversation == conversation))
-        return msgspec.structs.replace(event, confirms=row.turn, reply="")
+        return msgspec.structs.replace(event, kind="message", confirms=row.turn, reply="")
 
 
 def drop(connection: sa.Connection, conversation: str, turn: int | None = None) -> None:

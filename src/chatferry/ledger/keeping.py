@@ -14,6 +14,7 @@ from chatferry.ledger.forgetting import Forgot
 from chatferry.ledger.people import Person, Talk
 from chatferry.ledger.profiles import Fact
 from chatferry.ledger.recalling import Line, Memory, Recalling
+from chatferry.model import Turn
 from chatferry.text.cutting import clean
 
 
@@ -49,7 +50,7 @@ class Keeping(Recalling):
         return first
 
     async def besides(self, besides: Besides) -> None:
-        """Something else was spent for a turn that is closed."""
+        """Something else was spent for a turn, than its answer."""
         await self._commit.submit(besides)
 
     # ── answers that are given again ─────────────────────────────────────────────────────────────────────────────
@@ -57,6 +58,17 @@ class Keeping(Recalling):
     async def keep_answer(self, keep: answers.Keep) -> None:
         """Keep an answer to be given again."""
         await self._commit.submit(keep)
+
+    async def begin_answer(self, key: str, assistant: str, turn: Turn, ttl: float) -> bool:
+        """Keep the place of an answer for who asks now. False where there is one, or another asks (`kept_answer`)."""
+        now = self._clock.now()
+        begin = answers.Begin(key, assistant, turn.id, turn.lease, now, now - ttl, self._expired(now))
+        begun: bool = await self._commit.submit(begin)
+        return begun
+
+    async def drop_answer(self, key: str, turn: Turn) -> None:
+        """Nothing comes of the answer whose place was kept: whoever waits for it waits no longer."""
+        await self._commit.submit(answers.Drop(key, turn.id, turn.lease))
 
     async def touch_answer(self, key: str) -> None:
         """An answer was given again: it stays longer than those that were not."""

@@ -16,7 +16,7 @@ from chatferry.clock import Clock
 from chatferry.errors import Closed, LeaseLost, Unavailable, Unsure
 from chatferry.ledger import fetching, operations, retention, rows, tombstones, writes
 from chatferry.ledger.accepting import Accept, Accepted
-from chatferry.ledger.budgets import Budget, Charge
+from chatferry.ledger.budgets import Budget, Charge, given_back
 from chatferry.ledger.commit import GroupCommit, unavailable
 from chatferry.ledger.consent import Ask
 from chatferry.ledger.database import Database
@@ -155,7 +155,7 @@ class Ledger(Keeping):
     ) -> Turn:
         """Store the answer and the pieces it goes out in: from here on the model is not asked again.
 
-        charges: who pays for it.
+        usage: what it cost beyond what the ledger knows of the turn. charges: who pays for that.
         The first pieces take the places of the `drafts` that have begun to grow; drafts left over are to be removed.
         """
         usage = usage or Usage()
@@ -187,10 +187,10 @@ class Ledger(Keeping):
         """So much has been said of the answer: for those who read along in other processes."""
         await self._change(turn, columns={"partial": clean(text)})
 
-    async def calling(self, turn: Turn, calls: Sequence[Step], usage: Usage) -> None:
-        """Note, before they are made, the calls of a round, and what the turn has cost so far."""
+    async def calling(self, turn: Turn, calls: Sequence[Step], usage: Usage, charges: Sequence[Charge] = ()) -> None:
+        """Note, before they are made, the calls of a round, and what the turn has cost since then; see `answered`."""
         columns = {"prompt_tokens": usage.prompt, "completion_tokens": usage.completion, "cost": usage.cost}
-        await self._change(turn, columns=columns, calls=tuple(calls))
+        await self._change(turn, columns=columns, calls=tuple(calls), charge=tuple(charges))
 
     async def returned(self, turn: Turn, returned: Returned) -> None:
         """A call has returned: whoever goes on with the turn does not make it again."""
@@ -268,11 +268,15 @@ class Ledger(Keeping):
         """Close the turn with what was said and the last receipts, at once; returns its state.
 
         `state` is `done`, `failed`, `parked`, `gone` or `withdrawn`; a turn that is done with an apology has failed.
+        What has failed gives the messages back that were charged for it.
         """
         if state == "done" and turn.finish == APOLOGY:
             state = "failed"
         columns = {"state": state, "finished_at": self._clock.now(), "error": clean(error or turn.error)}
-        await self._change(turn, columns=columns, remember=tuple(said), sent=tuple(sent))
+        paid = turn.inbound.paid if state == "failed" or turn.finish == APOLOGY else ()
+        if paid:  # it does not count, and will not again, however often it is tried
+            columns["inbound"] = rows.dump(turn.inbound.unpaid())
+        await self._change(turn, columns=columns, remember=tuple(said), sent=tuple(sent), charge=given_back(paid))
         return state
 
     async def retry(self, turn: Turn, after: float, error: str) -> None:

@@ -131,6 +131,7 @@ class Delivered(msgspec.Struct, frozen=True):
 
     receipt: str
     at: float
+    message: Message
 
 
 class Looking:
@@ -378,13 +379,14 @@ class Looking:
     async def delivered(self, turns: Collection[int]) -> dict[int, list[Delivered]]:
         """What has gone out for each of these turns, in its order."""
         query = (
-            sa.select(outbox.c.turn, outbox.c.receipt, outbox.c.sent_at)
+            sa.select(outbox.c.turn, outbox.c.receipt, outbox.c.sent_at, outbox.c.message)
             .where(outbox.c.turn.in_(turns), outbox.c.sent_at.is_not(None))
             .order_by(outbox.c.id)
         )
         found: dict[int, list[Delivered]] = {}
         for row in await self._rows(query):
-            found.setdefault(row.turn, []).append(Delivered(row.receipt, row.sent_at))
+            delivered = Delivered(row.receipt, row.sent_at, rows.MESSAGE.decode(row.message))
+            found.setdefault(row.turn, []).append(delivered)
         return found
 
     async def backlog(self) -> dict[str, int]:
@@ -398,10 +400,10 @@ class Looking:
         now = self._clock.now()
         return await self._look(lambda connection: take(connection, now))
 
-    async def kept_answer(self, key: str, ttl: float) -> Kept | None:
-        """What was answered to the same question, not longer ago than that."""
-        since = self._clock.now() - ttl
-        return await self._look(lambda connection: answers.find(connection, key, since))
+    async def kept_answer(self, key: str, ttl: float) -> Kept | int | None:
+        """What was answered to the same question, not longer ago than that; or the turn that asks it just now."""
+        now = self._clock.now()
+        return await self._look(lambda connection: answers.find(connection, key, now - ttl, self._expired(now)))
 
     async def usage(self, since: float, until: float, zone: ZoneInfo, *, people: bool = False) -> list[Used]:
         """What was asked and what it cost (`usage.used`)."""

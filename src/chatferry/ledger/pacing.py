@@ -18,6 +18,7 @@ from chatferry.ledger.rows import padded
 from chatferry.ledger.sessions import Admitted
 from chatferry.ledger.statements import inserting
 from chatferry.ledger.tables import pace as table
+from chatferry.model import ASKING
 from chatferry.rate import Rate
 
 _PAUSE = 60.0
@@ -67,7 +68,7 @@ class Paces:
             mine.append((self._rows[key], rate))
             # Each of them is told, and waits for himself.
             pausing.append((self._rows[own], rate))
-        if admitted.event is None or admitted.event.kind != "message":
+        if admitted.event is None or admitted.event.kind not in ASKING:
             return admitted
         # Longer ones are of other settings, or of a clock that was wrong.
         pauses = [row.pause_until for row, rate in pausing if now < row.pause_until <= now + rate.period + _PAST]

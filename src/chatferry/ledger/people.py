@@ -16,6 +16,7 @@ import sqlalchemy as sa
 
 from chatferry.ledger import rows
 from chatferry.ledger.retention import OF_A_TURN
+from chatferry.ledger.statements import owned
 from chatferry.ledger.tables import budgets, guests, messages, pace, profiles, turns
 from chatferry.model import Inbound, conversation_key, express_key, talk_key
 
@@ -212,19 +213,11 @@ def elsewhere(person: Person, addresses: Collection[str], dialect: str) -> Itera
     yield pace, pace.c.key.in_(counted)
     yield guests, guests.c.guest.in_(sorted(keys))
     for one in sorted({person.id, *addresses}):
-        # A profile is somebody's on a channel, for each assistant: a list in JSON.
-        beginning = msgspec.json.encode((person.channel, one)).decode()[:-1]
-        yield profiles, _begins(profiles.c.person, f"{beginning},", dialect)
-        yield budgets, _begins(budgets.c.key, f"{beginning},", dialect)
+        yield profiles, owned(profiles.c.person, person.channel, one, dialect)
+        yield budgets, owned(budgets.c.key, person.channel, one, dialect)
 
 
 Condition = sa.ColumnElement[bool]
-
-
-def _begins(column: sa.Column[str], text: str, dialect: str) -> Condition:
-    """By the index, in the order of bytes, whatever order the database has for people."""
-    least, less = ("~>=~", "~<~") if dialect == "postgresql" else (">=", "<")
-    return sa.and_(column.op(least)(text), column.op(less)(text[:-1] + chr(ord(text[-1]) + 1)))
 
 
 def _given(name: str, *, several: bool = False) -> sa.BindParameter[str]:

@@ -11,13 +11,16 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from chatferry.ledger.statements import inserting
+from chatferry.ledger.statements import inserting, owned
 from chatferry.ledger.tables import profiles, turns
+from chatferry.model import Inbound
 
 MOST = 20
 """Facts of one person."""
 LONGEST = 200
 """Characters of a fact."""
+_TURNS = 5
+"""Turns that are kept of those that told a fact: the newest."""
 _BATCH = 100
 """Profiles that one batch of retention looks at."""
 
@@ -25,6 +28,8 @@ _BATCH = 100
 class Fact(msgspec.Struct, frozen=True):
     text: str
     at: float
+    turns: tuple[int, ...] = ()
+    """In which the person told it; none: it was noted before that was kept."""
 
 
 class Note(msgspec.Struct, frozen=True):
@@ -66,10 +71,12 @@ def changed(facts: Sequence[Fact], note: Note) -> tuple[Fact, ...] | Refused:
         return Refused("unknown", tuple(facts))
     if not note.fact:
         return tuple(rest)
-    rest = [fact for fact in rest if fact.text.casefold() != note.fact.casefold()]
+    same = next((fact for fact in facts if fact.text.casefold() == note.fact.casefold()), None)
+    rest = [fact for fact in rest if fact is not same]
     if len(rest) >= MOST:
         return Refused("full", tuple(facts))
-    return (Fact(note.fact, note.now), *rest)
+    told = [note.turn] if same is None else [*same.turns, note.turn] if same.turns else []
+    return (Fact(note.fact, note.now, tuple(dict.fromkeys(told))[-_TURNS:]), *rest)
 
 
 def _has(facts: Sequence[Fact], text: str) -> bool:
@@ -82,9 +89,9 @@ def _note(connection: sa.Connection, operations: Sequence[Note]) -> list[tuple[F
 
 
 def _one_note(connection: sa.Connection, op: Note) -> tuple[Fact, ...] | Refused:
-    # Held, lest the person be forgotten meanwhile: then nothing is noted that would come back.
-    asked = sa.select(turns.c.id).where(turns.c.id == op.turn).with_for_update(read=True, key_share=True)
-    if connection.execute(asked).first() is None:
+    # Held, lest the person be forgotten meanwhile, or take back what was said: then nothing is noted that comes back.
+    asked = sa.select(turns.c.state).where(turns.c.id == op.turn).with_for_update(read=True, key_share=True)
+    if connection.execute(asked).scalar() in (None, "withdrawn"):
         return Refused("cleared")
     new = {"person": op.person, "since": 0, "facts": "[]", "oldest_at": op.now}
     connection.execute(inserting(connection.dialect.name, profiles).on_conflict_do_nothing().values(new))
@@ -110,6 +117,19 @@ def _write(connection: sa.Connection, person: str, facts: Sequence[Fact], since:
 def forget(connection: sa.Connection, person: str, turn: int, now: float) -> None:
     """Nothing is known of this person any more, nor noted by what was asked before this turn."""
     _write(connection, person, (), turn, now)
+
+
+def untell(connection: sa.Connection, channel: str, inbound: Inbound, turn: int, now: float) -> None:
+    """Something that was said in this turn is taken back: what it told of the person goes, if no other told it too."""
+    if not inbound.confidant:
+        return
+    mine = owned(profiles.c.person, channel, inbound.confidant, connection.dialect.name)
+    found = sa.select(profiles.c.person, profiles.c.since, profiles.c.facts).where(mine).order_by(profiles.c.person)
+    for row in connection.execute(found.with_for_update()).all():
+        facts = [(fact, tuple(one for one in fact.turns if one != turn)) for fact in read(row.facts)]
+        if any(left != fact.turns for fact, left in facts):
+            kept = [msgspec.structs.replace(fact, turns=left) for fact, left in facts if left or not fact.turns]
+            _write(connection, row.person, kept, row.since, now)
 
 
 def prune(connection: sa.Connection, before: float) -> bool:

@@ -37,6 +37,16 @@ class _Latest(msgspec.Struct):
     """None: it begins in this very transaction, with a row that is not written yet."""
 
 
+class Left(msgspec.Struct, frozen=True):
+    """What a person may still ask on a day, behind this event; None: as much as they like."""
+
+    messages: int | None = None
+    tokens: int | None = None
+
+
+NO_BUDGET = Left()
+
+
 class Admitted(msgspec.Struct, frozen=True):
     """An event as it counts; None: not at all."""
 
@@ -48,6 +58,7 @@ class Admitted(msgspec.Struct, frozen=True):
     """Seconds until there is room for it, where it was one too many (`pacing`, `budgets`)."""
     spent: bool = False
     """It was one too many because a budget is used up."""
+    left: Left = NO_BUDGET
 
 
 class Doors:

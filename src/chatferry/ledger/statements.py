@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
@@ -87,9 +88,13 @@ RUNNING = sa.select(turns.c.id).where(turns.c.conversation.in_(_LANES), OPEN, _d
 
 @cache
 def changing(columns: tuple[str, ...]) -> sa.Update:
-    """These columns of the turn `_id`."""
-    values: dict[str, sa.BindParameter[Any]] = {name: sa.bindparam(name) for name in columns}
+    """These columns of the turn `_id`; what is spent is added to what was."""
+    values: dict[str, Any] = {name: sa.bindparam(name) for name in columns}
+    values |= {name: turns.c[name] + values[name] for name in _SUMS if name in values}
     return sa.update(turns).where(turns.c.id == sa.bindparam("_id")).values(values)
+
+
+_SUMS = ("prompt_tokens", "completion_tokens", "cost")
 
 
 @cache
@@ -178,3 +183,13 @@ def history(*, paged: bool) -> sa.Select[Any]:
 def inserting(dialect: str, table: sa.Table) -> Any:
     """An INSERT that knows ON CONFLICT in this database's dialect."""
     return postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
+
+
+def owned(column: sa.Column[str], channel: str, person: str, dialect: str) -> sa.ColumnElement[bool]:
+    """What is kept for somebody on a channel, whatever the assistant: the key is a list in JSON, read by its beginning.
+
+    By the index, in the order of bytes, whatever order the database has for people.
+    """
+    text = f"{msgspec.json.encode((channel, person)).decode()[:-1]},"
+    least, less = ("~>=~", "~<~") if dialect == "postgresql" else (">=", "<")
+    return sa.and_(column.op(least)(text), column.op(less)(text[:-1] + chr(ord(text[-1]) + 1)))

@@ -384,8 +384,11 @@ answers = sa.Table(
     sa.Column("assistant", sa.Text, nullable=False),
     # Whose answer it was: it goes with it where that has to be forgotten.
     sa.Column("turn", _Id, nullable=False),
+    # By which it asks, where nothing is answered yet: the place is kept for as long as the turn is held by it.
+    sa.Column("lease", sa.Integer, nullable=False, server_default=sa.text("0")),
     sa.Column("answer", sa.Text, nullable=False),
     sa.Column("model", sa.Text, nullable=False),
+    # 0: it is not made yet.
     sa.Column("made_at", sa.Double, nullable=False),
     sa.Column("asked_at", sa.Double, nullable=False),
 )

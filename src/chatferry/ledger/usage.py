@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from chatferry.ledger.statements import inserting
 from chatferry.ledger.tables import turns
 from chatferry.ledger.tables import usage as table
+from chatferry.model import APOLOGY
 
 _SLOT = 900.0
 """Seconds: no time zone's day begins within a quarter of an hour."""
@@ -34,19 +35,26 @@ class Used(msgspec.Struct, frozen=True):
     cost: int
 
 
+_ANSWERED = turns.c.answered_at.is_not(None) & turns.c.finish.not_in(
+    [sa.literal_column(f"'{finish}'") for finish in (APOLOGY, "stopped")]
+)
+"""Not what was stopped, failed or taken back: that has cost something, and answered nothing."""
 _SUMS = (
-    sa.func.count().label("turns"),
+    sa.func.sum(sa.case((_ANSWERED, 1), else_=0)).label("turns"),
     sa.func.sum(turns.c.prompt_tokens).label("prompt_tokens"),
     sa.func.sum(turns.c.completion_tokens).label("completion_tokens"),
     sa.func.sum(turns.c.cost).label("cost"),
 )
 _NAMES = (turns.c.channel, turns.c.assistant, turns.c.model)
-_COUNTED = turns.c.kind == sa.literal_column("'message'"), turns.c.answered_at.is_not(None)
+_COUNTED = (
+    turns.c.kind == sa.literal_column("'message'"),
+    turns.c.answered_at.is_not(None) | (turns.c.prompt_tokens > sa.literal_column("0")),
+)
 _slot = sa.cast(sa.func.floor(turns.c.accepted_at / _SLOT), sa.BigInteger).label("slot")
 
 
 def used(connection: sa.Connection, since: float, until: float, zone: ZoneInfo, *, people: bool = False) -> list[Used]:
-    """What was answered of what was accepted from `since` until before `until`; people: told apart."""
+    """What was answered and spent of what was accepted from `since` until before `until`; people: told apart."""
     first, last = _id_at(connection, since - _SKEW), _id_at(connection, until + _SKEW)
     within = turns.c.id >= first, turns.c.id < last, turns.c.accepted_at >= since, turns.c.accepted_at < until
     by = (*_NAMES, *((turns.c.sender,) if people else ()))
@@ -92,6 +100,7 @@ def _told(sums: Mapping[tuple[str, ...], Sequence[int]]) -> list[Used]:
     return [
         Used(day, channel, assistant, model, person, *numbers)
         for (day, channel, assistant, model, person), numbers in sorted(sums.items())
+        if any(numbers)
     ]
 
 

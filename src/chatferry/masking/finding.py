@@ -21,9 +21,13 @@ _DIGITS = re.compile(r"(?a)\d(?:[ .()-]{0,3}\d){5,}")
 """What all numbers have that are found; there is little of it in most texts, and the rest needs no look."""
 _AROUND = 36
 """Characters around it in which all else of the number is."""
+_MAILBOX = r"(?<![A-Za-z0-9À-ɏ])[A-Za-z0-9À-ɏ_%+][A-Za-z0-9À-ɏ._%+'-]{0,63}+@"
+_LATIN, _OTHER = "[A-Za-z0-9][A-Za-z0-9-]{0,62}+", r"(?:(?![\x00-\x7f])[\w・-]){1,63}+"
+"""Parts of the name of a host, in one script each: Chinese may also stand right behind an address."""
 _EMAIL = re.compile(
-    r"(?<![A-Za-z0-9À-ɏ_%+])[A-Za-z0-9À-ɏ_%+][A-Za-z0-9À-ɏ._%+'-]{0,63}+@"
-    r"(?:[A-Za-z0-9][A-Za-z0-9-]{0,62}+\.)+(?:xn--[a-z0-9-]+|[A-Za-z]{2,24})"
+    rf"{_MAILBOX}(?:(?:(?:{_LATIN}|{_OTHER})\.)+(?:台[灣湾]|中[国國]|香港|澳[門门]|公司|网络|網絡|网址|网店|商[城店标]"
+    r"|在线|集团|中文网|我爱你|みんな|コム|ストア|セール|クラウド|ファッション|한국|닷컴|닷넷|[\u0370-\u1fff]{2,63})"
+    rf"|(?:(?:{_LATIN}|{_OTHER})\.)+(?:xn--[a-z0-9-]+|[A-Za-z]{{2,24}}))"
 )
 _LOGIN = re.compile(r"(?<=://)[^\s/@:?#\"'<>\\\[\]]{1,128}:[^\s/@?#\"'<>\\\[\]]{1,256}(?=@)")
 _KEYED = re.compile(

@@ -40,7 +40,7 @@ def cards(text: str, key: str, begin: int, stop: int) -> Iterator[tuple[int, int
         first = 0 if not _PARCEL.fullmatch(run[0].replace(" ", "")) else len(groups)
         while first < len(groups):  # beside a card may stand a year, an amount, or another card
             start = groups[first][0]
-            ends = [end for _, end in groups[first : first + 5]]
+            ends = [end for _, end in groups[first : first + 5]] if groups[first][1] - start > 3 else []
             last = next((last for last in range(len(ends), 0, -1) if _card(text, start, ends[last - 1], key)), 0)
             if last:
                 yield start, ends[last - 1], re.sub(r"\D", "", text[start : ends[last - 1]])
@@ -48,13 +48,14 @@ def cards(text: str, key: str, begin: int, stop: int) -> Iterator[tuple[int, int
 
 
 def _card(text: str, start: int, end: int, key: str) -> bool:
+    written = text[start:end]
+    if not _GROUPS.fullmatch(written):
+        return False
     from stdnum import luhn
 
-    written = text[start:end]
     digits = re.sub(r"\D", "", written)
     return (
-        _GROUPS.fullmatch(written) is not None
-        and any(prefix.match(digits) and len(digits) in lengths for prefix, lengths in _ISSUERS)
+        any(prefix.match(digits) and len(digits) in lengths for prefix, lengths in _ISSUERS)
         and luhn.is_valid(digits)
         and _believed(text, start, end, key)
     )
@@ -137,19 +138,22 @@ def insurance(number: str) -> bool:
 
 _Rule = tuple[re.Pattern[str], re.Pattern[str] | None, Callable[[str], bool]]
 """A pattern, the spelling in which it is only believed where its name stands beside it, and the judge."""
+
+
+def _pattern(number: str) -> re.Pattern[str]:
+    """That number, from where something may begin to where it may end."""
+    return re.compile(rf"(?a)(?:(?<![A-Z\d])|(?<=ID)|(?<=NO)|(?<=SSN)|(?<=\\[NRT])){number}(?![A-Z\d])", re.IGNORECASE)
+
+
 _NATIONAL: dict[str, list[_Rule]] = {
-    "TW": [(re.compile(r"(?a)[A-Z][ -]?[1289A-D]\d{8}", re.IGNORECASE), None, taiwan)],
-    "HK": [(re.compile(r"(?a)[A-Z]{1,2}\d{6} ?(?:\([\dA]\)|[\dA])", re.IGNORECASE), None, hong_kong)],
-    "CN": [(re.compile(r"(?a)\d{6}([ -]?)\d{8}\1\d{3}[\dX]", re.IGNORECASE), None, china)],
-    "JP": [(re.compile(r"(?a)\d{4}([ -]?)\d{4}\1\d{4}"), None, japan)],
-    "US": [(re.compile(r"(?a)\d{3}([ -]?)\d\d\1\d{4}"), re.compile(r"(?a)\d{9}"), america)],
+    "TW": [(_pattern(r"[A-Z][ -]?[1289A-D]\d{8}"), None, taiwan)],
+    "HK": [(_pattern(r"[A-Z]{1,2}\d{6} ?(?:\([\dA]\)|[\dA])"), None, hong_kong)],
+    "CN": [(_pattern(r"\d{6}([ -]?)\d{8}\1\d{3}[\dX]"), None, china)],
+    "JP": [(_pattern(r"(?<!\+)\d{4}([ -]?)\d{4}\1\d{4}"), None, japan)],
+    "US": [(_pattern(r"\d{3}([ -]?)\d\d\1\d{4}"), re.compile(r"(?a)\d{9}"), america)],
     "GB": [
-        (re.compile(r"(?a)\d{3}([ -]?)\d{3}\1\d{4}"), re.compile(r"(?a)\d{10}"), health),
-        (
-            re.compile(r"(?a)[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z] ?\d\d ?\d\d ?\d\d ?[A-D]", re.IGNORECASE),
-            None,
-            insurance,
-        ),
+        (_pattern(r"\d{3}([ -]?)\d{3}\1\d{4}"), re.compile(r"(?a)\d{10}"), health),
+        (_pattern(r"[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z] ?\d\d ?\d\d ?\d\d ?[A-D]"), None, insurance),
     ],
 }
 _KANA = re.compile(r"[\u3041-\u30fa]")
@@ -160,32 +164,33 @@ _TIME = re.compile(r"(?a)(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])(?
 def national(text: str, key: str, begin: int, stop: int, regions: Sequence[str]) -> Iterator[tuple[int, int, str]]:
     for region in regions:
         for pattern, vague, judge in _NATIONAL.get(region, ()):
-            for found in pattern.finditer(text, begin, stop):
+            place = begin
+            while found := pattern.search(text, place, stop):
                 start, end = found.span()
+                place = start + 1  # another may begin in what is none, as in `ID A123456789`
                 compact = re.sub("[ ()-]", "", found[0]).upper()
-                if _within(text, found) or not judge(compact) or not labels.free(text, start, end):
+                if _within(text, found) or not labels.free(text, start, end) or not judge(compact):
                     continue
                 label = labels.before(text, start, key)
                 if vague is not None and vague.fullmatch(found[0]):
                     sure = label == "id" or labels.after(text, end) == "id"
                 else:
                     sure = label != "other" and not (label is None and labels.after(text, end) == "other")
-                    sure = sure and (label == "id" or region != "JP" or _japanese(text, compact))
+                    sure = sure and (label == "id" or region != "JP" or _japanese(text, start, compact))
                 if sure:
                     yield start, end, compact
+                    place = end
 
 
-def _japanese(text: str, number: str) -> bool:
+def _japanese(text: str, start: int, number: str) -> bool:
     """May these twelve digits, of which nothing is said, be My Number? Parcels have such numbers too, and times."""
-    return not _TIME.fullmatch(number) and bool(_KANA.search(text) or len(text.strip()) <= len("1234-5678-9012"))
+    around = bool(_KANA.search(text, max(0, start - labels.NEAR), start + labels.NEAR))
+    return not _TIME.fullmatch(number) and (around or len(text.strip()) <= len("1234-5678-9012"))
 
 
 def _within(text: str, found: re.Match[str]) -> bool:
     """Are its groups a part of more of them, as in a card's number, or behind the code of a country?"""
-    blank = found[1] if found.re.groups else ""
-    before, after = text[max(0, found.start() - 5) : found.start()], text[found.end() : found.end() + 2]
-    if _ABROAD.search(before):
+    start, end = found.span()
+    if _ABROAD.search(text, max(0, start - 5), start):
         return True
-    return bool(blank) and (
-        (before[-1:] == blank and before[-2:-1].isdigit()) or (after[:1] == blank and after[1:].isdigit())
-    )
+    return bool(found.re.groups) and found[1] == " " and labels.beside(text, start, end)

@@ -56,6 +56,10 @@ _WORDS = {
     ),
 }  # fmt: skip
 _LABELS = re.compile("|".join(f"(?P<{label}>{words})" for label, words in _WORDS.items()), re.IGNORECASE | re.ASCII)
+NEAR = 400
+"""Characters around a number that tell the language of the text."""
+_TOLD = re.compile(r"[^\W\d_]")
+"""Without a letter nothing is said, and among many digits that is quickly seen."""
 _REACH = 32
 _BORDER = re.compile(r"\d{4,}|[。！？!?;；\n]")
 _MONEY = re.compile(
@@ -64,6 +68,20 @@ _MONEY = re.compile(
 _UNIT = re.compile(
     r" ?(?:元|円|圓|圆|塊|块|萬|万|億|亿|個|个|件|台|張|张|枚|點|点|%|°"
     r"|(?:dollars?|yen|yuan|pounds?|NTD|TWD|USD|HKD|JPY|RMB|CNY|GBP|EUR|kg|g|km|m|mm|[KMG]i?B|bytes|ms|s|px|pcs)\b)"
+)
+
+_GLUED = re.compile(r"(?:(?<![a-z0-9])(?:id|no|hkid|ssn|card|tel|fax)|\\[nrt])$", re.IGNORECASE | re.ASCII)
+"""What is written right at a number without belonging to it, such as a line's end in JSON."""
+_NAME = re.compile(r"(?<![A-Za-z0-9_.-])[A-Z][a-z]+[-_]$")
+_WORD = re.compile(r"[A-Za-z]{2,}(?![A-Za-z0-9])")
+"""What goes on behind a value and belongs to it no more: `_Bob`, and no `-1`."""
+_ITEM_BEFORE = re.compile(r"(?a)(?<![\w.,-])(?:\d\d?|19[5-9]\d|20[0-4]\d)$")
+_ITEM_BEHIND = re.compile(r"(?a)\d\d?(?![\w-]|[.,]\d)")
+"""The number of something in a list, or a year."""
+_WRITTEN = re.compile(r"[^\s,;|\"'`<>()\[\]{}，。、；！？「」]*")
+_ADDRESS = re.compile(
+    r"://|^/[A-Za-z]|(?:^|(?<=[^\x00-\x7f]))(?:www\.|(?:~|\.{1,2})/|(?:[a-z0-9-]+\.)+[a-z]{2,}/"
+    r"|/?(?:[a-z][a-z_.-]*/){2,})"  # folders; people are written with capitals
 )
 
 
@@ -77,6 +95,8 @@ def before(text: str, start: int, key: str = "") -> Label | None:
         text, start = f"{key}: {text[:start]}", start + len(key) + 2
     for border in _BORDER.finditer(text, begin, start):
         begin = border.end()
+    if not _TOLD.search(text, begin, start):
+        return None
     found = deque(_LABELS.finditer(text, begin, start), 1)
     if not found:
         return None
@@ -87,7 +107,7 @@ def before(text: str, start: int, key: str = "") -> Label | None:
 def after(text: str, end: int) -> Label | None:
     """What the nearest label behind a place says, in the same clause."""
     window = re.split(r"[,，、。！？!?;；\n]|\d{4}", text[end : end + 18], maxsplit=1)[0]
-    found = _LABELS.search(window)
+    found = _LABELS.search(window) if _TOLD.search(window) else None
     return cast("Label", found.lastgroup) if found else None
 
 
@@ -106,21 +126,48 @@ def opens(text: str, start: int) -> bool:
     if not start:
         return True
     last = text[start - 1]
-    if _word(last) or last in "_%+":
+    if _word(last):
+        return bool(_GLUED.search(text, max(0, start - 5), start))
+    if last == "%":
         return False
-    return not (last in "-./#&@" and start > 1 and _word(text[start - 2]))
+    if last not in "-_./#@&+" or start == 1 or not _word(text[start - 2]):
+        return True
+    if _addressed(text, start) and before(text, start) in (None, "other"):
+        return False
+    if last == ".":  # a fraction or a version, and no `No.`
+        return not (text[start - 2].isdigit() and text[start].isdigit())
+    return last in "/&+" or (last in "-_" and bool(_NAME.search(text, max(0, start - 32), start)))
 
 
 def closes(text: str, end: int) -> bool:
     """Does nothing stand right behind it that belongs to it?"""
-    rest = text[end : end + 2]
-    if not rest:
+    sign, next_ = text[end : end + 1], text[end + 1 : end + 2]
+    if not sign:
         return True
-    if _word(rest[0]) or rest[0] in "_@%":
+    if _word(sign) or sign == "%":
         return False
-    if rest[0] == ".":  # a fraction goes on in a digit; in a letter, the name of a file
-        return not rest[1:].isdigit()
-    return not (rest[0] in "-/=" and len(rest) > 1 and _word(rest[1]))
+    if not _word(next_):
+        return True
+    if sign == ".":  # a fraction goes on in a digit; in a letter, the name of a file
+        return not next_.isdigit()
+    return sign != "@" and (sign not in "-_" or bool(_WORD.match(text, end + 1)))
+
+
+def beside(text: str, start: int, end: int) -> bool:
+    """Do more groups of digits stand beside it, behind a blank as in it? A list's number and a year are none."""
+    *_, further, last, rest = ["", "", *text[max(0, start - 24) : start].split(" ")]
+    if not rest and last[-1:].isdigit() and text[start] != "(":
+        return not _ITEM_BEFORE.search(last) or further[-1:].isdigit()
+    rest, next_, further, *_ = [*text[end : end + 24].split(" "), "", ""]
+    if rest or not next_[:1].isdigit():
+        return False
+    return not _ITEM_BEHIND.match(next_) or (next_.isdigit() and further[:1].isdigit())
+
+
+def _addressed(text: str, start: int) -> bool:
+    """Is it a part of an address or a path?"""
+    written = _WRITTEN.match(text[max(0, start - 256) : start][::-1])
+    return bool(written and _ADDRESS.search(written[0][::-1]))
 
 
 def _word(letter: str) -> bool:

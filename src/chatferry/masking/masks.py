@@ -25,12 +25,16 @@ _NAMES = {
 KINDS = tuple(name for name in _NAMES if name != "typed")
 _NAME = "|".join(_NAMES.values()).replace("_", r"\\?_")
 _NUMBER = "[1-9][0-9]{0,4}[B-Z]?"
+_SPOKEN = "|".join(_NAMES.values()).replace("_", r"(?:\\?[_-]| )?")
 _CORE = rf"(?:{_NAME})\\?_{_NUMBER}"
-_LOOSE = rf"(?i:(?:{_NAME})(?:\\?_| ){_NUMBER})"
+_LOOSE = rf"(?i:(?:{_SPOKEN})(?:\\?[_–-]|: ?| ?#| )?0{{0,3}}{_NUMBER})"
 _MASK = regex.compile(
     rf"\[{_LOOSE}\]|\\\[{_LOOSE}\\\]|【{_LOOSE}】|［{_LOOSE}］|(?<![A-Za-z0-9_\]\[\\】［【］]){_CORE}(?![A-Za-z0-9_\[\]\\】［【］])"
 )
-"""Also as models write it: in small letters, escaped for Markdown, in the brackets of Chinese and Japanese, in none."""
+"""Also as models write it: escaped for Markdown, in the brackets of Chinese and Japanese, in none; in brackets also in
+small letters, with another sign or none before the number, and with noughts."""
+_PARTS = regex.compile(rf"({'|'.join(_NAMES.values()).replace('_', '')})0*({_NUMBER})")
+_WHOLE = {name.replace("_", ""): name for name in _NAMES.values()}
 _SIGNS = frozenset("_[【［")
 """One of which is in every mask."""
 _STARTS = frozenset("\\[【［" + "".join(name[0] for name in _NAMES.values()))
@@ -39,7 +43,8 @@ _STARTS = frozenset("\\[【［" + "".join(name[0] for name in _NAMES.values()))
 
 def _meant(written: str) -> str:
     """The mask as we write it."""
-    return f"[{regex.sub(r'[^A-Za-z0-9_ ]', '', written).upper().replace(' ', '_')}]"
+    parts = regex.sub("[^A-Za-z0-9]", "", written).upper()
+    return _PARTS.sub(lambda part: f"[{_WHOLE[part[1]]}_{part[2]}]", parts)
 
 
 class Masks:

@@ -17,6 +17,8 @@ _QUAD = re.compile(r"(?a)\d{1,4}\.\d{1,5}\.\d{1,5}\.\d{1,5}")
 _DAY = re.compile(r"(?a)(?:19|20)\d\d[-. ]?(?:0[1-9]|1[0-2])[-. ]?(?:0[1-9]|[12]\d|3[01])")
 _YEARS = re.compile(r"(?a)(?:19|20)\d\d[- ](?:19|20)\d\d")
 _CJK = re.compile("[\u3040-\u9fff]")
+_SINGLE = re.compile(r"(?a)(?<!\d)(?<!^)(?<!^\()\d(?!\d)")
+_LISTED = re.compile(r"(?a)[1-9]\d?[.)] ")
 _MOST = 7
 """Groups in which one number is written."""
 
@@ -27,12 +29,31 @@ def phones(text: str, key: str, begin: int, stop: int, regions: Sequence[str]) -
         first = 0
         while first < len(groups):
             took = 0
-            for last in range(min(len(groups), first + _MOST), first, -1):
+            for last in _lasts(text, groups, first):
                 if found := _number(text, key, groups, first, last, run.start(), regions):
                     yield found
                     took = last - first
                     break
             first += took or 1
+
+
+def _lasts(text: str, groups: Sequence[tuple[int, int]], first: int) -> Sequence[int]:
+    """Where a number that begins there may end, by the digits that it has then: the longest first."""
+    abroad = _abroad(text, groups[first][0])
+    lasts: list[int] = []
+    count = 0
+    for last in range(first, min(len(groups), first + _MOST)):
+        size = groups[last][1] - groups[last][0]
+        count += size
+        if count > 16 or (size < 2 and last > first and not abroad):
+            break
+        if count >= 7:
+            lasts.insert(0, last + 1)
+    return lasts
+
+
+def _abroad(text: str, start: int) -> bool:
+    return "+" in text[max(0, start - 3) : start]
 
 
 def _number(
@@ -46,81 +67,96 @@ def _number(
 ) -> tuple[int, int, str] | None:
     """The number that the groups `first` to `last` are, if they are one."""
     start, end = groups[first][0], groups[last - 1][1]
-    if not 7 <= (count := sum(b - a for a, b in groups[first:last])) <= 16:
-        return None
     digits = "".join([text[a:b] for a, b in groups[first:last]])
-    if "+" not in text[max(0, start - 3) : start] and not _possible(digits, count, regions):
+    if not _abroad(text, start) and not _possible(digits, len(digits), regions):
         return None
-    if (first and " " not in text[groups[first - 1][1] : start]) or (
-        last < len(groups) and " " not in text[end : groups[last][0]]
-    ):
+    if first and not _apart(text, *groups[first - 1], start):
+        return None
+    if last < len(groups) and not re.match(r"\(|.* ", text[end : groups[last][0]]):
         return None
     opening = re.search(r"(?:\+ ?)?\(?\+?$", text[begin if not first else groups[first - 1][1] : start])
     start -= len(opening[0]) if opening else 0
+    while True:
+        if text[start] == "(" and ")" not in text[start:end]:
+            start += 1
+        if found := _judged(text, key, start, end, digits, regions):
+            return start, end, found
+        if text[start] != "+":
+            return None
+        start += 2 if text[start + 1] == " " else 1  # `Bob+0912345678`: it joins two things
+
+
+def _apart(text: str, before: int, end: int, start: int) -> bool:
+    """May a number begin behind these digits? Behind a blank, or behind the number in a list."""
+    between = text[end:start]
+    return " " in between or (between == ")" and end - before < 3 and text[before] != "0")
+
+
+def _judged(text: str, key: str, start: int, end: int, digits: str, regions: Sequence[str]) -> str:
+    """The number as all the world dials it, if it is one. Only what is believed to be one is looked up."""
     written = text[start:end]
-    if written.startswith("(") and ")" not in written:
-        start, written = start + 1, written[1:]
-    whole = first == 0 and last == len(groups)
-    if not _likely(written, digits, [b - a for a, b in groups[first:last]]):
-        return None
-    number, sure = _valid(written, digits, count, regions, whole=whole)
-    if not number or not _stands(text, start, end):
-        return None
+    if not _likely(written, digits) or not _stands(text, start, end):
+        return ""
     label = labels.before(text, start, key)
-    if label == "other" or ((not sure or count == 8) and labels.amount(text, start, end)):
-        return None
-    sure = sure and (whole or " " not in written or "+" in written)  # some groups of many may be anything
-    if not sure and not (
-        label in ("phone", "id")
-        or (behind := labels.after(text, end)) == "phone"
-        or text.strip() == written
-        or (behind is None and written == number[2:] and not _CJK.search(text))  # ten digits, as Americans write them
-    ):
-        return None
-    if _DAY.fullmatch(written) and label != "phone":
-        return None
-    return start, end, number
+    if label == "other" or (_DAY.fullmatch(written) and label != "phone"):
+        return ""
+    alone = "+" in written or " " not in written or not labels.beside(text, start, end)
+    behind = labels.after(text, end)
+    named = label in ("phone", "id") or behind == "phone" or text.strip() == written
+    for dialled, region, sure in _readings(written, digits, regions, alone=alone):
+        if (not sure or len(digits) == 8) and labels.amount(text, start, end):
+            continue
+        # Americans write ten digits in a row; beside Chinese and Japanese they are something else.
+        plain = region in ("US", "CA") and behind is None and written.isdigit() and len(written) == 10
+        if (sure or named or (plain and not _CJK.search(text, max(0, start - labels.NEAR), end + labels.NEAR))) and (
+            number := _exists(dialled, region)
+        ):
+            return number
+    return ""
 
 
 def _possible(digits: str, count: int, regions: Sequence[str]) -> bool:
     """Is there any country where it is worth to be looked up?"""
-    return digits.startswith("00") or any(
-        _fits(region, digits, count) or _coded(region, digits, count) for region in regions
-    )
+    return digits.startswith(("00", *_codes(regions))) or any(_fits(region, digits, count) for region in regions)
 
 
-def _likely(written: str, digits: str, sizes: Sequence[int]) -> bool:
+def _likely(written: str, digits: str) -> bool:
     """Is it written as people write telephone numbers?"""
     if "." in written and (written.count(".") < 2 or _QUAD.fullmatch(written) or len(digits) < 10):
         return False  # a fraction, an address of a network, a version
-    if "+" not in written and any(size < 2 for size in sizes[1:]):
+    if "+" not in written and _SINGLE.search(written):
         return False
-    return not _YEARS.fullmatch(written)
+    return not _YEARS.fullmatch(written) and not _LISTED.match(written)
 
 
-def _valid(written: str, digits: str, count: int, regions: Sequence[str], *, whole: bool) -> tuple[str, bool]:
-    """The number as all the world dials it, or nothing; and whether it can hardly be anything else."""
+def _readings(
+    written: str, digits: str, regions: Sequence[str], *, alone: bool
+) -> Iterator[tuple[str, str | None, bool]]:
+    """What it may be: what to dial, from where, and whether it can hardly be anything else.
+
+    alone: no other digits stand beside it that may belong to it.
+    """
+    count = len(digits)
     if "+" in written:
-        return _exists(f"+{digits}", None), True
+        yield f"+{digits}", None, True
+        return
     if digits.startswith("00"):
-        return _exists(f"+{digits[2:]}", None), True
-    grouped = len(_GROUP.findall(written)) > 1
+        yield f"+{digits[2:]}", None, alone
+        return
     for region in regions:
-        if not _fits(region, digits, count):
-            continue
-        if number := _exists(digits, region):
+        if _fits(region, digits, count):
             if region in ("US", "CA"):
-                sure = whole and bool(re.fullmatch(r"(?:1[ .-]?)?\(?\d{3}\)?[ .-]{1,2}\d{3}[ .-]\d{4}", written))
+                sure = bool(re.fullmatch(r"(?:1[ .-]?)?\(?\d{3}\)?[ .-]{1,2}\d{3}[ .-]\d{4}", written))
             elif region == "HK":
-                sure = whole and bool(re.fullmatch(r"\d{4} \d{4}|(?!\d{3}0-\d{3}0)\d{4}-\d{4}", written))  # no range
+                sure = bool(re.fullmatch(r"\d{4} \d{4}|(?!\d{3}0-\d{3}0)\d{4}-\d{4}", written))  # no range
             else:
                 sure = digits[0] == "0" or (region == "CN" and count == 11)
                 sure = sure and not re.match(r"\d\d\.", written)  # a version begins like that
-            return number, sure
+            yield digits, region, sure and alone
+    grouped = len(_GROUP.findall(written)) > 1
     for region in regions:
-        if _coded(region, digits, count) and (number := _exists(f"+{digits}", None)):
-            return number, whole and (grouped or count > 12 or len(_code(region)) == 3)
-    return "", False
+        if _coded(region, digits, count):
+            yield f"+{digits}", None, alone and (grouped or count > 12 or len(_code(region)) == 3)
 
 
 def _fits(region: str, digits: str, count: int) -> bool:
@@ -143,6 +179,11 @@ def _coded(region: str, digits: str, count: int) -> bool:
     """Does it begin with the country's code, without the `+`? America's is too short to tell anything."""
     code = _code(region)
     return len(code) > 1 and count >= len(code) + 8 and digits.startswith(code)
+
+
+@lru_cache
+def _codes(regions: Sequence[str]) -> Sequence[str]:
+    return tuple([code for code in map(_code, regions) if len(code) > 1])
 
 
 def _exists(digits: str, region: str | None) -> str:

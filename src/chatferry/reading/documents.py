@@ -5,10 +5,15 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from chatferry.reading.encodings import decoded
 from chatferry.reading.jobs import Job, Unreadable
 from chatferry.sniffing import DOCX, PDF, TEXT, XLSX
+
+if TYPE_CHECKING:
+    import pypdfium2
+    from PIL import Image
 
 _PAGES = 20_000
 """Pages that are looked at, where they have no text."""
@@ -36,13 +41,31 @@ def _first(pieces: Iterable[str], limit: int) -> str:
     return "".join(taken)
 
 
-def _pdf(data: bytes) -> Iterator[str]:
+def drawn(data: bytes, pages: int) -> tuple[list[Image.Image], int]:
+    """The first pages of a PDF as pictures, and how many it has. Raises Unreadable."""
+    document = _opened(data)
+    return [_drawn(document[number]) for number in range(min(len(document), pages))], len(document)
+
+
+def _drawn(page: pypdfium2.PdfPage) -> Image.Image:
+    from chatferry.reading.pictures import LONGEST
+
+    image: Image.Image = page.render(scale=LONGEST / max(page.get_size()), rev_byteorder=True).to_pil()
+    page.close()
+    return image
+
+
+def _opened(data: bytes) -> pypdfium2.PdfDocument:
     import pypdfium2
 
     try:
-        document = pypdfium2.PdfDocument(data)
+        return pypdfium2.PdfDocument(data)
     except pypdfium2.PdfiumError as fault:
         raise Unreadable("locked" if "password" in str(fault).lower() else "broken") from None
+
+
+def _pdf(data: bytes) -> Iterator[str]:
+    document = _opened(data)
     for number in range(min(len(document), _PAGES)):
         page = document[number]
         text = page.get_textpage().get_text_bounded()

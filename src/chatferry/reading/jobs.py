@@ -18,6 +18,8 @@ class Job(msgspec.Struct, frozen=True):
     """Make a picture of it that a model can be shown."""
     text: int = 0
     """Take so many characters of text out of it, at most."""
+    pages: int = 0
+    """It is a scan: read the letters on so many of its first pages, at most."""
     language: str = ""
     """What it is probably written in, where its bytes leave that open."""
 
@@ -28,8 +30,10 @@ class Found(msgspec.Struct, frozen=True, omit_defaults=True):
     text: str = ""
     cut: bool = False
     """There is more text than that."""
-    picture: str = ""
-    """The media type of the picture that follows, if one does."""
+    pages: int = 0
+    """Only so many pages of a scan were read; 0: all."""
+    made: str = ""
+    """The media type of the picture or the sound that follows, if one does."""
     trouble: Trouble | None = None
 
 

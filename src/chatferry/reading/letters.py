@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable, Iterator
 
 import numpy
 import onnxruntime
@@ -14,13 +15,15 @@ _SURE = 0.5
 """Below this it is a guess."""
 
 
-def read(image: Image.Image) -> str:
-    """A line for each line, from the top down."""
+def read(images: Iterable[Image.Image]) -> Iterator[str]:
+    """The text of each: a line for each line, from the top down."""
     logging.disable(logging.CRITICAL)
     onnxruntime.disable_telemetry_events()
     engine = RapidOCR(params={"EngineConfig.onnxruntime.intra_op_num_threads": 1, "Global.log_level": "critical"})
-    found = engine(numpy.asarray(image.convert("RGB"))[:, :, ::-1])
-    if not isinstance(found, RapidOCROutput):
-        return ""
-    lines = zip(found.txts or (), found.scores or (), strict=True)
-    return "\n".join(text for text, score in lines if score >= _SURE)
+    for image in images:
+        found = engine(numpy.asarray(image.convert("RGB"))[:, :, ::-1])
+        if not isinstance(found, RapidOCROutput):
+            yield ""
+            continue
+        lines = zip(found.txts or (), found.scores or (), strict=True)
+        yield "\n".join(text for text, score in lines if score >= _SURE)

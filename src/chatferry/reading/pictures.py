@@ -7,6 +7,7 @@ import io
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from chatferry.reading.jobs import Unreadable
+from chatferry.sniffing import HEIC
 
 LONGEST = 1568
 """Pixels of the longer side: models look at no more of them."""
@@ -20,10 +21,17 @@ _SMALL = 512 * 1024
 Image.MAX_IMAGE_PIXELS = None  # we look at the header ourselves
 
 
-def opened(data: bytes) -> Image.Image:
-    """The picture, decoded as small as is enough. Raises Unreadable."""
+def opened(media_type: str, data: bytes) -> Image.Image:
+    """The picture, decoded as small as is enough. Raises Unreadable, and ImportError where an extra reads it."""
+    forms: tuple[str, ...] = ("JPEG", "PNG", "GIF", "WEBP", "AVIF")
+    if media_type == HEIC:
+        import pillow_heif
+
+        pillow_heif.options.DECODE_THREADS = 1  # each more takes its own part of the little memory
+        pillow_heif.register_heif_opener()
+        forms = ("HEIF",)
     try:
-        image: Image.Image = Image.open(io.BytesIO(data), formats=("JPEG", "PNG", "GIF", "WEBP"))
+        image: Image.Image = Image.open(io.BytesIO(data), formats=forms)
         if image.width * image.height > (_OF_A_JPEG if image.format in _JPEGS else _PIXELS):
             raise Unreadable("heavy")
         image.draft("RGB", (LONGEST, LONGEST))  # of a JPEG no more is decoded than is needed

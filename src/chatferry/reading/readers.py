@@ -11,12 +11,13 @@ from typing import NamedTuple
 import msgspec
 
 from chatferry.reading.jobs import Found, Job
-from chatferry.sniffing import PICTURES
 
 _AT_ONCE = 2
 """Files that are read at the same time, in this process."""
 _SECONDS = 10
 """Of computing, for one file; by the clock on the wall it may take twice as long."""
+_SCAN = 3
+"""Times as long, for a scan: each page costs what a picture of text costs."""
 _OUTPUT = 9 << 20
 """Bytes of an answer, at most."""
 _PASSED = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "SYSTEMROOT", "LANG")
@@ -25,10 +26,10 @@ _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
 class Reading(NamedTuple):
-    """What was found in a file, and the picture that was made of it, if one was."""
+    """What was found in a file, and the picture or the sound that was made of it, if one was."""
 
     found: Found
-    picture: bytes = b""
+    made: bytes = b""
 
 
 class Readers:
@@ -40,25 +41,25 @@ class Readers:
 
     async def read(self, job: Job, data: bytes) -> Reading:
         """What comes of a job. A file that takes too much, or lets its reader break, is one that cannot be read."""
-        kind = "text" if job.media_type not in PICTURES else "ocr" if job.text else "picture"
+        seconds = self._seconds * (_SCAN if job.pages else 1)
         async with self._room:
             child = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-P", "-m", "chatferry.reading", kind, str(self._seconds)),
+                *(sys.executable, "-P", "-m", "chatferry.reading", str(seconds)),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.DEVNULL,
                 env={name: os.environ[name] for name in _PASSED if name in os.environ} | _ONE_THREAD,
             )
             try:
-                async with asyncio.timeout(self._seconds * 2):
+                async with asyncio.timeout(seconds * 2):
                     told = await _asked(child, msgspec.json.encode(job) + b"\n" + data)
             except TimeoutError:
                 return Reading(Found(trouble="heavy"))
             finally:
                 await _ended(child)
-        head, _, picture = told.partition(b"\n")
+        head, _, made = told.partition(b"\n")
         try:
-            return Reading(msgspec.json.decode(head, type=Found), picture)
+            return Reading(msgspec.json.decode(head, type=Found), made)
         except msgspec.MsgspecError:  # it was killed for what it took, or broke
             return Reading(Found(trouble="heavy" if child.returncode and child.returncode < 0 else "broken"))
 

@@ -29,6 +29,10 @@ class Callable(Protocol):
 
     tool: Tool
 
+    def misfit(self, arguments: Mapping[str, Any]) -> str:
+        """Why it could not be called with these, as the model is told; empty: it can. `call` looks itself too."""
+        ...
+
     async def call(self, arguments: Mapping[str, Any], caller: Caller) -> Result:
         """Do it. What goes wrong in it is a failed result that tells the model what it can do about it.
 
@@ -50,6 +54,7 @@ class Confirmed:
 
     def __init__(self, tool: Callable) -> None:
         self.tool = tool.tool
+        self.misfit = tool.misfit
         self.call = tool.call
 
 

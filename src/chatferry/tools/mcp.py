@@ -312,15 +312,19 @@ class _Offered:
         about = (tool.description or tool.title or "")[:_DESCRIPTION]
         self.tool = Tool(f"{server.name}_{tool.name}", about, tool.input_schema)
 
-    async def call(self, arguments: Mapping[str, Any], caller: Caller) -> Result:
+    def misfit(self, arguments: Mapping[str, Any]) -> str:
         try:
             misfit = best_match(self._validator.iter_errors(dict(arguments)))
         except Exception as fault:  # noqa: BLE001 - of the schema, which may refer to what is not there
             log.warning("schema cannot be used", tool=self.tool.name, error=_reason(fault))
-            misfit = None  # the server has to look itself
-        if misfit is not None:
-            where = ".".join(map(str, misfit.absolute_path)) or "the arguments"
-            return Result(f"Not called: {where}: {misfit.message[:500]}", failed=True)
+            return ""  # the server has to look itself
+        if misfit is None:
+            return ""
+        return f"Not called: {'.'.join(map(str, misfit.absolute_path)) or 'the arguments'}: {misfit.message[:500]}"
+
+    async def call(self, arguments: Mapping[str, Any], caller: Caller) -> Result:
+        if why := self.misfit(arguments):
+            return Result(why, failed=True)
         return await self._server.call(self.own, arguments, caller.key)
 
 

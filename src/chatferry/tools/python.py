@@ -61,6 +61,13 @@ class Python:
             raise TypeError(f"has a parameter of a type that no model can give: {why}") from fault
         self.tool = Tool(self._place.rpartition(":")[2], about, _plain(schema))
 
+    def misfit(self, arguments: Mapping[str, Any]) -> str:
+        try:
+            self._arguments.validate_python(arguments)
+        except ValidationError as misfit:
+            return f"Not called: {_misfit(misfit)}"
+        return ""
+
     async def call(self, arguments: Mapping[str, Any], caller: Caller) -> Result:
         try:
             given = self._arguments.validate_python(arguments)

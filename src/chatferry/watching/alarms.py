@@ -34,6 +34,23 @@ def key_of(target: TargetSettings) -> str:
     return f"webhook {blake2b(url.encode(), digest_size=8).hexdigest()}"
 
 
+def watched(settings: Settings) -> dict[str, AlertSettings]:
+    """Every alert, by the key of its incidents. One about models or money that names none is one for each there is:
+    so each has incidents of its own, and whoever is told learns which it is about.
+    """
+    found = {}
+    for alert in settings.alerts:
+        of: list[AlertSettings] = [alert]
+        if alert.when == "circuit" and alert.model is None:
+            of = [alert.model_copy(update={"model": name}) for name in settings.models]
+        elif alert.when == "budget" and alert.assistant is None:
+            able = [name for name, its in settings.assistants.items() if its.budget.money is not None]
+            of = [alert.model_copy(update={"assistant": name}) for name in able]
+        for one in of:
+            found[one.name if one is alert else f"{one.name}\n{one.model or one.assistant}"] = one
+    return found
+
+
 def shown(target: TargetSettings) -> str:
     """A target as the operator knows it: of a webhook only the host, as the rest of its address may be a secret."""
     return target.push or f"webhook at {urlsplit(target.url.get_secret_value()).hostname if target.url else '?'}"
@@ -56,10 +73,12 @@ def text_of(told: Told, alert: AlertSettings, words: Words) -> str:
         }
         what, look = kind[alert.when]
         put = {"{turns}": str(told.turns), "{value}": _shown(told.value, alert, words)}
-        for name, value in (put | {"{limit}": _shown(alert.threshold, alert, words)}).items():
+        put |= {"{limit}": _shown(alert.threshold, alert, words)}
+        for name, value in (put | {"{model}": alert.model or "", "{assistant}": alert.assistant or ""}).items():
             what = what.replace(name, value)
         lines += [what, look]
-    if where := " / ".join(filter(None, (alert.channel, alert.assistant, alert.model))):
+    where = " / ".join(filter(None, (alert.channel, alert.assistant, alert.model)))
+    if where and not (told.state == "raised" and alert.when in ("circuit", "budget")):  # these have said it
         lines.insert(1, words.alert_where.replace("{where}", where))
     return "\n".join(lines)
 

@@ -74,8 +74,8 @@ class Metrics:
             buckets=_SECONDS, registry=registry,
         )  # fmt: skip
         self.tokens = Counter(
-            "chatferry_tokens", "Tokens as providers counted them: prompt, completion.", ["kind", *_WHO],
-            registry=registry,
+            "chatferry_tokens", "Tokens as providers counted them, or as we guess where they did not: prompt, "
+            "completion.", ["kind", *_WHO], registry=registry,
         )  # fmt: skip
         self.grounding = Counter(
             "chatferry_grounding", "Answers of assistants with knowledge: unknown (nothing was found, and no model "

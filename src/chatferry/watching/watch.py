@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import structlog
 
@@ -40,8 +40,8 @@ Sign = Callable[[AlertSettings], bool]
 
 
 def left_alone(circuits: Mapping[str, Circuit]) -> Sign:
-    """Does a model that the alert is about fail so often that it is not asked? circuits: by the models' names."""
-    return lambda alert: any(circuit.open for name, circuit in circuits.items() if alert.model in (None, name))
+    """Does the model that the alert is about fail so often that it is not asked? circuits: by the models' names."""
+    return lambda alert: alert.model is not None and circuits[alert.model].open
 
 
 class Watch:
@@ -51,27 +51,30 @@ class Watch:
         self,
         ledger: Ledger,
         clock: Clock,
-        alerts: Sequence[AlertSettings],
+        alerts: Mapping[str, AlertSettings],
         bell: Bell,
         *,
         signs: Mapping[str, Sign],
         models: Mapping[str, str],
         purses: Callable[[float], Mapping[str, tuple[str, int]]],
     ) -> None:
-        """signs: by `when`, what only a process itself knows. models: which one each assistant asks.
+        """alerts: by the keys of their incidents, see `watched`. signs: by `when`, what only a process itself knows.
 
-        purses: at a time, by assistant, the key of the budget that its money is in, and how much that is.
+        models: which one each assistant asks. purses: at a time, by assistant, the key of the budget that its money is
+        in, and how much that is.
         """
         self._ledger = ledger
         self._clock = clock
-        self._alerts = {alert.name: alert for alert in alerts}
+        self._alerts = alerts
         self._bell = bell
         self._signs = signs
         self._models = models
         self._purses = purses
         self._me = uuid.uuid4().hex
-        self._outcomes = Outcomes(ledger.outcomes, longest=max((alert.window for alert in alerts), default=0.0))
-        self._targets = {key_of(target) for alert in alerts for target in alert.to}
+        self._outcomes = Outcomes(
+            ledger.outcomes, longest=max((alert.window for alert in alerts.values()), default=0.0)
+        )
+        self._targets = {key_of(target) for alert in alerts.values() for target in alert.to}
         self._ringing: dict[str, asyncio.Task[None]] = {}
 
     async def run(self) -> None:
@@ -95,8 +98,8 @@ class Watch:
     async def look(self) -> None:
         """Look once: raise what this process knows, and decide on what it watches."""
         held = await self._ledger.watch_over(list(self._alerts), self._me, _HELD)
-        signs = [(alert, self._signs.get(alert.when)) for alert in self._alerts.values()]
-        if bad := [alert.name for alert, sign in signs if sign is not None and sign(alert)]:
+        signs = [(key, alert, self._signs.get(alert.when)) for key, alert in self._alerts.items()]
+        if bad := [key for key, alert, sign in signs if sign is not None and sign(alert)]:
             await self._ledger.raise_alerts(bad)
             held = await self._ledger.watch_over([stands.alert for stands in held], self._me, _HELD) if held else held
         verdicts = [verdict for stands in held if (verdict := await self._verdict(stands)) is not None]
@@ -127,13 +130,12 @@ class Watch:
             # An incident is not over because hardly anybody asks any more.
             bad = beyond and turns >= (1 if stands.open else alert.least)
         targets = tuple(dict.fromkeys(map(key_of, alert.to)))
-        return Verdict(alert.name, bad_at if bad else None, value, turns, alert.window, targets)
+        return Verdict(stands.alert, bad_at if bad else None, value, turns, alert.window, targets)
 
     async def _spent(self, assistant: str | None, now: float) -> float:
-        """The share of its month's money that an assistant has spent; of several, whoever has spent the largest."""
-        purses = [purse for name, purse in self._purses(now).items() if assistant in (None, name)]
-        spent = await self._ledger.purses([key for key, _ in purses])
-        return max((spent.get(key, 0) / money for key, money in purses), default=0.0)
+        """The share of its month's money that an assistant has spent."""
+        key, money = self._purses(now)[assistant or ""]
+        return (await self._ledger.purses([key])).get(key, 0) / money
 
     def _concerns(self, alert: AlertSettings, count: Count) -> bool:
         return (
@@ -153,7 +155,7 @@ class Watch:
     async def _ring(self, alarm: Alarm) -> None:
         alert = self._alerts.get(alarm.told.alert)
         target = next((one for one in alert.to if key_of(one) == alarm.target), None) if alert else None
-        told = {"alert": alarm.told.alert, "state": alarm.told.state, "to": alarm.target}
+        told = {"alert": alarm.told.alert.replace("\n", ": "), "state": alarm.told.state, "to": alarm.target}
         try:
             if self._clock.now() - alarm.made_at > _DAY:
                 log.error("nobody is told of an incident any more", **told)

@@ -6,7 +6,8 @@ import asyncio
 import functools
 import math
 from collections.abc import AsyncGenerator
-from contextlib import aclosing, suppress
+from contextlib import ExitStack, aclosing, suppress
+from typing import NamedTuple
 
 import msgspec
 import structlog
@@ -22,15 +23,21 @@ from chatferry.engines.base import Delta, Restart
 from chatferry.errors import Rejected, Unavailable
 from chatferry.feed import Doing, Outcome
 from chatferry.gateway import Gateway
+from chatferry.ledger.accepting import Accepted
+from chatferry.ledger.sessions import Left
 from chatferry.model import Usage
 from chatferry.web import shapes
-from chatferry.web.http import RETRY_AFTER, gone, read_body
+from chatferry.web.http import RETRY_AFTER, gone, read_body, told_size
+from chatferry.web.room import Room
 from chatferry.web.shapes import Shape
+from chatferry.web.sockets import widen
 from chatferry.web.stream import Events, EventStream
 
 log = structlog.get_logger(__name__)
 
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+_UPLOAD = 120.0
+"""Seconds for a body: others wait for the room that it takes."""
 _AHEAD = 16
 """Questions that may wait on one WebSocket while another is being answered."""
 
@@ -62,6 +69,8 @@ class _Service:
             raise TypeError("the API is not configured")
         self._gateway = gateway
         self._api = channel
+        self._room = Room()
+        self._small, self._limit = gateway.settings.server.body_limit, gateway.settings.api_limit
 
     async def models(self, request: Request) -> Response:
         try:
@@ -88,20 +97,24 @@ class _Service:
         return self._refused(Rejected(404, f"nothing is here; there is {known}", code="unknown_url"))
 
     async def completions(self, request: Request) -> Response:
+        with ExitStack() as held:
+            return await self._answered(request, held)
+
+    async def _answered(self, request: Request, held: ExitStack) -> Response:
+        """The response. What is `held` for the request is given back with it, or by it."""
         gateway = self._gateway
         try:
             # Nobody's body is read without a key.
             caller = await self._api.caller(request.headers)
-            body = await read_body(request, gateway.settings.server.body_limit)
             key = request.headers.get("idempotency-key", "")
-            call = self._api.read(body, caller, key, gateway.clock.now())
-            turn, events = await self._begin(call)
+            call = self._api.read(await self._body(request, held), caller, key, gateway.clock.now())
+            accepted, events = await self._begin(call)
         except Rejected as refusal:
             return self._refused(refusal)
-        shape = Shape(turn, call, int(gateway.clock.now()))
+        shape = Shape(accepted.turn, call, int(gateway.clock.now()), accepted.left)
         left = functools.partial(self._left, call)
         if call.stream:
-            return EventStream(shape, events, gateway.clock, left=left)
+            return EventStream(shape, events, gateway.clock, left=left, over=held.pop_all().close)
         waiting = asyncio.ensure_future(_last(events))
         leaving = asyncio.ensure_future(gone(request))
         try:
@@ -114,49 +127,80 @@ class _Service:
             waiting.cancel()
             leaving.cancel()
 
+    async def _body(self, request: Request, held: ExitStack) -> bytes:
+        """Raises Rejected with 400, 408, 413 or 503."""
+        if self._small < (size := told_size(request, self._limit)) <= self._limit:
+            held.enter_context(self._room.taken(size))
+        try:
+            async with asyncio.timeout(_UPLOAD):
+                return await read_body(request, self._limit, "[api] body_limit")
+        except TimeoutError:
+            raise Rejected(408, f"the body took more than {_UPLOAD:g} s", code="body_too_slow") from None
+
     async def talk(self, socket: WebSocket) -> None:
         """Questions are answered one after the other; the connection stays for the next."""
+        with suppress(Rejected):  # who is not known by the headers is told so, or says more, in a frame
+            await self._api.caller(socket.headers)
+            widen(socket, self._limit)
         await socket.accept()
-        frames: asyncio.Queue[str] = asyncio.Queue(_AHEAD)
+        frames: asyncio.Queue[_Waiting] = asyncio.Queue(_AHEAD)
         unanswered: list[Call] = []
         async with asyncio.TaskGroup() as group:
             answering = group.create_task(self._converse(socket, frames, unanswered))
             try:
                 # Frames are read at all times, for that is how we learn that the caller left.
                 while True:
-                    frames.put_nowait(await _frame(socket))
+                    frame = await _frame(socket)
+                    if frames.full():
+                        raise asyncio.QueueFull
+                    frames.put_nowait(self._waiting(frame))
             except WebSocketDisconnect:
                 pass
             except asyncio.QueueFull:
                 await socket.close(1008, f"more than {_AHEAD} questions wait")
             finally:
                 answering.cancel()
+        while not frames.empty():
+            frames.get_nowait().held.close()
         for call in unanswered:
             await self._left(call)
 
-    async def _converse(self, socket: WebSocket, frames: asyncio.Queue[str], unanswered: list[Call]) -> None:
+    def _waiting(self, frame: str) -> _Waiting:
+        held = ExitStack()
+        try:
+            if len(frame) > self._small:
+                held.enter_context(self._room.taken(len(frame)))
+        except Rejected as refusal:
+            return _Waiting("", held, refusal)
+        return _Waiting(frame, held)
+
+    async def _converse(self, socket: WebSocket, frames: asyncio.Queue[_Waiting], unanswered: list[Call]) -> None:
         """Answer frame after frame. What is in the making is in `unanswered`, from before it is kept."""
         key = ""
         with suppress(WebSocketDisconnect):
             while True:
-                frame = await frames.get()
-                try:
-                    # Browsers cannot set headers on a WebSocket, so the key may come in a frame, once.
-                    given = _key_in(frame) or key
-                    caller = await self._api.caller(socket.headers, key=given)
-                    key = given
-                    call = self._api.read(frame.encode(), caller, at=self._gateway.clock.now())
-                    unanswered.append(call)
-                    _, events = await self._begin(call)
-                except Rejected as refusal:
-                    self._note(refusal)
-                    await _tell(socket, shapes.error_body(refusal))
-                else:
-                    await _relay(socket, call, events)
-                unanswered.clear()
+                frame, held, refused = await frames.get()
+                with held:
+                    try:
+                        if refused is not None:
+                            raise refused
+                        # Browsers cannot set headers on a WebSocket, so the key may come in a frame, once.
+                        given = _key_in(frame) or key
+                        caller = await self._api.caller(socket.headers, key=given)
+                        key = given
+                        widen(socket, self._limit)
+                        call = self._api.read(frame.encode(), caller, at=self._gateway.clock.now())
+                        unanswered.append(call)
+                        accepted, events = await self._begin(call)
+                    except Rejected as refusal:
+                        self._note(refusal)
+                        await _tell(socket, shapes.error_body(refusal))
+                    else:
+                        await _relay(socket, call, events, accepted.left)
+                    unanswered.clear()
 
-    async def _begin(self, call: Call) -> tuple[int, Events]:
-        """Keep the request: its turn, and what comes of it from the first word on, or long since came.
+    async def _begin(self, call: Call) -> tuple[Accepted, Events]:
+        """Keep the request, and what comes of it from the first word on, or long since came.
 
         A request that had failed is made anew. Raises Rejected with 422, 429 or 503.
         """
@@ -170,7 +214,7 @@ class _Service:
             # Held before the ledger is read, so that no end falls between the two.
             tail = gateway.feed.tail(accepted.turn)
             if accepted.new:
-                return accepted.turn, tail.follow(words=call.stream)
+                return accepted, tail.follow(words=call.stream)
             (entry,) = await gateway.ledger.entries(turn=accepted.turn)
             if entry.ref != inbound.ref:
                 raise Rejected(
@@ -181,10 +225,10 @@ class _Service:
                 await gateway.dispatcher.wake(entry.conversation)
             elif entry.state not in ("due", "doing"):
                 usage = Usage(entry.prompt_tokens, entry.completion_tokens)
-                return entry.id, _made(Outcome(entry.answer, entry.finish, usage, entry.model, entry.error))
+                return accepted, _made(Outcome(entry.answer, entry.finish, usage, entry.model, entry.error))
         except Unavailable:
             raise Rejected(503, "cannot be kept now; try again", code="unavailable", headers=RETRY_AFTER) from None
-        return accepted.turn, tail.follow(words=call.stream)
+        return accepted, tail.follow(words=call.stream)
 
     async def _left(self, call: Call) -> None:
         """The caller went away. Where nobody could fetch the answer any more, the question is taken back."""
@@ -234,7 +278,7 @@ async def _last(events: Events) -> Outcome:
     raise RuntimeError("a turn's events ended without its outcome")
 
 
-async def _relay(socket: WebSocket, call: Call, events: Events) -> None:
+async def _relay(socket: WebSocket, call: Call, events: Events, left: Left) -> None:
     """The frames of one answer."""
     spoken = False
     async with aclosing(events):
@@ -257,6 +301,8 @@ async def _relay(socket: WebSocket, call: Call, events: Events) -> None:
                 if call.stream and text and not spoken:
                     await _tell(socket, {"delta": text})
                 end = {"done": True, "finish_reason": shapes.finish_of(event), "usage": shapes.usage_of(event.usage)}
+                if remaining := shapes.left_of(left):
+                    end["remaining"] = remaining
                 await _tell(socket, end if call.stream else {"content": text, **end})
 
 
@@ -271,6 +317,14 @@ async def _frame(socket: WebSocket) -> str:
         raise WebSocketDisconnect(message.get("code", 1000))
     text = message.get("text")
     return text if text is not None else (message.get("bytes") or b"").decode(errors="replace")
+
+
+class _Waiting(NamedTuple):
+    """A question that came on a WebSocket, and the room that it takes, or why it has none."""
+
+    frame: str
+    held: ExitStack
+    refusal: Rejected | None = None
 
 
 class _Keyed(msgspec.Struct):

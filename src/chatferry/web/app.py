@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
 from collections.abc import Awaitable, Callable
 
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -100,7 +101,13 @@ def _readyz(gateway: Gateway) -> Endpoint:
 
 
 def _metrics(gateway: Gateway) -> Endpoint:
+    token = gateway.settings.server.metrics_token
+    wanted = f"Bearer {token.get_secret_value()}".encode() if token is not None else None
+
     async def metrics(request: Request) -> Response:
+        given = request.headers.get("authorization", "").encode("utf-8", "replace")
+        if wanted is not None and not hmac.compare_digest(given, wanted):
+            return PlainTextResponse("a token is needed\n", 401, {"WWW-Authenticate": "Bearer"})
         try:
             async with asyncio.timeout(_PATIENCE):
                 census = await gateway.ledger.census()

@@ -103,6 +103,9 @@ The WebSocket `/v1/stream` takes the same requests as frames, which may bring `a
 cannot set headers. Its answers are frames `{"delta": "..."}`, last `{"done": true, "finish_reason": "...", "usage":
 {...}}`; without `stream` the last one alone, with `content`. `{"restart": true}`: what came is void.
 Errors are as here.
+
+Where the caller has a budget, `X-Budget-Remaining-Messages` and `X-Budget-Remaining-Tokens` tell what is left of the
+day, before this answer has cost its tokens; on the WebSocket `remaining`, in the last frame.
 """
 
 NOTES: Mapping[str, Mapping[str, Mapping[str, object]]] = {
@@ -128,7 +131,8 @@ _FAULTS = {
     401: ("The key or token is missing, wrong, expired or revoked.", ("WWW-Authenticate",)),
     403: ("The key or token lacks the scope.", ("WWW-Authenticate",)),
     404: ("There is no such model.", ()),
-    413: ("The body is too large.", ()),
+    408: ("The body took too long.", ()),
+    413: ("The body, or the message, is too large.", ()),
     422: ("It cannot be meant like this.", ()),
     429: ("Too many requests.", ("Retry-After",)),
     502: ("The model gave no answer.", ()),

@@ -159,9 +159,9 @@ class _Pages:
         return Response(picture.data, media_type=picture.media_type, headers=headers)
 
     async def privacy(self, request: Request) -> Response:
-        """The notice, in the language that is asked for; else in that of the assistant."""
-        given = request.query_params.get("lang", "")
-        html = await asyncio.to_thread(_privacy, self._gateway.notice, self._anybody(), given)
+        """The notice of an assistant, or of all, in the language that is asked for; else in that of the assistant."""
+        given, mark = (request.query_params.get(name, "") for name in ("lang", "of"))
+        html = await asyncio.to_thread(_privacy, self._gateway.notice, self._anybody(), given, mark)
         return HTMLResponse(html, headers=_HEADERS)
 
     async def file(self, request: Request) -> Response:
@@ -217,10 +217,10 @@ def _history(token: str, its: _Opened, found: Past, query: str, *, since: int | 
     return sheets.history(token, its.assistant, found, query, since=since)
 
 
-def _privacy(notice: Notice, assistant: Assistant, language: str) -> str:
+def _privacy(notice: Notice, assistant: Assistant, language: str, mark: str) -> str:
     from chatferry.web import sheets
 
-    return sheets.privacy(notice, assistant, language)
+    return sheets.privacy(notice, assistant, language, mark)
 
 
 def _told(assistant: Assistant, why: str) -> str:

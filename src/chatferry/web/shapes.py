@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse, Response
 from chatferry.channels.api import Call
 from chatferry.errors import Rejected
 from chatferry.feed import CUT, Outcome
+from chatferry.ledger.sessions import NO_BUDGET, Left
 from chatferry.model import APOLOGY, Usage
 from chatferry.web.http import RETRY_AFTER
 
@@ -56,6 +57,11 @@ def usage_of(usage: Usage | None) -> dict[str, int]:
     return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
 
 
+def left_of(left: Left) -> dict[str, int]:
+    """What a caller may still ask today, of that which has an end."""
+    return {name: number for name, number in msgspec.structs.asdict(left).items() if number is not None}
+
+
 def model(name: str) -> dict[str, object]:
     """An assistant, which is what our callers call a model."""
     return {"id": name, "object": "model", "created": 0, "owned_by": "chatferry"}
@@ -64,8 +70,10 @@ def model(name: str) -> dict[str, object]:
 class Shape:
     """The frame of one answer: what all its chunks have in common is encoded once."""
 
-    def __init__(self, turn: int, call: Call, created: int) -> None:
+    def __init__(self, turn: int, call: Call, created: int, left: Left = NO_BUDGET) -> None:
         self._call = call
+        self.headers = {f"X-Budget-Remaining-{name.title()}": str(number) for name, number in left_of(left).items()}
+        """What is left for the caller."""
         self._head = {"id": f"chatcmpl-{turn}", "created": created, "model": call.inbound.assistant}
         self._chunk = b"data: " + dumps({**self._head, "object": "chat.completion.chunk"})[:-1] + b',"choices":'
         self._before = self._chunk + b'[{"index":0,"delta":{"content":'
@@ -77,7 +85,7 @@ class Shape:
         message = {"role": "assistant", "content": text_of(outcome), "refusal": None}
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish_of(outcome)}
         body = {**self._head, "object": "chat.completion", "choices": [choice], "usage": usage_of(outcome.usage)}
-        return Response(dumps(body), media_type="application/json")
+        return Response(dumps(body), headers=self.headers, media_type="application/json")
 
     def first(self) -> bytes:
         """The chunk that says who speaks."""

@@ -89,8 +89,9 @@ def told(assistant: Assistant, why: str) -> str:
     return _sheet("told", assistant, title=title, text=text, again=why == "unavailable")
 
 
-def privacy(notice: Notice, assistant: Assistant, language: str) -> str:
-    """What becomes of people's words, in a language of ours, or else in the assistant's."""
+def privacy(notice: Notice, assistant: Assistant, language: str, mark: str) -> str:
+    """What becomes of people's words, in a language of ours, or else in the assistant's. mark: see `mark_of`."""
+    of = notice.of(mark)
     chosen = next((ours for ours in LANGUAGES if ours == language), None)
     spoken = words(chosen) if chosen else assistant.words
     return (
@@ -101,7 +102,8 @@ def privacy(notice: Notice, assistant: Assistant, language: str) -> str:
             lang=chosen or assistant.settings.tongue,
             root=".",
             own=_inked(blocks(notice.own)) if notice.own else "",
-            sections=notice.sections(spoken),
+            sections=notice.sections(spoken, of),
+            also=f"&of={mark}" if of else "",
             languages=_LANGUAGES,
         )
     )

@@ -23,21 +23,38 @@ Events = AsyncGenerator[Delta | Restart | Doing | Outcome, None]
 
 
 class EventStream(Response):
-    """Relays a turn until its outcome. `left` is called when the reader goes, or must be sent away, before that."""
+    """Relays a turn until its outcome. `left` is called when the reader goes, or must be sent away, before that.
 
-    def __init__(self, shape: Shape, events: Events, clock: Clock, *, left: Callable[[], Awaitable[None]]) -> None:
-        super().__init__(
-            media_type="text/event-stream", headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        )
+    over: called in the end.
+    """
+
+    def __init__(
+        self,
+        shape: Shape,
+        events: Events,
+        clock: Clock,
+        *,
+        left: Callable[[], Awaitable[None]],
+        over: Callable[[], None],
+    ) -> None:
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no", **shape.headers}
+        super().__init__(media_type="text/event-stream", headers=headers)
         # A stream has no length; Starlette has put that of the empty body.
         self.raw_headers = [(name, value) for name, value in self.raw_headers if name != b"content-length"]
         self._shape = shape
         self._events = events
         self._clock = clock
         self._left = left
+        self._over = over
         self._spoke = clock.now()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._run(receive, send)
+        finally:
+            self._over()
+
+    async def _run(self, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         relay = asyncio.ensure_future(self._relay(send))
         gone = asyncio.ensure_future(_disconnect(receive))

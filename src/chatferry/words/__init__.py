@@ -63,6 +63,10 @@ class Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sorry_empty: str
     not_known: str
     """What the answer is to rest on says nothing about the question."""
+    ask_in_words: str
+    """The question is in a picture or a file, where nobody can tell what an answer could rest on."""
+    noted: str
+    """There is no answer, but something was noted of the person, who may have asked for nothing else."""
     sources: str
     """Heads the sources that an answer cites."""
     cut_short: str
@@ -74,9 +78,13 @@ class Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """There are too many messages of one person, or in one talk; takes `time`, after which to go on."""
     too_long: str
     """A message has too many characters; takes `number`."""
+    passed_over: str
+    """A file came with a command."""
     confirm_ask: str
     """Stands above what is to be called."""
     confirm_how: str
+    confirm_mention: str
+    """The same in a group where we hear only those who mention us, and that has buttons."""
     confirm_over: str
     """Somebody taps a button of a question that is not, or not any more, put to them."""
     yes: str
@@ -111,7 +119,8 @@ class Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     unheard: str
     unheard_format: str
     read_cut: str
-    """Takes `number`."""
+    """Takes `number`, as does the next."""
+    read_pages: str
     read: str
     """Stands before what was read in a file or a picture, of which each line is quoted."""
     session_began: str
@@ -210,11 +219,15 @@ class Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     masked_iban: str
     masked_url_credentials: str
     privacy_unmasked: str
+    privacy_outside: str
+    """Says of what holds that it does so outside of sessions."""
     privacy_kept: str
     """Heads what is kept."""
     privacy_kept_what: str
     privacy_kept_summary: str
     privacy_kept_notes: str
+    privacy_kept_cache: str
+    """Answers are given to others too; takes `time`, for which that may be."""
     privacy_kept_time: str
     """Takes `time`."""
     privacy_kept_ever: str
@@ -279,8 +292,9 @@ class Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Takes `turns`, and the times `value` and `limit`."""
     alert_queue: str
     alert_circuit: str
+    """Takes `model`, its name."""
     alert_budget: str
-    """Takes `value` and `limit`, both with a percent sign."""
+    """Takes `assistant`, its name, and `value` and `limit`, both with a percent sign."""
     alert_where: str
     """Takes `where`: names of a channel, an assistant and a model."""
     look_success: str
