@@ -201,8 +201,6 @@ async def test_the_token_in_a_webhooks_address_is_expected_and_not_shown(shop: S
         [models.default]
         provider = "demo"
         [channels.line]
-        secret = "x"
-        token = "y"
         secret = "{SECRET}"
         token = "{TOKEN}"
         url_token = "hush-hush-hush"
@@ -266,8 +264,6 @@ async def test_extras_that_are_missing_are_told_at_once_and_the_rest_is_checked(
         [mcp.shop]
         command = ["no-such-program"]
         [channels.line]
-        secret = "x"
-        token = "y"
         secret = "s"
         token = "t"
         api_base = "http://127.0.0.1:9"
