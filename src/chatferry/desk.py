@@ -66,7 +66,7 @@ class Desk:
                 return replace(event, reply=told), None
             return replace(event, kind="command", command="reply", reply=told, message=None), None
         if event.kind == "change":
-            return event, None
+            return consent.read(event, assistant.words), None
         gate = self._gate(channel, event, assistant, session) if session else None
         command = self._commands.read(said, session)
         if command is not None and command.name == "start":

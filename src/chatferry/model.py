@@ -212,9 +212,9 @@ class Inbound(msgspec.Struct, frozen=True, omit_defaults=True):
         return "" if shared else self.person or self.sender
 
     @property
-    def answers(self) -> int:
-        """The turn whose question it answers, or one of those that are answered together with it; 0: none."""
-        return next((one.confirms for one in (self, *self.also) if one.confirms), 0)
+    def consenting(self) -> Inbound | None:
+        """What was said to the question of another turn: this, or one that is answered together with it."""
+        return next((one for one in (self, *self.also) if one.confirms), None)
 
     @property
     def said(self) -> Message | None:
@@ -254,7 +254,9 @@ class Inbound(msgspec.Struct, frozen=True, omit_defaults=True):
     def without(self, ref: str) -> Inbound:
         """The same, with the message `ref` forgotten."""
         also = tuple(one for one in self.also if one.ref != ref)
-        return msgspec.structs.replace(self, also=also, message=None if self.ref == ref else self.message)
+        if self.ref != ref:
+            return msgspec.structs.replace(self, also=also)
+        return msgspec.structs.replace(self, also=also, message=None, consent="other" if self.confirms else "")
 
     def changed(self, event: Inbound) -> Inbound:
         """The same after a `change`, if its words are not older than those we know."""
@@ -267,6 +269,8 @@ class Inbound(msgspec.Struct, frozen=True, omit_defaults=True):
             message=event.message,
             at=max(self.at, event.at),
             briefed=False,
+            # A yes can become none, but nothing becomes a yes.
+            consent=self.consent if event.consent == "yes" or not self.confirms else event.consent or "other",
             near=self.near or event.near,
             charged=(*self.charged, *event.charged),
         )

@@ -18,7 +18,7 @@ from chatferry.held import Held, Layout
 from chatferry.ledger.consent import question
 from chatferry.ledger.ledger import Ledger
 from chatferry.ledger.steps import Returned, Step, by_round, round_of
-from chatferry.model import Inbound, Task
+from chatferry.model import Task
 from chatferry.tools.base import Caller
 
 _REFUSED = "Not called: the person was asked whether this shall be done, and did not say yes."
@@ -40,7 +40,7 @@ class Rounds:
         self._toolbox = toolbox
         self._made: list[Round] = []
         # What somebody has said yes to is round 0 of their turn, and nothing else is, though nothing may be left of it.
-        self._next = 0 if self._consenting() is None else 1
+        self._next = 0 if held.turn.inbound.consenting is None else 1
         self._tasks: dict[str, Task] = {}
         self.waiting: list[Step] = []
         """Calls that wait for the person's yes: the answer asks for it."""
@@ -50,7 +50,7 @@ class Rounds:
 
         They are steps of this turn, under the keys that they had: so they are made once, whatever happens meanwhile.
         """
-        asked = self._consenting()
+        asked = self._held.turn.inbound.consenting
         if asked is None or await self._ledger.steps(self._held.turn.id):
             return
         steps = [step for step in await self._ledger.steps(asked.confirms) if step.result is None]
@@ -145,18 +145,15 @@ class Rounds:
         self._held.tasks = tuple(self._tasks.values())
         tail.does(self._held.tasks)
 
-    def _consenting(self) -> Inbound | None:
-        """What was said to the question of another turn, if anything was."""
-        inbound = self._held.turn.inbound
-        return next((one for one in (inbound, *inbound.also) if one.confirms), None)
-
     def _must_ask(self, step: Step) -> bool:
         """Has the person to be asked before this is called? What they have said yes to is the first round."""
-        return self._toolbox.demands(step.call) and not (step.round == 0 and self._consenting() is not None)
+        agreed = step.round == 0 and self._held.turn.inbound.consenting is not None
+        return self._toolbox.demands(step.call) and not agreed
 
     async def _refused(self, made: Sequence[Step], open_: Mapping[int, Step]) -> list[Step]:
         """The round with a result for each call that will not be made: nobody said yes, or nobody can be asked that."""
-        kept, inbound, asked = list(made), self._held.turn.inbound, self._consenting()
+        kept, inbound = list(made), self._held.turn.inbound
+        asked = inbound.consenting
         asking: list[Step] = []
         for place, step in open_.items():
             if not self._toolbox.demands(step.call):

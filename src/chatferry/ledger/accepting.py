@@ -96,6 +96,8 @@ def accept(connection: sa.Connection, operations: Sequence[Accept]) -> list[list
             return Accepted(turn, True, _stop(connection, op, event).ends)
         if new and event.kind == "command" and event.command in ("clear", "start", "stop"):
             consent.drop(connection, conversation_key(op.channel, event.conversation))
+        if new and event.kind == "message" and event.confirms and key not in withdrawn:
+            consent.drop(connection, conversation_key(op.channel, event.conversation), event.confirms)
         its = admitted.get(key)
         if new and its is not None:
             ends = doors.record(op.channel, event.conversation, turn, its)
@@ -173,7 +175,7 @@ def _let_in(connection: sa.Connection, operations: Sequence[Accept]) -> Sequence
 
 def _answered(connection: sa.Connection, operations: Sequence[Accept]) -> Sequence[Accept]:
     """The operations with each event as it counts where something is asked. One that is known stays as it is."""
-    said = [(op.channel, event) for op in operations for event in op.events if event.consent]
+    said = [(op.channel, event) for op in operations for event in op.events if _may_answer(event)]
     if not said:
         return operations
     there = recorded(connection, [(channel, event.event) for channel, event in said])
@@ -183,12 +185,16 @@ def _answered(connection: sa.Connection, operations: Sequence[Accept]) -> Sequen
 
     def counts(op: Accept, event: Inbound) -> Inbound:
         key = op.channel, event.event
-        if not event.consent or key in seen:
+        if not _may_answer(event) or key in seen:
             return event
         seen.add(key)
         return open_.answer(conversation_key(op.channel, event.conversation), event) or _NOTHING
 
     return [msgspec.structs.replace(op, events=tuple(counts(op, event) for event in op.events)) for op in operations]
+
+
+def _may_answer(event: Inbound) -> bool:
+    return event.consent != "" and event.kind not in EFFECTS
 
 
 def _admit(
@@ -346,7 +352,7 @@ def _retract(connection: sa.Connection, op: Accept, event: Inbound) -> Accepted:
 
 def _forget(connection: sa.Connection, conversation: str, turn: Any, ref: str) -> None:
     before = INBOUND.decode(turn.inbound)
-    inbound = before.without(ref)
+    inbound, void = edits.settled(connection, turn.id, before, before.without(ref))
     _drop(connection, before, inbound)
     columns: dict[str, object] = {"inbound": dump(inbound)}
     if turn.state in ("due", "doing"):
@@ -359,7 +365,7 @@ def _forget(connection: sa.Connection, conversation: str, turn: Any, ref: str) -
         else:
             columns["state"] = "withdrawn"
     connection.execute(sa.update(turns).where(turns.c.id == turn.id).values(columns))
-    steps.forget(connection, turn.id)
+    steps.forget(connection, turn.id, void if inbound.said is not None else 0)
     consent.drop(connection, conversation, turn.id)
     _tell_history(connection, conversation, turn.id, inbound)
 
@@ -396,7 +402,7 @@ def _change(connection: sa.Connection, op: Accept, event: Inbound) -> Accepted:
         return Accepted(0, False)
     for turn in concerned:
         inbound = INBOUND.decode(turn.inbound)
-        changed = inbound.changed(event)
+        changed, void = edits.settled(connection, turn.id, inbound, inbound.changed(event))
         if changed == inbound:
             continue
         _drop(connection, inbound, changed)
@@ -404,7 +410,7 @@ def _change(connection: sa.Connection, op: Accept, event: Inbound) -> Accepted:
         if turn.state == "doing":
             columns["state"], ends = "due", turn.id
         connection.execute(sa.update(turns).where(turns.c.id == turn.id).values(columns))
-        steps.forget(connection, turn.id)
+        steps.forget(connection, turn.id, void)
         profiles.untell(connection, op.channel, inbound, turn.id, op.now)
         _tell_history(connection, conversation, turn.id, changed)
     return Accepted(ends, False, ends)

@@ -131,10 +131,9 @@ def keep(connection: sa.Connection, asked: Sequence[tuple[str, int, Ask]]) -> No
 
 
 class Open:
-    """The questions that are open in some conversations; each is answered once."""
+    """The questions that are open in some conversations. Each is answered once: by what counts, which then drops it."""
 
     def __init__(self, connection: sa.Connection, conversations: Collection[str], now: float) -> None:
-        self._connection = connection
         self._now = now
         given = {"talks": padded(sorted(set(conversations)))}
         self._rows = {row.conversation: row for row in connection.execute(_OPEN, given)} if conversations else {}
@@ -155,7 +154,6 @@ class Open:
         if not mine or row is None:
             return msgspec.structs.replace(event, consent="")
         del self._rows[conversation]
-        self._connection.execute(sa.delete(asks).where(asks.c.conversation == conversation))
         return msgspec.structs.replace(event, kind="message", confirms=row.turn, reply="")
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from msgspec.structs import replace
 
+from chatferry.ledger import steps
 from chatferry.ledger.rows import INBOUND
 from chatferry.ledger.sessions import Admitted
 from chatferry.ledger.tables import turns
@@ -45,6 +46,18 @@ def weigh(connection: sa.Connection, conversation: str, event: Inbound) -> Admit
     if event.reply:
         return Admitted(replace(event, kind="command", command="reply", message=None))
     return Admitted(event) if concerned[-1].state == "doing" else None
+
+
+def settled(connection: sa.Connection, turn: int, before: Inbound, after: Inbound) -> tuple[Inbound, int]:
+    """How a message counts that was put in other words, or taken back; and the round from which on its calls are void.
+
+    What a yes has begun is done, whatever becomes of the yes: it is not begun once more, nor told as not done.
+    """
+    asked = before.consenting
+    if asked is None or not steps.begun(connection, turn):
+        return after, 0
+    also = tuple(replace(one, consent=asked.consent) if one.confirms else one for one in after.also)
+    return replace(after, also=also, consent=asked.consent if after.confirms else after.consent), 1
 
 
 def told(conversation: str, event: Inbound, admitted: Admitted) -> Admitted:

@@ -104,6 +104,11 @@ def end(connection: sa.Connection, ended: Sequence[tuple[int, float, Returned]])
         connection.execute(_RETURNED, rows)
 
 
-def forget(connection: sa.Connection, turn: int) -> None:
-    """The turn asks for something else now."""
-    connection.execute(sa.delete(steps).where(steps.c.turn == turn))
+def forget(connection: sa.Connection, turn: int, since: int = 0) -> None:
+    """The turn asks for something else now: what was called from this round on counts no more."""
+    connection.execute(sa.delete(steps).where(steps.c.turn == turn, steps.c.round >= since))
+
+
+def begun(connection: sa.Connection, turn: int) -> bool:
+    """Was anything called?"""
+    return connection.execute(sa.select(steps.c.place).where(steps.c.turn == turn).limit(1)).first() is not None
