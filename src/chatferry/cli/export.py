@@ -39,6 +39,8 @@ _INTERNAL = ("due_at", "lease", "leased_until", "grant", "attempt", "conversatio
 """Columns that say nothing about the person: how we work, leave to answer on their behalf, what stands around it."""
 _JSON = ("inbound", "answer", "message", "body", "call", "result", "facts")
 """Columns that hold JSON themselves."""
+_OURS = ("command", "greeting", "push")
+"""Kinds of turns whose answers no model writes: lines, and no Markdown."""
 _OF_A_TURN = {"messages": messages, "sent": outbox, "calls": steps, "files": files, "kept_answers": answers}
 """What belongs to a turn, under the name that it has in the export."""
 
@@ -137,7 +139,8 @@ class _Export:
             for turn in page:
                 await self._keep(turn["files"])
                 self._json.write((b"\n" if first else b",\n") + _encoded(turn))
-                self._show("turn", turn=turn, said=_said(turn), answer=_answer(turn))
+                answer, ours = _answer(turn), turn["kind"] in _OURS
+                self._show("turn", turn=turn, said=_said(turn), answer="" if ours else answer, told=answer)
                 first = False
             self._count += len(page)
             if len(page) < _FEW:
