@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import mimetypes
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -47,19 +47,22 @@ _OF_A_TURN = {"messages": messages, "sent": outbox, "calls": steps, "files": fil
 Row = Mapping[Any, Any] | RowMapping
 
 
-def export(server: ServerSettings, user: str, channel: str, *, output: Path | None, language: str) -> int:
+def export(
+    server: ServerSettings, user: str, channel: str, channels: Collection[str], *, output: Path | None, language: str
+) -> int:
     """Returns the exit status: 0 when it is written, 1 when nobody is known. Raises ConfigError."""
     if language != "auto" and language not in get_args(Language):
         raise ConfigError(f"there is no language {language!r}; there are {', '.join(get_args(Language))}")
     if is_fresh(server):
         return unknown(user, channel)
-    return asyncio.run(write(server, user, channel, output=output, language=language))
+    return asyncio.run(write(server, user, channel, channels, output=output, language=language))
 
 
 async def write(
     server: ServerSettings,
     user: str,
     channel: str = "",
+    channels: Collection[str] = (),
     *,
     output: Path | None = None,
     language: str = "auto",
@@ -68,7 +71,7 @@ async def write(
     """The same, in a loop that runs."""
     console = Console(highlight=False, soft_wrap=True)
     async with opened(server, clock) as (ledger, _):
-        found = await known(ledger, user, channel)
+        found = await known(ledger, user, channel, channels)
         if not found:
             return unknown(user, channel)
         at = datetime.now(UTC)
