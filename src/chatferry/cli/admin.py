@@ -13,7 +13,7 @@ from chatferry.errors import ConfigError
 alerts_app = typer.Typer(no_args_is_help=True, help="What is watched, and who is told: `alerts list`, `alerts test`.")
 people_app = typer.Typer(no_args_is_help=True, help="Who was let in: `people list`, `people admit`, `people expel`.")
 keys_app = typer.Typer(no_args_is_help=True, help="What opens the API: make, list, rotate and revoke keys.")
-knowledge_app = typer.Typer(no_args_is_help=True, help="What answers rest on: `knowledge sync` reads the files.")
+knowledge_app = typer.Typer(no_args_is_help=True, help="What answers rest on: `knowledge sync`, `knowledge search`.")
 
 ConfigOption = Annotated[
     Path | None,
