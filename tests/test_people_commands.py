@@ -54,6 +54,15 @@ async def test_a_person_is_exported_and_forgotten_beside_a_gateway(shop: Shop) -
     assert "the file was written anew (VACUUM)" in vacuumed.out
 
 
+async def test_whoever_only_stands_at_a_door_is_forgotten_too(shop: Shop) -> None:
+    expelled = await shop.run("people", "expel", "line", ANN)
+    assert expelled.out == f"line:{ANN} is out; nobody of this id has been here yet\n"
+    done = await shop.run("forget", ANN, "--yes")
+    assert done.status == 0
+    assert done.out.startswith(f"line:{ANN}: 1 guests\n")
+    assert (await shop.run("people", "list")).out == ""
+
+
 async def test_a_terminal_is_asked_and_no_is_the_usual_answer(shop: Shop) -> None:
     async with shop.serving():
         await shop.line.say("ann", "heron")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from markupsafe import escape
 
 from chatferry.cli.export import write
 from chatferry.gateway import Gateway
@@ -57,6 +58,8 @@ async def test_an_export_has_what_was_said_and_nothing_of_others(tmp_path: Path)
         assert "token" not in json.dumps([turn["inbound"] for turn in own["turns"]]), "no leave to answer"
 
         assert "badger" not in page
+        helped = next(text for text in sent if "/stop" in text)
+        assert escape(helped) in page, "what we say ourselves is no Markdown: its lines stay lines"
         assert page.count("heron") >= 120
         assert not re.search(r"<(script|img|iframe|link|a [^>]*javascript)", page)
         assert "&lt;/style&gt;&lt;script&gt;" in page

@@ -13,7 +13,7 @@ from chatferry.errors import ConfigError
 alerts_app = typer.Typer(no_args_is_help=True, help="What is watched, and who is told: `alerts list`, `alerts test`.")
 people_app = typer.Typer(no_args_is_help=True, help="Who was let in: `people list`, `people admit`, `people expel`.")
 keys_app = typer.Typer(no_args_is_help=True, help="What opens the API: make, list, rotate and revoke keys.")
-knowledge_app = typer.Typer(no_args_is_help=True, help="What answers rest on: `knowledge sync` reads the files.")
+knowledge_app = typer.Typer(no_args_is_help=True, help="What answers rest on: `knowledge sync`, `knowledge search`.")
 
 ConfigOption = Annotated[
     Path | None,
@@ -55,9 +55,10 @@ def export(
     from chatferry.cli.people import there
     from chatferry.config import channels, load_server
 
+    names = channels(config) | {"api"}
     if channel:
-        there(channel, channels(config) | {"api"})
-    raise SystemExit(export(load_server(config), user, channel, output=output, language=language))
+        there(channel, names)
+    raise SystemExit(export(load_server(config), user, channel, names, output=output, language=language))
 
 
 def forget(
@@ -76,10 +77,11 @@ def forget(
     from chatferry.cli.people import there
     from chatferry.config import channels, load_server
 
+    names = channels(config) | {"api"}
     if channel:
-        there(channel, channels(config) | {"api"})
+        there(channel, names)
     server = load_server(config)
-    raise SystemExit(forget(server, user, channel, yes=yes, dry_run=dry_run, anew=vacuum, report=report))
+    raise SystemExit(forget(server, user, channel, names, yes=yes, dry_run=dry_run, anew=vacuum, report=report))
 
 
 @people_app.command("list")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import mimetypes
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -39,25 +39,30 @@ _INTERNAL = ("due_at", "lease", "leased_until", "grant", "attempt", "conversatio
 """Columns that say nothing about the person: how we work, leave to answer on their behalf, what stands around it."""
 _JSON = ("inbound", "answer", "message", "body", "call", "result", "facts")
 """Columns that hold JSON themselves."""
+_OURS = ("command", "greeting", "push")
+"""Kinds of turns whose answers no model writes: lines, and no Markdown."""
 _OF_A_TURN = {"messages": messages, "sent": outbox, "calls": steps, "files": files, "kept_answers": answers}
 """What belongs to a turn, under the name that it has in the export."""
 
 Row = Mapping[Any, Any] | RowMapping
 
 
-def export(server: ServerSettings, user: str, channel: str, *, output: Path | None, language: str) -> int:
+def export(
+    server: ServerSettings, user: str, channel: str, channels: Collection[str], *, output: Path | None, language: str
+) -> int:
     """Returns the exit status: 0 when it is written, 1 when nobody is known. Raises ConfigError."""
     if language != "auto" and language not in get_args(Language):
         raise ConfigError(f"there is no language {language!r}; there are {', '.join(get_args(Language))}")
     if is_fresh(server):
         return unknown(user, channel)
-    return asyncio.run(write(server, user, channel, output=output, language=language))
+    return asyncio.run(write(server, user, channel, channels, output=output, language=language))
 
 
 async def write(
     server: ServerSettings,
     user: str,
     channel: str = "",
+    channels: Collection[str] = (),
     *,
     output: Path | None = None,
     language: str = "auto",
@@ -66,7 +71,7 @@ async def write(
     """The same, in a loop that runs."""
     console = Console(highlight=False, soft_wrap=True)
     async with opened(server, clock) as (ledger, _):
-        found = await known(ledger, user, channel)
+        found = await known(ledger, user, channel, channels)
         if not found:
             return unknown(user, channel)
         at = datetime.now(UTC)
@@ -137,7 +142,8 @@ class _Export:
             for turn in page:
                 await self._keep(turn["files"])
                 self._json.write((b"\n" if first else b",\n") + _encoded(turn))
-                self._show("turn", turn=turn, said=_said(turn), answer=_answer(turn))
+                answer, ours = _answer(turn), turn["kind"] in _OURS
+                self._show("turn", turn=turn, said=_said(turn), answer="" if ours else answer, told=answer)
                 first = False
             self._count += len(page)
             if len(page) < _FEW:

@@ -13,7 +13,7 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -45,7 +45,15 @@ _PATIENCE = 120.0
 
 
 def forget(
-    server: ServerSettings, user: str, channel: str, *, yes: bool, dry_run: bool, anew: bool, report: Path | None
+    server: ServerSettings,
+    user: str,
+    channel: str,
+    channels: Collection[str],
+    *,
+    yes: bool,
+    dry_run: bool,
+    anew: bool,
+    report: Path | None,
 ) -> int:
     """Returns the exit status: 0 when nothing is left, 1 when nothing was known, or it was not to be done.
 
@@ -53,13 +61,15 @@ def forget(
     """
     if is_fresh(server):
         return unknown(user, channel)
-    return asyncio.run(remove(server, user, channel, yes=yes, dry_run=dry_run, anew=anew, report=report))
+    doing = remove(server, user, channel, channels, yes=yes, dry_run=dry_run, anew=anew, report=report)
+    return asyncio.run(doing)
 
 
 async def remove(
     server: ServerSettings,
     user: str,
     channel: str = "",
+    channels: Collection[str] = (),
     *,
     yes: bool = False,
     dry_run: bool = False,
@@ -71,7 +81,7 @@ async def remove(
     console = Console(highlight=False, soft_wrap=True)
     async with opened(server, clock) as (ledger, database):
         upto = await ledger.look(newest)
-        found = await known(ledger, user, channel)
+        found = await known(ledger, user, channel, channels)
         if not found:
             return unknown(user, channel)
         for person in found:
@@ -116,11 +126,14 @@ def newest(connection: sa.Connection) -> int:
     return newest
 
 
-async def known(ledger: Ledger, user: str, channel: str) -> list[Person]:
-    """As whom somebody is known, on all channels or on one. The id may be written as `chatferry turns` shows it."""
+async def known(ledger: Ledger, user: str, channel: str, channels: Collection[str] = ()) -> list[Person]:
+    """As whom somebody is known, on one channel, or on these and all on which anything was ever said.
+
+    The id may be written as `chatferry turns` shows it.
+    """
 
     def look(connection: sa.Connection) -> list[Person]:
-        names = [channel] if channel else people.channels(connection)
+        names = [channel] if channel else sorted({*channels, *people.channels(connection)})
         persons = [Person(name, user.removeprefix(f"{name}:")) for name in names]
         return [person for person in persons if people.is_known(connection, person)]
 
