@@ -133,7 +133,8 @@ async def test_a_hundred_people_with_twenty_messages_each_get_their_answers_in_o
             assert (await line.say(name, f"{name} {n}")).status == 200
 
     people = [f"p{n}" for n in range(100)]
-    async with running(tmp_path, line=LineSimulator(patience=60.0), channel={"waiting": "none"}) as stack:
+    # On a machine that is so busy that reply tokens die, the last ones are pushed.
+    async with running(tmp_path, line=LineSimulator(patience=60.0, quota=None), channel={"waiting": "none"}) as stack:
         line = stack.line
         await asyncio.gather(*map(talk, people))
         for name in people:
