@@ -95,7 +95,7 @@ secret = "s"
         "chatferry.toml:4  server.database: names no database we know",
         "    mend: sqlite:///chatferry.db or postgresql://user:password@host/name",
         "chatferry.toml:5  server.source: is not a setting",
-        "    mend: one of `body_limit`, `concurrency`, `database`, `drain`, `host`, `keep`, `log`, `port`, `public_url`, `secret`",  # noqa: E501
+        "    mend: one of `body_limit`, `concurrency`, `database`, `drain`, `host`, `keep`, `log`, `metrics_token`, `port`, `public_url`, `secret`",  # noqa: E501
         "chatferry.toml:8  models.plain: must be a table",
         "chatferry.toml:10  models.one.api_key: is required",
         "    mend: api_key = ... in [models.one]",
@@ -105,11 +105,13 @@ secret = "s"
         "    mend: did you mean `two`?",
         "chatferry.toml:23  models.two.pace: must be greater than or equal to 0",
         "chatferry.toml:26  models.three.provider: must be 'openai', 'gemini' or 'demo'",
+        "    mend: did you mean `gemini`?",
         "chatferry.toml:28  models.four.api_key: is required",
         "    mend: api_key = ... in [models.four]",
         "chatferry.toml:33  assistants.main.model: names nothing that exists",
         "    mend: one of `four`, `one`, `three`, `two`",
         "chatferry.toml:34  assistants.main.busy: must be 'queue', 'merge' or 'interrupt'",
+        "    mend: did you mean `queue`?",
         "chatferry.toml:37  channels.line.secret: SECRET is not set",
         "    mend: SECRET=... in .env or the environment",
         "chatferry.toml:38  channels.line.token: must be of ASCII letters, digits and signs, without blanks",

@@ -14,7 +14,7 @@ from chatferry.config import Settings, load
 from chatferry.errors import ConfigError
 from chatferry.ledger.pacing import Pace
 from chatferry.limits import Limits
-from chatferry.model import Inbound, Kind, says
+from chatferry.model import ASKING, Inbound, Kind, says
 from chatferry.rate import Rate
 from chatferry.testing import Board, ManualClock
 from chatferry.words import words
@@ -65,7 +65,7 @@ def test_who_has_no_name_counts_for_the_conversation_alone(tmp_path: Path) -> No
     assert counted(settings(tmp_path, USUAL), nameless) == Pace((("talk board:room", SIXTY),), "first")
 
 
-@pytest.mark.parametrize("kind", [kind for kind in get_args(Kind) if kind != "message"])
+@pytest.mark.parametrize("kind", [kind for kind in get_args(Kind) if kind not in ASKING])
 def test_only_what_asks_the_assistant_counts(tmp_path: Path, kind: str) -> None:
     assert counted(settings(tmp_path, USUAL), msgspec.structs.replace(ASKS, kind=kind)) is None
 
