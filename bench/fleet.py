@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import asyncpg  # type: ignore[import-untyped]  # it brings no types
+import asyncpg
 
 from bench import rig
 from bench.load import percentile

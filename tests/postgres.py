@@ -108,7 +108,7 @@ async def create(server: str, name: str, template: str = "template1") -> None:
 
 async def empty(url: str) -> None:
     """Remove all rows, and let numbers begin anew. Whoever is still connected is sent away, and knows it."""
-    import asyncpg  # type: ignore[import-untyped]  # it brings no types
+    import asyncpg
 
     connection = await asyncpg.connect(url)
     try:

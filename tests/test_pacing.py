@@ -252,7 +252,7 @@ async def processes(postgres: str) -> AsyncIterator[tuple[Ledger, Ledger]]:
 
 @contextlib.asynccontextmanager
 async def admin(postgres: str) -> AsyncIterator[Any]:
-    import asyncpg  # type: ignore[import-untyped]
+    import asyncpg
 
     connection = await asyncpg.connect(postgres)
     try:

@@ -336,7 +336,7 @@ def wide_on_sqlite(path: Path, statements: dict[str, Any]) -> dict[str, list[str
 
 
 async def wide_on_postgresql(url: str, statements: dict[str, Any]) -> dict[str, list[str]]:
-    import asyncpg  # type: ignore[import-untyped]  # it brings no types
+    import asyncpg
 
     connection = await asyncpg.connect(url)
     await connection.execute(HISTORY)

@@ -324,7 +324,7 @@ async def test_two_processes_remove_everything_once_while_others_write(postgres:
 
 
 async def test_a_turn_that_somebody_writes_about_waits_for_the_next_pass(postgres: str, clock: ManualClock) -> None:
-    import asyncpg  # type: ignore[import-untyped]
+    import asyncpg
 
     async with opened(postgres) as database:
         await migrate(database)

@@ -133,5 +133,5 @@ class Intake:
             await courtesy
         except Fault as fault:
             log.warning("a courtesy failed", channel=channel.name, error=str(fault))
-        except Exception:  # the top of the task
+        except Exception:  # the top of the task: the message is kept, and no courtesy is worth more
             log.exception("bug", channel=channel.name)

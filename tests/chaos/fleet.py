@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import asyncpg  # type: ignore[import-untyped]  # it brings no types
+import asyncpg
 
 from tests.chaos.proxy import Proxy
 from tests.chaos.schedule import PROCESSES, WEBS

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import asyncpg  # type: ignore[import-untyped]  # it brings no types
+import asyncpg
 import pytest
 import sqlalchemy as sa
 

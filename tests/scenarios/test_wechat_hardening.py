@@ -77,7 +77,7 @@ async def test_two_processes_never_wait_for_each_other_in_a_circle(postgres: str
 
     There are few, as all are locked until all are written, and to wait for that has its own limit.
     """
-    import asyncpg  # type: ignore[import-untyped]
+    import asyncpg
 
     databases = open_database(postgres), open_database(postgres)
     await migrate(databases[0])

@@ -213,7 +213,7 @@ async def test_while_the_database_is_away_a_process_tells_what_it_knows_itself(t
 @contextlib.asynccontextmanager
 async def _shut(database: str) -> AsyncIterator[None]:
     """Nobody gets into this database, and whoever is in is thrown out."""
-    import asyncpg  # type: ignore[import-untyped]
+    import asyncpg
 
     server, _, name = database.rpartition("/")
     admin = await asyncpg.connect(f"{server}/postgres")

@@ -117,7 +117,7 @@ class Toolbox:
             if task is None or task.cancelling():
                 raise
             return Result("It failed: it was cancelled.", failed=True)
-        except Exception as bug:
+        except Exception as bug:  # of the operator's function or of a server: the answer goes on without it
             if scope.expired():
                 return Result(f"No result: it took longer than {limit:g} s. Perhaps it was done.", failed=True)
             log.warning("bug in a tool", turn=caller.turn, tool=tool.tool.name, exc_info=bug)

@@ -201,7 +201,7 @@ class _Connection:
             return  # Slack delivers it again
         except Rejected as refusal:
             log.info("rejected", kind=kind, reason=refusal.reason)
-        except Exception:  # the top of the task
+        except Exception:  # the top of the task: not acknowledged, so Slack delivers it again
             log.exception("bug")
             return
         answer: dict[str, Any] = {"envelope_id": envelope.envelope_id}

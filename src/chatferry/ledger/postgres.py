@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from typing import Any, TypeVar
 
-import asyncpg  # type: ignore[import-untyped]  # it brings no types
+import asyncpg
 import sqlalchemy as sa
 import structlog
 from sqlalchemy.exc import DBAPIError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from chatferry.reading.encodings import decoded
 from chatferry.reading.jobs import Job, Unreadable
@@ -107,12 +107,12 @@ def _docx(data: bytes) -> Iterator[str]:
 class _Bounded(io.RawIOBase):
     """A file that is unpacked while it is read, and not without end."""
 
-    def __init__(self, file: object) -> None:
+    def __init__(self, file: IO[bytes]) -> None:
         self._file = file
         self._left = _XML
 
     def read(self, size: int = -1) -> bytes:
-        data: bytes = self._file.read(min(size, 1 << 16) if size >= 0 else 1 << 16)  # type: ignore[attr-defined]
+        data = self._file.read(min(size, 1 << 16) if size >= 0 else 1 << 16)
         self._left -= len(data)
         if self._left < 0:
             raise Unreadable("heavy")
