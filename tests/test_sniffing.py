@@ -63,8 +63,9 @@ def test_numbers_in_two_bytes_are_no_text(data: bytes) -> None:
 @pytest.mark.parametrize("text", ["name,price\r\n", "1,2\r\n", "- x -\n", "héllo", "訂單編號1234的杯子破了\r\n"])
 @pytest.mark.parametrize("codec", ["utf-16", "utf-16-le", "utf-16-be"])
 def test_text_in_two_bytes_a_sign_is_text(text: str, codec: str) -> None:
-    if codec == "utf-16" or text.isascii():
-        assert sniff((text * 3).encode(codec)) == TEXT
+    # Without a mark at its beginning it is known by its zeros, of which Chinese has none.
+    known = codec == "utf-16" or not text.startswith("訂")
+    assert sniff((text * 3).encode(codec)) == (TEXT if known else UNKNOWN)
 
 
 @pytest.mark.parametrize(

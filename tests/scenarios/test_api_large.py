@@ -95,6 +95,7 @@ async def test_more_than_there_is_room_for_is_to_come_again(tmp_path: Path) -> N
         async with begun(stack, large) as first, begun(stack, large) as second:
             assert b"100 Continue" in await first.readline()
             assert b" 503 " in await second.readline()
+            assert b"\nretry-after: " in (await second.readuntil(b"\r\n\r\n")).lower()
             url = f"{stack.url.replace('http', 'ws')}/v1/stream"
             async with connect(url, additional_headers=HEADERS) as socket:
                 padded = {"messages": SHOWN, "user": "x" * (4 << 20)}

@@ -75,7 +75,7 @@ async def test_messages_that_are_answered_together_are_given_back_together(tmp_p
         assert await messages(gateway) == [0]
 
 
-async def test_a_crash_gives_nothing_back_twice(tmp_path: Path) -> None:
+async def test_a_restart_gives_nothing_back_twice(tmp_path: Path) -> None:
     async with world(tmp_path, assistant=TWO) as it:
         async with it.gateway() as gateway:
             it.model.plans.append(Refuse(401))
