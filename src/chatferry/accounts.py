@@ -118,6 +118,7 @@ class Accounts:
 
     async def watch(self, ledger: Ledger, clock: Clock, metrics: Metrics) -> None:
         """Show what of each month is spent, and warn when most of it is and when all is; until cancelled."""
+        told: set[tuple[str, int]] = set()
         while True:
             purses = self.purses(clock.now())
             try:
@@ -127,9 +128,11 @@ class Accounts:
                     metrics.budget.labels(name).set(share / 100)
                     for level in (NEAR, 100):
                         # One process says it, once a month, however many there are.
-                        if share >= level and await ledger.warned(key, level):
-                            told = {"reached": f"{level} %", "used": f"{share:.0f} %"}
-                            log.warning("budget", assistant=name, month=key.split(" ")[0], **told)
+                        if share >= level and (key, level) not in told:
+                            if await ledger.warned(key, level):
+                                how = {"reached": f"{level} %", "used": f"{share:.0f} %"}
+                                log.warning("budget", assistant=name, month=key.split(" ")[0], **how)
+                            told.add((key, level))
             except Unavailable as fault:
                 log.error("budgets not looked at", error=str(fault))
             await clock.sleep(_LOOK)

@@ -19,6 +19,7 @@ from chatferry.feed import Feed, Tail
 from chatferry.held import Held
 from chatferry.ledger.answers import Keep, Kept, due, key_of
 from chatferry.ledger.ledger import Ledger
+from chatferry.signals import first_of
 from chatferry.text.cutting import clean
 from chatferry.watching.metrics import Metrics
 
@@ -107,26 +108,26 @@ class Again:
         Who has waited for nothing asks, whoever else does.
         """
         if asking is None:
+            flight.placed = True  # also if we are cancelled here: it is written all the same
             flight.placed = await self._ledger.begin_answer(key, held.assistant.name, held.turn, cache.ttl)
             if flight.placed:
                 return None
         end = self._clock.now() + _PATIENCE
-        async with asyncio.TaskGroup() as group:
-            reading: asyncio.Task[None] | None = None
-            while isinstance(found := await self._ledger.kept_answer(key, cache.ttl), int) and self._clock.now() < end:
-                if reading is None:
-                    reading = group.create_task(self._read(others.tail(found), flight.tail, asked))
+        found = await self._ledger.kept_answer(key, cache.ttl)
+
+        async def wait() -> None:
+            nonlocal found
+            while isinstance(found, int) and self._clock.now() < end:
                 await self._clock.sleep(_LOOK)
-            if reading is not None:
-                reading.cancel()
+                found = await self._ledger.kept_answer(key, cache.ttl)
+
+        if isinstance(found, int):
+            await first_of(self._read(others.tail(found), flight.tail, asked), wait())
         return found
 
     async def _join(self, flight: Flight, tail: Tail, asked: Asked) -> Kept | None:
         """Read along with who asks; None where no answer came of it for others."""
-        async with asyncio.TaskGroup() as group:
-            reading = group.create_task(self._read(flight.tail, tail, asked))
-            await flight.over.wait()
-            reading.cancel()
+        await first_of(self._read(flight.tail, tail, asked), flight.over.wait())
         return flight.landed
 
     async def _read(self, theirs: Tail, mine: Tail, asked: Asked) -> None:

@@ -22,7 +22,7 @@ import structlog
 from chatferry.channels.base import COLLECT, Channel, Editing, editing, resting
 from chatferry.clock import Clock
 from chatferry.delivering.composing import compose
-from chatferry.errors import Ambiguous, Fault, Final, Gone, NoLeave, TryLater, Vanished
+from chatferry.errors import Ambiguous, Fault, Final, Gone, NoLeave, TryLater, Unavailable, Vanished
 from chatferry.held import Held
 from chatferry.ledger.ledger import Ledger
 from chatferry.links import Links
@@ -64,7 +64,12 @@ class Delivery:
 
     async def settled(self, held: Held, channel: Editing, asked: int) -> None:
         """Take the buttons off the question of another turn, which this one answers. Faults are logged."""
-        for sent in (await self._ledger.delivered([asked])).get(asked, ()):
+        try:
+            question = (await self._ledger.delivered([asked])).get(asked, ())
+        except Unavailable as fault:
+            log.info("buttons stay on a question", turn=asked, error=str(fault))
+            return
+        for sent in question:
             if not sent.receipt or not sent.message.buttons:
                 continue
             bare = msgspec.structs.replace(sent.message, buttons=())

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from chatferry.text.likeness import folded
 from chatferry.words import SIMPLIFIED, TRADITIONAL
 
-VERSION = 1
+VERSION = 2
 """Goes up with every change of what a text's terms are: then all files are read anew."""
 
 _LONGEST = 64

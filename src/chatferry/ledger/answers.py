@@ -170,18 +170,25 @@ def _begin(connection: sa.Connection, operations: Sequence[Begin]) -> list[bool]
     for op in operations:
         first.setdefault(op.key, op)
     made = {"answer": "", "model": "", "made_at": 0.0}
-    rows = [
-        {"key": op.key, "assistant": op.assistant, "turn": op.turn, "lease": op.lease, "asked_at": op.now, **made}
-        for _, op in sorted(first.items())
-    ]
-    upsert = inserting(connection.dialect.name, table)
-    anew = upsert.on_conflict_do_update(
+    placing, begun = _placing(connection.dialect.name), set[str]()
+    for key, op in sorted(first.items()):  # one by one: what is too old is another time for each assistant
+        row = {"key": key, "assistant": op.assistant, "turn": op.turn, "lease": op.lease, "asked_at": op.now, **made}
+        if connection.execute(placing, {**row, "since": op.since, "expired": op.expired}).first():
+            begun.add(key)
+    return [op.key in begun and first[op.key] is op for op in operations]
+
+
+@cache
+def _placing(dialect: str) -> Any:
+    upsert = inserting(dialect, table)
+    # The columns by name: what else is given is for the condition.
+    upsert = upsert.values({name: sa.bindparam(name) for name in ("key", "assistant", *_PLACE)})
+    return upsert.on_conflict_do_update(
         index_elements=[table.c.key],
-        set_={name: upsert.excluded[name] for name in ("turn", "lease", "answer", "model", "made_at", "asked_at")},
-        where=(table.c.made_at <= min(op.since for op in operations)) & ~_asking(min(op.expired for op in operations)),
-    )
-    kept = set(connection.execute(anew.returning(table.c.key), rows).scalars())
-    return [op.key in kept and first[op.key] is op for op in operations]
+        set_={name: upsert.excluded[name] for name in _PLACE},
+        where=(table.c.made_at <= sa.bindparam("since", type_=sa.Double()))
+        & ~_asking(sa.bindparam("expired", type_=sa.Double())),
+    ).returning(table.c.key)
 
 
 def _drop(connection: sa.Connection, operations: Sequence[Drop]) -> list[None]:
@@ -212,6 +219,7 @@ def _asking(expired: float | sa.BindParameter[float]) -> sa.ColumnElement[bool]:
     return sa.and_(table.c.made_at == 0.0, sa.exists().where(*holds, state_is("doing")))
 
 
+_PLACE = ("turn", "lease", "answer", "model", "made_at", "asked_at")
 _MADE = table.c.made_at > sa.bindparam("since")
 _FOUND = sa.select(
     table.c.answer, table.c.model, table.c.asked_at, sa.case((~_MADE, table.c.turn)).label("asking")

@@ -160,16 +160,16 @@ class _Service:
                 await socket.close(1008, f"more than {_AHEAD} questions wait")
             finally:
                 answering.cancel()
-        while not frames.empty():
-            frames.get_nowait().held.close()
+                while not frames.empty():
+                    frames.get_nowait().held.close()
         for call in unanswered:
             await self._left(call)
 
     def _waiting(self, frame: str) -> _Waiting:
-        held = ExitStack()
+        held, size = ExitStack(), len(frame.encode())
         try:
-            if len(frame) > self._small:
-                held.enter_context(self._room.taken(len(frame)))
+            if size > self._small:
+                held.enter_context(self._room.taken(size))
         except Rejected as refusal:
             return _Waiting("", held, refusal)
         return _Waiting(frame, held)
