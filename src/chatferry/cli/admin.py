@@ -52,12 +52,9 @@ def export(
 ) -> None:
     """Write down all that is kept of a person: as JSON for programs, and as a page to read or print."""
     from chatferry.cli.export import export
-    from chatferry.cli.people import there
     from chatferry.config import channels, load_server
 
     names = channels(config) | {"api"}
-    if channel:
-        there(channel, names)
     raise SystemExit(export(load_server(config), user, channel, names, output=output, language=language))
 
 
@@ -74,12 +71,9 @@ def forget(
 ) -> None:
     """Remove all that is kept of a person, also while the gateway serves, and leave a proof of it."""
     from chatferry.cli.forget import forget
-    from chatferry.cli.people import there
     from chatferry.config import channels, load_server
 
     names = channels(config) | {"api"}
-    if channel:
-        there(channel, names)
     server = load_server(config)
     raise SystemExit(forget(server, user, channel, names, yes=yes, dry_run=dry_run, anew=vacuum, report=report))
 

@@ -54,7 +54,7 @@ def export(
     if language != "auto" and language not in get_args(Language):
         raise ConfigError(f"there is no language {language!r}; there are {', '.join(get_args(Language))}")
     if is_fresh(server):
-        return unknown(user, channel)
+        return unknown(user, channel, channels)
     return asyncio.run(write(server, user, channel, channels, output=output, language=language))
 
 
@@ -73,7 +73,7 @@ async def write(
     async with opened(server, clock) as (ledger, _):
         found = await known(ledger, user, channel, channels)
         if not found:
-            return unknown(user, channel)
+            return unknown(user, channel, channels)
         at = datetime.now(UTC)
         for person in found:
             folder = output or Path(f"export-{person.channel}-{at:%Y%m%dT%H%M%SZ}")

@@ -23,6 +23,7 @@ import sqlalchemy as sa
 from rich.console import Console
 
 from chatferry.cli.database import is_fresh, opened
+from chatferry.cli.people import there
 from chatferry.clock import Clock
 from chatferry.config import ServerSettings
 from chatferry.errors import ConfigError, Unavailable
@@ -60,7 +61,7 @@ def forget(
     Raises ConfigError, with nothing removed, where the proof cannot be kept.
     """
     if is_fresh(server):
-        return unknown(user, channel)
+        return unknown(user, channel, channels)
     doing = remove(server, user, channel, channels, yes=yes, dry_run=dry_run, anew=anew, report=report)
     return asyncio.run(doing)
 
@@ -83,7 +84,7 @@ async def remove(
         upto = await ledger.look(newest)
         found = await known(ledger, user, channel, channels)
         if not found:
-            return unknown(user, channel)
+            return unknown(user, channel, channels)
         for person in found:
             console.print(f"{person.key}: {told(await survey(ledger, person, upto))}", markup=False)
         if dry_run:
@@ -107,7 +108,9 @@ async def remove(
     return status
 
 
-def unknown(user: str, channel: str) -> int:
+def unknown(user: str, channel: str, channels: Collection[str]) -> int:
+    if channel and channels:  # one that is gone from the configuration may still have people
+        there(channel, channels)
     where = f" on {channel}" if channel else ""
     Console(stderr=True, highlight=False).print(f"nobody is known by {user}{where}", soft_wrap=True, markup=False)
     return 1
