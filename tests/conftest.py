@@ -20,11 +20,13 @@ from tests.postgres import cluster, create, database_on, empty, named
 from tests.stack import apart
 
 # Plain tracebacks: the pretty ones print local variables, and a failing test should not flood the screen.
+# Lines go where those of the product go: what a command prints is its own.
 structlog.configure(
+    logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
     processors=[
         structlog.processors.add_log_level,
         structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
-    ]
+    ],
 )
 # How long an example takes, or is sought for, says on a busy machine nothing of the example.
 hypothesis.settings.register_profile(

@@ -80,9 +80,11 @@ async def test_a_message_that_may_have_begun_is_looked_for_before_anything_else_
 @pytest.mark.parametrize(("fault", "state"), [(Gone("left"), "gone"), (Final("not_in_channel"), "failed")])
 async def test_where_nothing_can_be_sent_the_model_is_not_asked_on(talk: World, fault: Final, state: str) -> None:
     talk.board.fails("begin", fault)
+    talk.board.waits = 3600.0  # for its first words
     async with talk.process() as process:
         await process.accept(asks("e1"))
         model = await talk.asked()
+        model.says("He")
         [turn] = await talk.ended(process)
         assert (turn.state, turn.error) == (state, str(fault))
         assert model.closed.is_set()

@@ -75,7 +75,7 @@ async def test_an_old_key_is_warned_of_every_day(clock: ManualClock, capsys: pyt
             await asyncio.sleep(0)
         clock.advance(86_400.0)
     keeping.cancel()
-    told = [line for line in capsys.readouterr().out.splitlines() if "an API key is old" in line]
+    told = [line for line in capsys.readouterr().err.splitlines() if "an API key is old" in line]
     assert [line.partition("days=")[2].split()[0] for line in told] == ["90", "91", "92"]
 
 

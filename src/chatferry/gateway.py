@@ -31,6 +31,7 @@ from chatferry.delivering.growth import Growth
 from chatferry.delivering.holding import Holding
 from chatferry.delivering.relay import Relay
 from chatferry.desk import Desk
+from chatferry.engines.http import noting_reuse
 from chatferry.entrance import Entrance
 from chatferry.errors import ConfigError, Unavailable
 from chatferry.feed import Feed
@@ -300,7 +301,8 @@ async def open_gateway(
         contextlib.AsyncExitStack() as ends,
     ):
         await migrate(database)
-        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
+        connector = aiohttp.TCPConnector(limit=0)
+        async with aiohttp.ClientSession(connector=connector, trace_configs=[noting_reuse()]) as http:
             key = await signing_key(database)
             links = Links(key, settings.pages.ttl, settings.server.public_url)
             clock = clock or await database.clock()

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from contextvars import ContextVar
 
+from chatferry.errors import Unsure
 from chatferry.model import Usage
 
 
@@ -29,10 +30,15 @@ class Spending:
 
     @contextlib.contextmanager
     def paying(self) -> Iterator[Usage]:
-        """What is owed, for who writes it into the ledger in this context; where that fails, it still is."""
+        """What is owed, for who writes it into the ledger in this context; where that fails, it still is.
+
+        Where nobody knows whether it failed it is not: rather charged too little once than twice.
+        """
         due, self.owed = self.owed, Usage()
         try:
             yield due
+        except Unsure:
+            raise
         except Exception:
             self.owed += due
             raise

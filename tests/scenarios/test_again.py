@@ -79,7 +79,6 @@ async def test_the_same_question_is_asked_once_on_all_channels_and_costs_a_messa
             await it.line.say("ann", "When do you open?")
             await ended(gateway, n)
         assert len(it.model.requests) == 3
-        capsys.readouterr()
         days = {"since": "2027-01-01", "until": "2027-01-31"}
         await asyncio.to_thread(show_usage, it.settings.server, MoneySettings(), **days, by=["person"], as_csv=True)
     rows = {row["person"]: row for row in csv.DictReader(io.StringIO(capsys.readouterr().out))}

@@ -146,7 +146,6 @@ async def test_the_operator_sees_what_was_used_and_what_it_cost(
             await ask(caller, "hello")
             await ended(gateway, 4)
             days = {"since": "2027-01-01", "until": "2027-01-31"}
-        capsys.readouterr()
         await asyncio.to_thread(
             show_usage, it.settings.server, MoneySettings(), **days, by=["channel", "model"], as_csv=True
         )

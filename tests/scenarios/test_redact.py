@@ -146,9 +146,11 @@ async def test_a_summary_is_made_of_masks_and_kept_in_words(tmp_path: Path) -> N
             await ask(stack, f"打{PHONE}：" + "很長的話" * 12)
         await stack.gateway.summaries.idle()
         await ask(stack, "hm")
-    assert any("keep the notes" in asked.body["messages"][0]["content"] for asked in model.requests)
+    heads = [asked.body["messages"][0]["content"] for asked in model.requests]
+    assert any("keep the notes" in head for head in heads)
     assert f"Call {PHONE}." in kept(tmp_path)
-    assert "Call [PHONE_1]." in model.requests[-1].body["messages"][0]["content"]
+    # What is folded after the last answer may be asked for before or after all is over.
+    assert "Call [PHONE_1]." in next(head for head in reversed(heads) if "keep the notes" not in head)
     assert_nothing_of((PHONE,), told(model))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -202,13 +203,31 @@ async def test_what_passes_is_tried_again(tmp_path: Path, fault: Fault) -> None:
 
 
 async def test_an_answer_whose_sending_is_in_doubt_is_there_at_least_once(tmp_path: Path) -> None:
-    """Nobody can tell a message that was sent from one that was not: rather twice than never."""
+    """Nobody can tell a message that was sent from one that was not: rather twice than never, and the log says so."""
     async with wechat_world(tmp_path, wechat=verified()) as world, world.gateway() as gateway:
         world.wechat.fail(SEND, Fault(drop=True, done=True))
-        await world.say("ann", "one")
-        await ended(gateway, 1, world.clock, turn=0.5)
+        with capture_logs() as logs:
+            await world.say("ann", "one")
+            await ended(gateway, 1, world.clock, turn=0.5)
         assert world.screen() == ["echo: one"] * 2
         assert len(world.model.requests) == 1
+        assert [line["pieces"] for line in logs if line["event"] == "sent twice, perhaps"] == [[1]]
+
+
+async def test_so_is_one_whose_process_ended_while_it_was_sent(tmp_path: Path) -> None:
+    async with wechat_world(tmp_path, wechat=verified()) as world:
+        gate = asyncio.Event()
+        world.wechat.fail(SEND, Fault(gate=gate, drop=True, done=True))
+        async with world.gateway():
+            await world.say("ann", "one")
+            await world.until(lambda: len(world.calls(SEND)) == 1)
+        gate.set()
+        await world.wechat.seen("ann", 1)
+        with capture_logs() as logs:
+            async with world.gateway() as gateway:
+                await ended(gateway, 1, world.clock)
+        assert world.screen() == ["echo: one"] * 2
+        assert [line["pieces"] for line in logs if line["event"] == "sent twice, perhaps"] == [[1]]
 
 
 async def test_who_unsubscribed_meanwhile_gets_nothing_and_blocks_nobody(tmp_path: Path) -> None:

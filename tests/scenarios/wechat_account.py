@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import html
 import itertools
+import json
 import math
 import re
-from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from chatferry.model import talk_key
 from chatferry.simulator.wechat_records import Seen
 from tests.scenarios.crash import Account
 
@@ -21,11 +22,9 @@ if TYPE_CHECKING:
 LINK = re.compile(r"http://\S+/[ah]/[\w-]+")
 RULE = "\n\n———\n\n"
 """Between two answers in one message."""
-ON_ITS_WAY, UNNOTED = 0.2, 0.5
-"""Seconds after a kill in which what was sent before it can still arrive, and before it in which what arrived may not
-have been noted."""
-LATE = 1.5
-"""Seconds that the model's last word takes to be kept, on a busy machine."""
+
+ON_ITS_WAY = 0.3
+"""Seconds after a kill in which what was sent before it can still arrive; the next life takes longer to say a word."""
 
 _ANSWER = re.compile(r"(p\d+ \d+): (\d+)((?: \d+)*)( end)?(?=\s|<|$)")
 _MORE = re.compile(r"((?:\d+ ?)*)(end)?")
@@ -100,6 +99,8 @@ class Judge:
         for entry in trial.served.logged():
             if entry["event"] == "answered too late":
                 self._too_late[entry["turn"]].append(datetime.fromisoformat(entry["timestamp"]).timestamp())
+        self._doubts = self._sent_again()
+        """How often the gateway said that it sends a text once more in doubt, by the conversation and the text."""
         self._read = {one.words for text in trial.opened.values() if (one := answer_in(text)) is not None and one.whole}
 
     def all(self) -> None:
@@ -213,9 +214,18 @@ class Judge:
         self.account.left.append(f"{name} saw {part[:200]!r}")
         return "", ""
 
+    def _sent_again(self) -> Counter[tuple[str, str]]:
+        """What a kill met before it was noted, and nobody can know, as the log tells."""
+        pieces = {piece["id"]: piece for row in self._rows.values() for piece in row.get("outbox", [])}
+        doubts = [one for one in self._trial.served.logged() if one["event"] == "sent twice, perhaps"]
+        again = [pieces[number] for doubt in doubts for number in doubt["pieces"] if number in pieces]
+        return Counter((talk_key(piece["conversation"]), _text(piece)) for piece in again)
+
     def _again(self, name: str, text: str, earlier: Seen) -> None:
         """Sent twice: the first time, a kill came before that was noted."""
-        if self._cut_off(earlier):
+        doubt = self._conversation(name), text
+        if self._doubts[doubt]:
+            self._doubts[doubt] -= 1
             self.figures["sent twice"] += 1
         else:
             self.account.twice.append(f"{name} got it at {earlier.at} and again: {text[:80]!r}")
@@ -231,7 +241,7 @@ class Judge:
                 if missing > unheard + read:
                     self.account.lost.append(f"{name}: {missing} answers to {command}, {unheard} of them unheard")
             elif missing < 0:
-                doubles = sum(map(self._cut_off, self._sent(name, command)))
+                doubles = self._doubted(name, command)
                 late = sum(one.what == command and self._late(one.seen) for one in sightings)
                 self.figures["sent twice"] += min(-missing, doubles)
                 self.figures["heard though late"] += min(-missing, late)
@@ -244,13 +254,13 @@ class Judge:
         texts = [html.unescape(text) for link, text in self._trial.opened.items() if link in shown]
         return sum(any(begin in text for begin in _begins(command)) for text in texts)
 
-    def _sent(self, name: str, command: str) -> list[Seen]:
-        screen = self._trial.wechat.chats[self._trial.wechat.address(name)]
-        return [one for one in screen if one.via == "custom" and one.text.startswith(_begins(command))]
+    def _doubted(self, name: str, command: str) -> int:
+        """How often an answer to it was sent once more in doubt."""
+        here, begins = self._conversation(name), _begins(command)
+        return sum(times for (talk, text), times in self._doubts.items() if talk == here and text.startswith(begins))
 
-    def _cut_off(self, sent: Seen) -> bool:
-        """Did a kill come before it was noted that this is out?"""
-        return self._kill_after(sent.at - ON_ITS_WAY, ON_ITS_WAY + UNNOTED)
+    def _conversation(self, name: str) -> str:
+        return f"wechat:{self._trial.wechat.address(name)}"
 
     def _late(self, seen: Seen) -> bool:
         """Did the gateway note that this response came too late for anybody to hear? WeChat heard it after all."""
@@ -310,17 +320,14 @@ class Judge:
 
     def _model(self) -> None:
         """Was it asked again only where a kill came before its answer was kept?"""
+        turns = {words: self._rows.get(one.id) for said in self._trial.said.values() for one, words in said}
         for words, asked in self._trial.asked_for.items():
+            row = turns.get(words)
+            kept = (row and row["answered_at"]) or math.inf
             for before, after in itertools.pairwise(asked):
                 self.figures["asked again"] += 1
-                if not self._kill_after(before.at, min(before.seconds + LATE, after.at - before.at)):
-                    self.account.twice.append(f"the model was asked {words!r} again: {before}, {after}")
-
-    def _kill_after(self, at: float, seconds: float) -> bool:
-        """Was the gateway killed within so many seconds?"""
-        killed = self._trial.killed
-        place = bisect_left(killed, at)
-        return place < len(killed) and killed[place] <= at + seconds
+                if not any(before.at - ON_ITS_WAY <= killed <= min(kept, after.at) for killed in self._trial.killed):
+                    self.account.twice.append(f"the model was asked {words!r} again: {before}, {after}, kept {kept}")
 
     def _story(self, name: str, words: str) -> str:
         """What is known of one message."""
@@ -346,6 +353,11 @@ def _short(row: Mapping[str, Any]) -> dict[str, Any]:
     ]
     more = {"reply": _cut(row["reply"] or ""), "outbox": pieces}
     return {name: row[name] for name in (*kept, "deliveries", "stopped")} | more
+
+
+def _text(piece: Mapping[str, Any]) -> str:
+    """What a piece of the outbox says."""
+    return "".join(part.get("text", "") for part in json.loads(piece["message"])["parts"])
 
 
 def _cut(text: str) -> str:

@@ -45,6 +45,9 @@ class Capabilities(msgspec.Struct, frozen=True):
     """Spend the grant at once on "please wait" and send the answer unprompted."""
     pages: bool = False
     """What does not fit, or is not ready in time, is told by a link to the page on which it appears."""
+    keyless: bool = False
+    """The platform knows no call again, whatever key or grant it has: one that was cut off and is made again may be
+    carried out twice. The log says so then."""
     edits: float = 0.0
     """Seconds between two edits of a message that grows while the answer is made; the channel is an `Editing` then.
     0: a message that is out cannot be changed."""

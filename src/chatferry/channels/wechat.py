@@ -85,6 +85,7 @@ class WeChat:
             limit=LIMIT,
             measure="utf8",
             pages=True,
+            keyless=True,
             typing=0.0 if self._way.fixed == "passive" else TYPING_SECONDS,
         )
 

@@ -341,6 +341,7 @@ class Delivery:
                 if pause is None:
                     raise
                 unsure = True
+                self._warn(held, pieces, grant)
                 await self._clock.sleep(pause)
             except TryLater as fault:
                 if unsure:
@@ -373,6 +374,7 @@ class Delivery:
             if sent := await self._push(held, pieces, attempt.key):
                 await self._ledger.sent(held.turn, sent)
             return
+        self._warn(held, pieces, attempt.grant)
         try:
             receipts = await self._call(held, pieces, attempt.grant)
         except NoLeave:
@@ -385,6 +387,11 @@ class Delivery:
                 held.turn = await self._ledger.unsent(held.turn, pieces)
                 return
         await self._ledger.sent(held.turn, list(zip(pieces, receipts, strict=True)))
+
+    def _warn(self, held: Held, pieces: Sequence[Piece], grant: Grant) -> None:
+        """Before a call that may have been carried out is made again: say so where both may be."""
+        if grant.uses > 1 or held.channel.caps.keyless:
+            log.warning("sent twice, perhaps", turn=held.turn.id, pieces=[piece.id for piece in pieces])
 
     async def _nothing_waits(self, held: Held) -> None:
         """A tap on a button whose answer has come already."""

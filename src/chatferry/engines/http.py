@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import io
 from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Protocol, Self
 
 import aiohttp
@@ -24,6 +26,25 @@ _NO_TIMEOUT = aiohttp.ClientTimeout(total=None)
 """aiohttp would set a timer anew for every token that comes, which costs more than to decode it."""
 _LINGER = 0.2
 """Seconds that a body may take to end after its answer has."""
+
+
+def noting_reuse() -> aiohttp.TraceConfig:
+    """For the session of a `Wire`: tells it which requests went over a connection that an earlier one had left open."""
+
+    async def reused(_: aiohttp.ClientSession, about: SimpleNamespace, __: object) -> None:
+        if isinstance(about.trace_request_ctx, _Way):
+            about.trace_request_ctx.reused = True
+
+    config = aiohttp.TraceConfig()
+    config.on_connection_reuseconn.append(reused)
+    return config
+
+
+@dataclass
+class _Way:
+    """How a request goes out."""
+
+    reused: bool = False
 
 
 class Reader(Protocol):
@@ -46,7 +67,8 @@ class Reader(Protocol):
 class Wire:
     """One model's way to its provider over a session that all models share.
 
-    Let the session's connector have no limit: an answer that streams holds a connection for a minute.
+    Let the session's connector have no limit: an answer that streams holds a connection for a minute. And let it have
+    `noting_reuse`.
     """
 
     def __init__(self, name: str, http: aiohttp.ClientSession, *, timeout: float, secret: str, clock: Clock) -> None:
@@ -95,9 +117,7 @@ class Wire:
         }
         try:
             async with asyncio.timeout(self._timeout):
-                # A redirect would turn the POST into a GET, or take the key to another host.
-                data = io.BytesIO(body) if len(body) > _LARGE else body
-                answer = await self._http.post(url, data=data, headers=sent, timeout=_NO_TIMEOUT, allow_redirects=False)
+                answer = await self._send(url, sent, body)
             async with answer:
                 if answer.status >= 300:
                     raise await self._refusal(answer)
@@ -109,6 +129,24 @@ class Wire:
         except (aiohttp.ClientError, OSError) as error:
             told = faults.scrub(str(error), self._secret)
             raise faults.Unreached(f"{self._name}: {type(error).__name__}: {told}") from error
+
+    async def _send(self, url: str, headers: Mapping[str, str], body: bytes) -> aiohttp.ClientResponse:
+        """Post it; once more where it met a connection that the provider was just closing, so that nobody has read it.
+
+        Else a provider who closes what is idle (uvicorn after 5 s) looks as if it were down: RFC 9112, 9.3.1.
+        """
+        for last in (False, True):
+            way = _Way()
+            data = io.BytesIO(body) if len(body) > _LARGE else body
+            try:
+                # A redirect would turn the POST into a GET, or take the key to another host.
+                return await self._http.post(
+                    url, data=data, headers=headers, timeout=_NO_TIMEOUT, allow_redirects=False, trace_request_ctx=way
+                )
+            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+                if last or not way.reused:
+                    raise
+        raise AssertionError("unreachable")
 
     async def _drain(self, content: aiohttp.StreamReader) -> None:
         """Wait a moment for the end of the body after the end of the answer: its connection can then be used again."""
