@@ -54,7 +54,7 @@ def export(
     from chatferry.cli.export import export
     from chatferry.config import channels, load_server
 
-    names = channels(config) | {"api"}
+    names = {*channels(config), "api"}
     raise SystemExit(export(load_server(config), user, channel, names, output=output, language=language))
 
 
@@ -73,7 +73,7 @@ def forget(
     from chatferry.cli.forget import forget
     from chatferry.config import channels, load_server
 
-    names = channels(config) | {"api"}
+    names = {*channels(config), "api"}
     server = load_server(config)
     raise SystemExit(forget(server, user, channel, names, yes=yes, dry_run=dry_run, anew=vacuum, report=report))
 
