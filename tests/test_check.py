@@ -275,6 +275,11 @@ async def test_extras_that_are_missing_are_told_at_once_and_the_rest_is_checked(
         token = "t"
         app_id = "wx"
         aes_key = "0123456789012345678901234567890123456789012"
+        [channels.shop]
+        type = "wechat"
+        token = "t"
+        app_id = "wx"
+        app_secret = "s"
         [api]
         jwt = { issuer = "https://id.example.com", audience = "chat", jwks_url = "http://127.0.0.1:9/" }
         [telemetry]
@@ -303,6 +308,10 @@ async def test_extras_that_are_missing_are_told_at_once_and_the_rest_is_checked(
     assert told["media"].mend == "pip install 'chatferry[media]'"
     assert "HEIC" in told["media"].detail
     assert "AMR" not in told["media"].detail, "nobody listens"
+    assert (told["channels.shop.app_secret"].ok, told["channels.shop.app_secret"].mend) == (
+        True,
+        "pip install 'chatferry[wechat]'",
+    )
     lines = str(caught.value).splitlines()
     assert [line.split()[1].rstrip(":") for line in lines[::2]] == list(places)
     assert lines[1] == "    mend: pip install 'chatferry[postgres]'"

@@ -51,7 +51,7 @@ def missing(settings: Settings, find: Find = find_spec) -> Iterator[Missing]:
 
 
 def advised(settings: Settings, find: Find = find_spec) -> Iterator[Finding]:
-    """What nothing asks for and people send all the same: without it they are told so, kindly."""
+    """What works without it, but less well: people are told kindly what is not understood, and less is kept."""
     if lacking := tuple(module for module in _MODULES["media"] if not _there(module, find)):
         channels, assistants = settings.channels.values(), settings.assistants.values()
         heard = any(isinstance(its, WeChatSettings) for its in channels) and any(its.voice for its in assistants)
@@ -60,6 +60,13 @@ def advised(settings: Settings, find: Find = find_spec) -> Iterator[Finding]:
         if told:
             detail = f"{' and '.join(told)} are not understood without {', '.join(lacking)}"
             yield Finding(True, "media", detail, "pip install 'chatferry[media]'")
+    if lacking := tuple(module for module in _MODULES["wechat"] if not _there(module, find)):
+        for name, channel in settings.channels.items():
+            if isinstance(channel, WeChatSettings) and channel.app_secret and not channel.aes_key:
+                detail = (
+                    f"the access token, and whether the account may send, are not kept without {', '.join(lacking)}"
+                )
+                yield Finding(True, f"channels.{name}.app_secret", detail, "pip install 'chatferry[wechat]'")
 
 
 def require(settings: Settings, find: Find = find_spec) -> None:
