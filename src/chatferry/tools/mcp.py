@@ -32,7 +32,8 @@ from chatferry.config import McpSettings
 from chatferry.engines.base import Result, Tool
 from chatferry.model import Finding
 from chatferry.tools.base import Callable, Caller
-from chatferry.tools.mcp_pipe import LINES, errors_to_log, watched
+from chatferry.tools.mcp_http import Bounded
+from chatferry.tools.mcp_pipe import LINES, LONGEST, errors_to_log, watched
 from chatferry.tools.mcp_words import words
 
 log = structlog.get_logger(__name__)
@@ -233,8 +234,9 @@ class Server:
         its = self._settings
         if its.url:
             headers = {name: secret.get_secret_value() for name, secret in its.headers.items()}
-            http = await stack.enter_async_context(httpx2.AsyncClient(headers=headers, timeout=_TIMES))
-            return streamable_http_client(its.url, http_client=http)
+            client = httpx2.AsyncClient(headers=headers, timeout=_TIMES, transport=Bounded())
+            http = await stack.enter_async_context(client)
+            return streamable_http_client(its.url, http_client=http, max_sse_event_size=LONGEST)
         program, *arguments = its.command
         if program in _PYTHON:
             program = sys.executable or program
