@@ -158,7 +158,7 @@ _SERVING = ("aiohttp", "starlette", "uvicorn", "alembic")
     ("modules", "heavy"),
     [
         (("main",), (*_SERVING, "sqlalchemy", "pydantic", "structlog")),
-        (("turns", "people", "keys", "usage", "export", "forget"), _SERVING),
+        (("turns", "people", "keys", "usage", "export", "forget", "alerts"), _SERVING),
     ],
     ids=["help", "a look at the database"],
 )
