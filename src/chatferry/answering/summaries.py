@@ -12,11 +12,12 @@ from typing import NamedTuple
 import structlog
 
 from chatferry.accounts import Accounts
-from chatferry.answering.prompt import cut, shortened, spoken, summary_limit
+from chatferry.answering.prompt import shortened, spoken, summary_limit
 from chatferry.assistant import Assistant
 from chatferry.channels.base import Channel, briefing
 from chatferry.clock import Clock
 from chatferry.engines.base import Prompt, whole
+from chatferry.engines.tokens import cut
 from chatferry.errors import Fault, Final, Unavailable
 from chatferry.ledger.ledger import Ledger
 from chatferry.ledger.recalling import Line, Memory, Recollection
