@@ -7,6 +7,11 @@ from collections.abc import Callable
 from chatferry.clock import Clock
 from chatferry.errors import Fault, TryLater
 
+_FAILURES = 5
+"""Faults in a row that open a circuit."""
+_REST = 30.0
+"""Seconds for which nothing is asked then."""
+
 
 def next_try(
     error: Fault,
@@ -34,29 +39,27 @@ def next_try(
 class Circuit:
     """Stops asking a provider that keeps failing, so that its callers go elsewhere at once.
 
-    Opens after `failures` faults in a row; `rest` seconds later lets one caller probe, and one more for every
-    `rest` seconds that the probe takes, for it may never report back (its caller may have been cancelled).
+    Opens after some faults in a row, and after a rest lets one caller probe; and one more whenever the probe takes as
+    long as the rest, for it may never report back (its caller may have been cancelled).
     """
 
-    def __init__(self, clock: Clock, *, failures: int = 5, rest: float = 30.0) -> None:
+    def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._failures = failures
-        self._rest = rest
         self._count = 0
         self._until = 0.0
 
     def admits(self) -> bool:
         """May a request be made now? True in an open circuit is leave for one probe."""
-        if self._count < self._failures:
+        if self._count < _FAILURES:
             return True
         if self.closed_for() > 0:
             return False
-        self._until = self._clock.now() + self._rest
+        self._until = self._clock.now() + _REST
         return True
 
     def closed_for(self) -> float:
         """Seconds until the next request may be made; 0: now."""
-        return max(0.0, self._until - self._clock.now()) if self._count >= self._failures else 0.0
+        return max(0.0, self._until - self._clock.now()) if self._count >= _FAILURES else 0.0
 
     @property
     def open(self) -> bool:
@@ -70,4 +73,4 @@ class Circuit:
     def failed(self) -> None:
         """The provider could not answer."""
         self._count += 1
-        self._until = self._clock.now() + self._rest
+        self._until = self._clock.now() + _REST

@@ -84,7 +84,7 @@ def people_list(config: ConfigOption = None) -> None:
     from chatferry.cli.people import show
     from chatferry.config import load_server
 
-    raise SystemExit(show(load_server(config)))
+    show(load_server(config))
 
 
 @people_app.command("admit")
@@ -93,7 +93,7 @@ def people_admit(channel: ChannelArgument, who: GuestArgument, config: ConfigOpt
     from chatferry.cli.people import stand
     from chatferry.config import channels, load_server
 
-    raise SystemExit(stand(load_server(config), channel, who, channels(config), let_in=True))
+    stand(load_server(config), channel, who, channels(config), let_in=True)
 
 
 @people_app.command("expel")
@@ -102,7 +102,7 @@ def people_expel(channel: ChannelArgument, who: GuestArgument, config: ConfigOpt
     from chatferry.cli.people import stand
     from chatferry.config import channels, load_server
 
-    raise SystemExit(stand(load_server(config), channel, who, channels(config), let_in=False))
+    stand(load_server(config), channel, who, channels(config), let_in=False)
 
 
 @alerts_app.command("list")

@@ -21,12 +21,10 @@ from chatferry.model import conversation_key
 _PAGE = 500
 
 
-def show(server: ServerSettings) -> int:
+def show(server: ServerSettings) -> None:
     """Print who has been at the door of a channel, and how they stand."""
-    if is_fresh(server):
-        return 0
-    asyncio.run(_show(server))
-    return 0
+    if not is_fresh(server):
+        asyncio.run(_show(server))
 
 
 async def _show(server: ServerSettings) -> None:
@@ -47,7 +45,7 @@ def _page(connection: sa.Connection, past: str) -> Sequence[sa.Row[Any]]:
     ).all()
 
 
-def stand(server: ServerSettings, channel: str, who: str, channels: Collection[str], *, let_in: bool) -> int:
+def stand(server: ServerSettings, channel: str, who: str, channels: Collection[str], *, let_in: bool) -> None:
     """Let a person or a group in, or keep them out, whatever they say. Raises ConfigError where there is no such door.
 
     Whoever has not been here yet may be let in as well, but that may be a slip of the pen, so it is said.
@@ -65,7 +63,6 @@ def stand(server: ServerSettings, channel: str, who: str, channels: Collection[s
 
     new = "" if asyncio.run(stand()) else "; nobody of this id has been here yet"
     Console(highlight=False).print(f"{guest} is {'in' if let_in else 'out'}{new}", soft_wrap=True, markup=False)
-    return 0
 
 
 def there(channel: str, channels: Collection[str]) -> None:

@@ -7,33 +7,20 @@ import glob
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
 import msgspec
 
 from chatferry.errors import ChatferryError
-from chatferry.knowledge.cutting import MOST, Passage, cut_html, cut_markdown, cut_table, cut_text
+from chatferry.knowledge.cutting import CUTS, MOST, READABLE, Passage, cut_text
 from chatferry.knowledge.terms import VERSION
 
 LARGEST = 5_000_000
 """Bytes of a file: some three thousand passages. One that is larger is better divided."""
 _FILES = 10_000
 """Files of an assistant."""
-
-_CUTS: dict[str, Callable[[str], Iterator[Passage]]] = {
-    ".md": cut_markdown,
-    ".markdown": cut_markdown,
-    ".txt": cut_text,
-    ".csv": cut_table,
-    ".tsv": cut_table,
-    ".html": cut_html,
-    ".htm": cut_html,
-}
-EXTRACTED = (".pdf", ".docx", ".xlsx")
-"""Their text has to be taken out of them first, by `readers`."""
-READABLE = (*_CUTS, *EXTRACTED)
 
 
 class Unread(ChatferryError):
@@ -102,7 +89,7 @@ def contents(path: Path) -> tuple[str, bytes]:
 
 def passages_of(path: Path, text: str) -> Iterator[Passage]:
     """The passages of a text, which are cut as they are taken, in the manner of its file. Raises Unread."""
-    cut = _CUTS.get(path.suffix.lower(), cut_text)
+    cut = CUTS.get(path.suffix.lower(), cut_text)
     try:
         yield from cut(text)
     except csv.Error as fault:

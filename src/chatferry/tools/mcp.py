@@ -31,7 +31,7 @@ from chatferry.clock import Clock
 from chatferry.config import McpSettings
 from chatferry.engines.base import Result, Tool
 from chatferry.model import Finding
-from chatferry.tools.base import Callable, Caller
+from chatferry.tools.base import Callee, Caller
 from chatferry.tools.mcp_http import Bounded
 from chatferry.tools.mcp_pipe import LINES, LONGEST, errors_to_log, watched
 from chatferry.tools.mcp_words import words
@@ -337,7 +337,7 @@ class _Choice:
         self._server = server
         self._only = only
 
-    async def tools(self) -> Sequence[Callable]:
+    async def tools(self) -> Sequence[Callee]:
         return [tool for tool in await self._server.tools() if self._only in ("", tool.own)]
 
 
