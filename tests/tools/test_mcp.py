@@ -38,9 +38,17 @@ CALLER = Caller("line", "room", "ann", "default", 1, "key-1")
 
 
 class Hasty(SystemClock):
-    """Waits between two tries are short."""
+    """Waits between two tries are short, and remembered."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+        self.waits: list[float] = []
+
+    def now(self) -> float:
+        return super().now() + self.ahead
 
     async def sleep(self, seconds: float) -> None:
+        self.waits.append(seconds)
         await super().sleep(min(seconds, 0.02))
 
 
@@ -65,8 +73,8 @@ def notes(folder: Path, word: str) -> list[str]:
 
 
 @contextlib.asynccontextmanager
-async def kept(settings: McpSettings, *wanted: str) -> AsyncIterator[Server]:
-    server = Server("stall", settings, "chatferry.toml", Hasty(), wanted)
+async def kept(settings: McpSettings, *wanted: str, clock: Hasty | None = None) -> AsyncIterator[Server]:
+    server = Server("stall", settings, "chatferry.toml", clock or Hasty(), wanted)
     keeping = asyncio.create_task(server.keep())
     try:
         yield server
@@ -115,6 +123,18 @@ async def test_a_program_that_dies_fails_its_calls_and_is_started_again(tmp_path
         assert (lost.failed, "went away" in lost.text) == (True, True)
         assert not (await call(server, "in_stock", flavour="plum")).failed
     assert len(notes(tmp_path, "started")) == 2
+
+
+async def test_a_program_that_dies_again_and_again_is_started_more_and_more_seldom(tmp_path: Path) -> None:
+    clock = Hasty()
+    async with kept(stall(tmp_path), clock=clock) as server:
+        for number, lasted in enumerate((0.0, 0.0, 60.0)):
+            await until(lambda number=number: len(notes(tmp_path, "started")) > number)  # type: ignore[misc]
+            assert not (await call(server, "in_stock", flavour="plum")).failed
+            clock.ahead += lasted
+            os.kill(int(notes(tmp_path, "started")[number]), signal.SIGKILL)
+            await until(lambda number=number: len(clock.waits) > number)  # type: ignore[misc]
+    assert clock.waits == [0.5, 1.0, 0.5]
 
 
 async def test_a_list_that_changes_is_read_again(tmp_path: Path) -> None:

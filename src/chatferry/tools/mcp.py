@@ -48,6 +48,8 @@ _AGAIN = 300.0
 """Seconds after which the list of tools is read again, though nobody said that it has changed."""
 _FIRST, _LAST = 0.5, 30.0
 """Seconds between two tries to reach a server: at first, and at most."""
+_STEADY = 10.0
+"""Seconds of a session after which the server that has gone is not one that dies at every start."""
 _MOST = 100
 """Tools of one server that are offered."""
 _DESCRIPTION = 4000
@@ -120,14 +122,17 @@ class Server:
     async def _reconnect(self) -> None:
         wait = _FIRST
         while True:
+            began = math.inf
             try:
                 async with self._session() as (client, changes):
-                    wait = _FIRST
+                    began = self._clock.now()
                     await self._attend(client, changes)
                 log.warning("tool server lost", server=self.name)
             except Exception as fault:  # noqa: BLE001 - the top of a task: whatever a server does ends here
                 log.warning("tool server cannot be reached", server=self.name, error=self._why(fault), seconds=wait)
             self._tried.set()
+            if self._clock.now() - began > _STEADY:
+                wait = _FIRST
             await self._clock.sleep(wait)
             wait = min(2 * wait, _LAST)
 
