@@ -37,8 +37,7 @@ from chatferry.reading.readers import Readers
 from chatferry.replies import Replies
 from chatferry.spending import spend
 from chatferry.testing import Board, Call, LiveEngine, ManualClock, Talk
-from chatferry.tools.base import Callable as Tool
-from chatferry.tools.base import Fixed
+from chatferry.tools.base import Callee, Fixed
 from chatferry.watching.metrics import Metrics
 from chatferry.words import words
 from chatferry.worker import Worker
@@ -101,7 +100,7 @@ class World:
     busy: Literal["queue", "merge", "interrupt"] = "queue"
     settings: dict[str, Any] = field(default_factory=dict)
     """More of the assistant's."""
-    tools: Sequence[Tool] = ()
+    tools: Sequence[Callee] = ()
 
     @contextlib.asynccontextmanager
     async def process(self, clock: ManualClock | None = None) -> AsyncIterator[Process]:

@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator
 
 from chatferry.channels.base import Capabilities, Hold
-from chatferry.delivering.holding import Held, Holding
+from chatferry.delivering.holding import Holding, OpenRequest
 from chatferry.feed import Feed, Outcome
 from chatferry.ledger.database import Database
 from chatferry.ledger.ledger import Ledger
@@ -34,16 +34,16 @@ class Process:
         self.board = Board(clock, caps=Capabilities(limit=600, measure="utf8", pages=True))
         self.left = asyncio.Event()
 
-    async def comes(self, event: str, *, at: float | None = None, text: str = "hi", command: str = "") -> Held:
+    async def comes(self, event: str, *, at: float | None = None, text: str = "hi", command: str = "") -> OpenRequest:
         """The request of an event; it was said at `at`."""
         said = self.clock.now() if at is None else at
         inbound = Inbound(
             event, "room", "command" if command else "message", says("user", text), at=said, command=command
         )
         [accepted] = await self.ledger.accept("board", [inbound])
-        return Held(inbound, HOLD, accepted, self.clock.now())
+        return OpenRequest(inbound, HOLD, accepted, self.clock.now())
 
-    def waits(self, held: Held) -> asyncio.Task[str | None]:
+    def waits(self, held: OpenRequest) -> asyncio.Task[str | None]:
         return asyncio.create_task(self.holding.reply(self.board, held, self.left, WORDS))
 
     async def passes(self, task: asyncio.Task[str | None], seconds: float) -> None:
@@ -61,13 +61,13 @@ class Process:
     def _sleeps(self) -> bool:
         return any(not alarm.done() for _, _, alarm in self.clock._alarms)
 
-    async def hears(self, held: Held) -> str | None:
+    async def hears(self, held: OpenRequest) -> str | None:
         """What the response says, however long it takes."""
         task = self.waits(held)
         await self.passes(task, 60.0)
         return await task
 
-    async def said(self, held: Held) -> str | None:
+    async def said(self, held: OpenRequest) -> str | None:
         return await self.hears(held)
 
     async def claims(self, lane: str = ROOM) -> Turn:

@@ -127,6 +127,10 @@ def test_the_core_imports_nothing_concrete_and_nothing_above_it() -> None:
     assert {(a, b) for a, b in IMPORTS if a in CORE and b in above} == set()
 
 
+def test_knowledge_does_not_know_who_answers() -> None:
+    assert {(a, b) for a, b in IMPORTS if a.startswith("knowledge.") and b.startswith("answering.")} == set()
+
+
 def test_what_is_concrete_never_imports_the_core() -> None:
     concrete = {a for a in FILES if a.startswith(("channels.", "engines.", "dispatch.", "tools."))}
     assert {(a, b) for a, b in IMPORTS if a in concrete and b in CORE | TOP} == set()
@@ -158,7 +162,7 @@ _SERVING = ("aiohttp", "starlette", "uvicorn", "alembic")
     ("modules", "heavy"),
     [
         (("main",), (*_SERVING, "sqlalchemy", "pydantic", "structlog")),
-        (("turns", "people", "keys", "usage", "export", "forget"), _SERVING),
+        (("turns", "people", "keys", "usage", "export", "forget", "alerts"), _SERVING),
     ],
     ids=["help", "a look at the database"],
 )

@@ -7,7 +7,7 @@ import asyncio
 import msgspec
 import pytest
 
-from chatferry.delivering.holding import Held
+from chatferry.delivering.holding import OpenRequest
 from chatferry.ledger.database import Database
 from chatferry.ledger.ledger import Ledger
 from chatferry.model import APOLOGY, Inbound, says
@@ -53,7 +53,7 @@ async def test_so_has_a_question_that_was_taken_back(here: Process) -> None:
     held = await here.comes("e1")
     event = msgspec.structs.replace(held.event, event="e2", ref="m2")
     [accepted] = await here.ledger.accept("board", [event])
-    task = here.waits(Held(event, HOLD, accepted, here.clock.now()))
+    task = here.waits(OpenRequest(event, HOLD, accepted, here.clock.now()))
     await here.passes(task, 1.0)
     await here.ledger.accept("board", [Inbound("r", "room", "retract", ref="m2")])
     await here.passes(task, 1.0)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from structlog.testing import capture_logs
 
 from chatferry.answering.remember import Remember
 from chatferry.engines.base import Prompt
@@ -19,7 +20,8 @@ from chatferry.ledger.profiles import MOST, Refused
 from chatferry.ledger.recalling import Memory
 from chatferry.ledger.retention import Place
 from chatferry.ledger.tables import memories, profiles
-from chatferry.model import Inbound, says
+from chatferry.model import Inbound, Usage, says
+from chatferry.spending import spend
 from chatferry.testing import LiveEngine, ManualClock, ScriptedEngine
 from chatferry.tools.base import Caller
 from tests.remembering import TALK, Mind, asks, filler, notes
@@ -120,6 +122,23 @@ async def test_a_model_that_fails_is_asked_again_with_a_later_turn_and_not_befor
         broken = False
         await mind.say("hello")
         assert await mind.say(WHO) == "Momo"
+
+
+async def test_what_a_model_failed_at_is_told_also_where_its_tokens_cannot_be_charged(
+    file: Database, clock: ManualClock
+) -> None:
+    def script(_: Prompt) -> str | Exception:
+        spend(Usage(3, 4))
+        return TryLater("busy")
+
+    full = "CREATE TRIGGER full BEFORE UPDATE ON turns WHEN old.state = 'done' BEGIN SELECT RAISE(ABORT, 'full'); END"
+    await file.write(lambda connection: connection.execute(sa.text(full)))
+    async with Mind(file, clock, SMALL, keeper=ScriptedEngine(script)).open() as mind:
+        with capture_logs() as logs:
+            await chat(mind, 9)
+    told = {log["event"]: log["error"] for log in logs if log["event"] in ("no summary", "tokens not charged")}
+    assert told["no summary"] == "busy"
+    assert "full" in told["tokens not charged"]
 
 
 async def test_a_model_that_says_nothing_does_not_end_what_was_known(file: Database, clock: ManualClock) -> None:

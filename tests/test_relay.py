@@ -142,7 +142,7 @@ async def test_who_makes_an_answer_is_told_that_somebody_reads_it(
 
     await here.until(lambda: len(watched()) > 1)  # again and again: a new holder knows nothing of it
     assert set(watched()) == {turn.id}
-    assert not unread.read
+    assert not unread.has_readers
     await here.ledger.finish(turn, [])
     here.relay.ring([turn.id])
     await reading

@@ -82,8 +82,8 @@ class Tail:
             self.tasks = tuple(tasks)
             self._ring()
 
-    def reads(self, text: str) -> None:
-        """The answer so far, as another process tells it. One that it has begun anew counts when it is beyond ours."""
+    def catch_up(self, text: str) -> None:
+        """The answer so far, as another tail has it. One that was begun anew counts when it is beyond ours."""
         said = self.text
         if text.startswith(said):
             if len(text) > len(said):
@@ -93,7 +93,7 @@ class Tail:
             self.add(text)
 
     @property
-    def read(self) -> bool:
+    def has_readers(self) -> bool:
         """Somebody reads the words as they come."""
         return self._readers > 0
 

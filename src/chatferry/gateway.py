@@ -108,7 +108,7 @@ class Gateway:
         self.metrics = Metrics()
         self.feed = Feed()
         self.ledger = Ledger(database, clock, lease=_ALONE if alone else _AMONG_OTHERS)
-        self.engines = {name: make_engine(name, model, http, clock) for name, model in settings.models.items()}
+        self.engines = {name: make_engine(name, model, http) for name, model in settings.models.items()}
         assigned = {name: channel.assistant for name, channel in settings.channels.items()} | {"api": "default"}
         self.circuits = {name: Circuit(clock) for name in self.engines}
         self.tracer = tracer

@@ -18,7 +18,7 @@ from chatferry.text.plain import plain
 
 
 class Held:
-    """`turn` is replaced as the ledger moves on."""
+    """What is known of a turn only while it is worked on; `turn` itself is replaced as the ledger moves on."""
 
     def __init__(
         self,

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-import msgspec
 import structlog
 
 from chatferry.accounts import Accounts
@@ -75,46 +74,46 @@ class Intake:
 
         Raises Unavailable, and then nothing was kept: the platform shall deliver again.
         """
-        accepted: list[Accepted] = []
-        if taken.events:
-            if self._closed:
-                raise Unavailable("shutting down")
-            entrance = self._entrance
-            knocks = [entrance.knock(channel, event) for event in taken.events] if entrance else []
-            received = [self._receive(channel, event) for event in taken.events]
-            events, gates = zip(*received, strict=True)
-            held = taken.hold is not None
-            paces = [self._limits.pace(channel, event, held=held) for event in events] if self._limits else ()
-            knocks = knocks if any(knocks) else []
-            now = self._clock.now()
-            charged = self._accounts
-            budgets = [charged.budget(channel, event, now, held=held) for event in events] if charged else ()
-            began = self._tracer.now() if self._tracer else 0.0
-            accepted = await self._ledger.accept(channel.name, events, gates, paces, knocks, budgets)
-            if self._tracer:
-                self._trace(self._tracer, channel, accepted, began)
-            taken = msgspec.structs.replace(taken, events=events)
-        for event, owed in zip(taken.events, accepted, strict=True):
+        events, accepted = await self._keep(channel, taken) if taken.events else ((), [])
+        for event, owed in zip(events, accepted, strict=True):
             if owed.ends:
                 self._end(owed.ends)
-            if owed.wait and not owed.spent:
-                self._metrics.limited.labels(channel.name).inc()
-            if owed.spent:
-                self._metrics.spent.labels(channel.name).inc()
+            self._count(channel, event, owed)
             if owed.stale and whispering(channel) and (told := self._desk.stale(channel, event)):
                 self._beside(channel, channel.whisper(event.conversation, event.sender, told))
-            if not owed.turn:
-                continue
-            if event.kind not in EFFECTS:
-                (self._metrics.accepted if owed.new else self._metrics.repeated).labels(channel.name).inc()
-            if event.kind != "heard" or event.consent:
+            if owed.turn and (event.kind != "heard" or event.consent):
                 lane = owed.lane or conversation_key(channel.name, event.conversation)
                 await self._dispatcher.wake(lane, bulk=event.kind == "push")
         if taken.aside is not None and obliging(channel):
             self._beside(channel, channel.oblige(taken.aside))
         return accepted
 
+    async def _keep(self, channel: Channel, taken: Taken) -> tuple[Sequence[Inbound], list[Accepted]]:
+        """The events as they count, and what is owed for each, once that is on the disk."""
+        if self._closed:
+            raise Unavailable("shutting down")
+        held, now = taken.hold is not None, self._clock.now()
+        knocks = [self._entrance.knock(channel, event) for event in taken.events] if self._entrance else []
+        events, gates = zip(*(self._receive(channel, event) for event in taken.events), strict=True)
+        paces = [self._limits.pace(channel, event, held=held) for event in events] if self._limits else ()
+        accounts = self._accounts
+        budgets = [accounts.budget(channel, event, now, held=held) for event in events] if accounts else ()
+        began = self._tracer.now() if self._tracer else 0.0
+        accepted = await self._ledger.accept(channel.name, events, gates, paces, knocks if any(knocks) else (), budgets)
+        if self._tracer:
+            self._trace(self._tracer, channel, accepted, began)
+        return events, accepted
+
+    def _count(self, channel: Channel, event: Inbound, owed: Accepted) -> None:
+        if owed.wait and not owed.spent:
+            self._metrics.limited.labels(channel.name).inc()
+        if owed.spent:
+            self._metrics.spent.labels(channel.name).inc()
+        if owed.turn and event.kind not in EFFECTS:
+            (self._metrics.accepted if owed.new else self._metrics.repeated).labels(channel.name).inc()
+
     def _beside(self, channel: Channel, courtesy: Coroutine[Any, Any, None]) -> None:
+        """Do this besides: the platform is not kept waiting for it."""
         task = asyncio.create_task(self._oblige(channel, courtesy), name=f"aside of {channel.name}")
         self._asides.add(task)
         task.add_done_callback(self._asides.discard)

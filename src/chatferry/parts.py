@@ -56,7 +56,7 @@ HEARSAY = 1.0
 LISTENERS = {"openai": "chatferry.engines.openai_voice:Transcription"}
 
 
-def make_engine(name: str, settings: ModelSettings, http: aiohttp.ClientSession, clock: Clock) -> Engine:
+def make_engine(name: str, settings: ModelSettings, http: aiohttp.ClientSession) -> Engine:
     """The client for one configured model."""
     engine: Engine = _load(ENGINES[settings.provider])(name, settings, http)
     return engine

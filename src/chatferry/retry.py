@@ -7,6 +7,13 @@ from collections.abc import Callable
 from chatferry.clock import Clock
 from chatferry.errors import Fault, TryLater
 
+_FAILURES = 5
+"""Faults in a row that open a circuit, unless they come all at once."""
+_BLIP = 2.0
+"""Seconds that they are apart at the least: what hits all that is under way in one moment may be over in the next."""
+_REST = 30.0
+"""Seconds for which nothing is asked then."""
+
 
 def next_try(
     error: Fault,
@@ -34,29 +41,30 @@ def next_try(
 class Circuit:
     """Stops asking a provider that keeps failing, so that its callers go elsewhere at once.
 
-    Opens after `failures` faults in a row; `rest` seconds later lets one caller probe, and one more for every
-    `rest` seconds that the probe takes, for it may never report back (its caller may have been cancelled).
+    Opens after some faults in a row, and after a rest lets one caller probe; and one more whenever the probe takes as
+    long as the rest, for it may never report back (its caller may have been cancelled).
     """
 
-    def __init__(self, clock: Clock, *, failures: int = 5, rest: float = 30.0) -> None:
+    def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._failures = failures
-        self._rest = rest
         self._count = 0
-        self._until = 0.0
+        self._since = 0.0
+        """When the first of the faults in a row came."""
+        self._until: float | None = None
+        """When the next caller may probe; None: it is closed, and all may ask."""
 
     def admits(self) -> bool:
         """May a request be made now? True in an open circuit is leave for one probe."""
-        if self._count < self._failures:
+        if self._until is None:
             return True
         if self.closed_for() > 0:
             return False
-        self._until = self._clock.now() + self._rest
+        self._until = self._clock.now() + _REST
         return True
 
     def closed_for(self) -> float:
         """Seconds until the next request may be made; 0: now."""
-        return max(0.0, self._until - self._clock.now()) if self._count >= self._failures else 0.0
+        return 0.0 if self._until is None else max(0.0, self._until - self._clock.now())
 
     @property
     def open(self) -> bool:
@@ -65,9 +73,13 @@ class Circuit:
 
     def answered(self) -> None:
         """The provider is there, whatever it said."""
-        self._count = 0
+        self._count, self._until = 0, None
 
     def failed(self) -> None:
         """The provider could not answer."""
+        now = self._clock.now()
+        if self._count == 0:
+            self._since = now
         self._count += 1
-        self._until = self._clock.now() + self._rest
+        if self._count >= _FAILURES and now - self._since >= _BLIP:
+            self._until = now + _REST

@@ -319,8 +319,8 @@ class Worker:
                 )
                 told = not self._alone and (caps.pages or caps.live)
                 telling = group.create_task(self._tell(held, tail)) if told else None
-                if editing(held.channel) and (settled := held.turn.inbound.consenting):
-                    group.create_task(self._delivery.settled(held, held.channel, settled.confirms))
+                if editing(held.channel) and (consenting := held.turn.inbound.consenting):
+                    group.create_task(self._delivery.disarm(held, held.channel, consenting.confirms))
                 held.asking = group.create_task(self._asking.ask(held, tail, asked))
                 if held.stopped:  # while we were preparing
                     held.asking.cancel()

@@ -133,6 +133,7 @@ async def test_a_final_fault_goes_to_the_next_model_at_once() -> None:
 
 
 async def test_the_price_is_that_of_the_model_that_answered() -> None:
+    begin(spending := Spending())
     clock = HastyClock()
     engines = Player("dear", [Final("no such model")]), Player("cheap", [Delta("yes"), Done(usage=Usage(3, 4))])
     prices = {"dear": 100, "cheap": 1}
@@ -140,8 +141,8 @@ async def test_the_price_is_that_of_the_model_that_answered() -> None:
         [(engine, Circuit(clock)) for engine in engines], clock, lambda: 1.0, Metrics(),
         lambda model, usage: prices[model] * (usage.prompt + usage.completion),
     )  # fmt: skip
-    events, _ = await played(of)
-    assert events[-1] == Done(usage=Usage(3, 4, 7))
+    await played(of)
+    assert spending.all == Usage(3, 4, 7)
 
 
 @pytest.mark.parametrize(

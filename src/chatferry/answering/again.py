@@ -133,7 +133,7 @@ class Again:
     async def _read(self, theirs: Tail, mine: Tail, asked: Asked) -> None:
         while True:
             await theirs.grown(mine.text)
-            mine.reads(theirs.text)
+            mine.catch_up(theirs.text)
             if asked.first_token_at is None and mine.text:
                 asked.first_token_at = self._clock.now()
             await self._clock.sleep(_PACE)

@@ -41,7 +41,7 @@ _PACE = 0.25
 
 
 Told = Callable[[AsyncGenerator[Event, None]], AsyncGenerator[Event, None]]
-"""What a model says, and what people get of it."""
+"""Makes what people get out of what a model says."""
 
 
 class _Answer(NamedTuple):
@@ -126,13 +126,14 @@ class Asking:
         while True:
             if rounds.waiting:
                 tail.add(rounds.question())
-                asked.asks = len(rounds.waiting)
+                asked.asks = True
                 asked.done = Done(model=model)
                 return
             tail.restart("" if one.grounds.waits else rounds.said)
             wanted = rounds.prompt(question)
-            told = partial(one.grounds.told, before=rounds.said, returned=rounds.returned, noted=rounds.noted)
-            told = partial(told, last=wanted.last)
+            told = partial(
+                one.grounds.told, before=rounds.said, returned=rounds.returned, noted=rounds.noted, last=wanted.last
+            )
             done = await self._hear(one, told, wanted)
             if done is None:
                 return
@@ -181,7 +182,7 @@ class Asking:
             held.turn = msgspec.structs.replace(held.turn, inbound=told)
 
     def closed(self, held: Held) -> None:
-        """The turn is closed, and its conversation has a moment for itself."""
+        """The turn is closed: if its prompt had hardly room for the history, now is the time to fold some of it."""
         if held.room is not None:
             inbound, turn = held.turn.inbound, held.turn
             wanted = Wanted(held.channel, held.assistant, inbound.conversation, turn.conversation, turn.id, held.room)
@@ -206,12 +207,12 @@ class Asking:
         return Material(facts=facts, summary=found.summary), partial(self._ledger.said_since, found)
 
     async def _named(self, held: Held, said: AsyncIterator[Message]) -> AsyncIterator[Message]:
-        """The same, by people with names."""
+        """What was said, with the names of who said it."""
         async for message in said:
             yield await named(held.channel, held.turn.inbound.conversation, message)
 
     async def _history(self, held: Held, said: AsyncIterator[Message], material: Material) -> AsyncIterator[Message]:
-        """The same; notes where a prompt has hardly room for all of it."""
+        """The same. Where a prompt has hardly room for all of it, `held.room` tells how much it has: see `closed`."""
         held.room = room = prompt.room(held.assistant, held.turn.inbound, material)
         spent = 0
         async for message in self._named(held, said):

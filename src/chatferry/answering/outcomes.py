@@ -19,8 +19,8 @@ class Asked(msgspec.Struct):
     first_token_at: float | None = None
     done: Done | None = None
     fault: Fault | None = None
-    asks: int = 0
-    """How many calls wait for the person's yes: then the answer is the question."""
+    asks: bool = False
+    """Calls wait for the person's yes: the answer is the question whether they shall be made."""
 
 
 def outcome_of(asked: Asked, text: str, held: Held) -> Outcome:

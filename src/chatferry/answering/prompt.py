@@ -15,7 +15,7 @@ import msgspec
 
 from chatferry.assistant import Assistant
 from chatferry.engines.base import Call, Prompt, Round, Tool
-from chatferry.engines.tokens import OVERHEAD, PICTURE, Gauge
+from chatferry.engines.tokens import MARKED, OVERHEAD, PICTURE, Gauge, cut
 from chatferry.knowledge.quoting import brief
 from chatferry.model import File, Inbound, Message, Part, Text
 from chatferry.text.quoting import quoted
@@ -36,10 +36,6 @@ _TOOLED = (
 _ENOUGH = (
     "No more tools can be called for this answer. Answer now, with what you have; say what you could not find out."
 )
-_MARK = " … "
-"""In the place of what was cut."""
-_MARKED = 3
-"""Tokens of that."""
 _EARLIER = "what was said before"
 PICTURES = 4
 """Pictures in a prompt at most, the newest."""
@@ -209,19 +205,6 @@ def shortened(message: Message, tokens: int, gauge: Gauge) -> Message:
     return msgspec.structs.replace(message, parts=(Text(text), *pictures))
 
 
-def cut(text: str, tokens: int, gauge: Gauge) -> str:
-    """The text, or where it costs more than `tokens` its beginning and its end."""
-    raw, short = text.encode(errors="replace"), text
-    left = len(raw)
-    while left and (cost := gauge.text(short)) > tokens:
-        # By bytes, because these cost; what is cut inside a character is dropped with it. What is kept may be dearer
-        # than what was cut, so that is looked at again.
-        left = max(0, int(left * min(0.95, (tokens - _MARKED) / cost)))
-        head, tail = raw[: left // 2], raw[len(raw) - left // 2 :]
-        short = f"{head.decode(errors='ignore')}{_MARK}{tail.decode(errors='ignore')}"
-    return short
-
-
 class _Frame(NamedTuple):
     """What stands around the talk, and the tokens that it leaves to it."""
 
@@ -326,9 +309,9 @@ def _squeezed(one: Round, tokens: int, gauge: Gauge) -> tuple[Round, ...]:
         return msgspec.structs.replace(one, said="", results=tuple(results))
 
     each = tokens // max(1, len(one.results))
-    while each > _MARKED and gauge.round(made(each)) > tokens:
+    while each > MARKED and gauge.round(made(each)) > tokens:
         each = each * 3 // 4
-    return (made(each),) if each > _MARKED else ()
+    return (made(each),) if each > MARKED else ()
 
 
 def _short(call: Call, gauge: Gauge) -> Call:

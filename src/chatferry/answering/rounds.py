@@ -107,35 +107,34 @@ class Rounds:
             await self._ledger.calling(held.turn, made, due, self._accounts.bill(held.turn, held.assistant, due))
 
     async def _finish(self, made: Sequence[Step], tail: Tail) -> None:
-        """Call what has not returned, and take the round in."""
+        """Call what has not returned, and take the round in, unless some of it waits for the person's yes."""
         self._next = made[0].round + 1
-        open_ = {step.place: step for step in made if step.result is None}
-        made = await self._refused(made, open_)
-        open_ = {place: step for place, step in open_.items() if made[place].result is None}
-        self.waiting = [step for step in open_.values() if self._must_ask(step)]
-        open_ = {place: step for place, step in open_.items() if step not in self.waiting}
-        if open_:
-            self._tell(open_.values(), tail)
-            try:
-                await self._held.secure(self._ledger, self._clock)
-                calls = {place: step.call for place, step in open_.items()}
-                callers = {place: self._caller(step) for place, step in open_.items()}
-                number = made[0].round
-
-                async def returned(place: int, result: Result) -> None:
-                    await self._ledger.returned(self._held.turn, Returned(number, place, result))
-                    self._tell([open_[place]], tail, "failed" if result.failed else "done")
-
-                results = await self._toolbox.call(calls, callers, returned)
-            finally:
-                cut = [step for step in open_.values() if self._tasks[step.key].state == "running"]
-                self._tell(cut, tail, "failed")
-            made = [
-                msgspec.structs.replace(step, result=results[step.place]) if step.place in results else step
-                for step in made
-            ]
+        made = await self._refused(made)
+        unmade = [step for step in made if step.result is None]
+        self.waiting = [step for step in unmade if self._must_ask(step)]
+        now = {step.place: step for step in unmade if step not in self.waiting}
+        results = await self._call(now, tail) if now else {}
         if not self.waiting:
+            made = [msgspec.structs.replace(step, result=results.get(step.place, step.result)) for step in made]
             self._made.append(round_of(made))
+
+    async def _call(self, steps: Mapping[int, Step], tail: Tail) -> Mapping[int, Result]:
+        """Make these calls, by their places, and show them meanwhile; each result is kept as soon as it is there."""
+
+        async def returned(place: int, result: Result) -> None:
+            step = steps[place]
+            await self._ledger.returned(self._held.turn, Returned(step.round, place, result))
+            self._tell([step], tail, "failed" if result.failed else "done")
+
+        self._tell(steps.values(), tail)
+        try:
+            await self._held.secure(self._ledger, self._clock)
+            calls = {place: step.call for place, step in steps.items()}
+            callers = {place: self._caller(step) for place, step in steps.items()}
+            return await self._toolbox.call(calls, callers, returned)
+        finally:
+            cut = [step for step in steps.values() if self._tasks[step.key].state == "running"]
+            self._tell(cut, tail, "failed")
 
     def _tell(self, steps: Iterable[Step], tail: Tail, state: Literal["running", "done", "failed"] = "running") -> None:
         """Show what is being called, and what came of it."""
@@ -150,24 +149,24 @@ class Rounds:
         agreed = step.round == 0 and self._held.turn.inbound.consenting is not None
         return self._toolbox.demands(step.call) and not agreed
 
-    async def _refused(self, made: Sequence[Step], open_: Mapping[int, Step]) -> list[Step]:
+    async def _refused(self, made: Sequence[Step]) -> list[Step]:
         """The round with a result for each call that will not be made: nobody said yes, or nobody can be asked that."""
-        kept, inbound = list(made), self._held.turn.inbound
+        inbound, kept = self._held.turn.inbound, list(made)
         asked = inbound.consenting
         asking: list[Step] = []
-        for place, step in open_.items():
-            if not self._toolbox.demands(step.call):
+        for place, step in enumerate(made):
+            if step.result is not None or not self._toolbox.demands(step.call):
                 continue
             if step.round == 0 and asked is not None:
                 why = "" if asked.consent == "yes" else _REFUSED
             elif inbound.context is not None or not inbound.sender:
                 why = _UNASKED
-            elif not (why := self._toolbox.misfit(place, step.call)):
+            elif not (why := self._toolbox.misfit(step.place, step.call)):
                 why = "" if self._fits([*asking, step]) else _LONG
                 asking += [] if why else [step]
             if why:
                 result = Result(why, failed=True)
-                await self._ledger.returned(self._held.turn, Returned(step.round, place, result))
+                await self._ledger.returned(self._held.turn, Returned(step.round, step.place, result))
                 kept[place] = msgspec.structs.replace(step, result=result)
         return kept
 

@@ -12,11 +12,12 @@ from typing import NamedTuple
 import structlog
 
 from chatferry.accounts import Accounts
-from chatferry.answering.prompt import cut, shortened, spoken, summary_limit
+from chatferry.answering.prompt import shortened, spoken, summary_limit
 from chatferry.assistant import Assistant
 from chatferry.channels.base import Channel, briefing
 from chatferry.clock import Clock
 from chatferry.engines.base import Prompt, whole
+from chatferry.engines.tokens import cut
 from chatferry.errors import Fault, Final, Unavailable
 from chatferry.ledger.ledger import Ledger
 from chatferry.ledger.recalling import Line, Memory, Recollection
@@ -49,7 +50,7 @@ older ones too; leave out what nobody will ask for again. Write in the language 
 
 
 class Wanted(NamedTuple):
-    """A talk in which it is time."""
+    """A talk whose history takes so much of a prompt that its older half is to be folded."""
 
     channel: Channel
     assistant: Assistant
@@ -62,7 +63,7 @@ class Wanted(NamedTuple):
 
 
 def full(spent: int, room: int) -> bool:
-    """Is it time, where the history costs so much?"""
+    """Is it time to fold, where the history costs so many tokens and has room for so many?"""
     return spent > _FULL * room
 
 
@@ -177,13 +178,21 @@ class Summaries:
         try:
             text, end = await whole(assistant.summarizer, question, pace=1.0)
         finally:
-            if spending.all is not None:
-                now = self._clock.now()
-                await self._ledger.besides(self._accounts.besides(wanted.turn, assistant, spending.all, now))
+            await self._pay(wanted, spending)
         text = clean(text).strip()
         if not text or end.finish not in ("stop", "length"):
             raise Final(f"the model for summaries ended with {end.finish!r} and {len(text)} characters")
         return cut(text, limit, assistant.gauge)
+
+    async def _pay(self, wanted: Wanted, spending: Spending) -> None:
+        """What the model read and said is paid for, whatever came of it."""
+        if spending.all is None:
+            return
+        besides = self._accounts.besides(wanted.turn, wanted.assistant, spending.all, self._clock.now())
+        try:
+            await self._ledger.besides(besides)
+        except Unavailable as fault:
+            log.error("tokens not charged", turn=wanted.turn, error=str(fault))
 
     async def _told(self, wanted: Wanted, message: Message) -> str:
         message = await named(wanted.channel, wanted.address, message)

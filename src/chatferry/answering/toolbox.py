@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Mapping, Sequence
-from collections.abc import Callable as Function
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import msgspec
 import structlog
@@ -13,7 +12,7 @@ import structlog
 from chatferry.config import AssistantSettings
 from chatferry.engines.base import Call, Result, Tool
 from chatferry.text.cutting import clean
-from chatferry.tools.base import Callable, Caller, Confirmed, Source
+from chatferry.tools.base import Callee, Caller, Confirmed, Source
 from chatferry.watching.occasion import stage
 
 log = structlog.get_logger(__name__)
@@ -30,7 +29,7 @@ _CUT = "\n[... {left} more characters were cut off]"
 class Toolbox:
     """What can be called in one answer: fixed when it begins, whatever servers say meanwhile."""
 
-    def __init__(self, tools: Sequence[Callable], settings: AssistantSettings) -> None:
+    def __init__(self, tools: Sequence[Callee], settings: AssistantSettings) -> None:
         self._tools = _named(tools)
         self._settings = settings
 
@@ -52,7 +51,7 @@ class Toolbox:
         self,
         calls: Mapping[int, Call],
         callers: Mapping[int, Caller],
-        returned: Function[[int, Result], Awaitable[None]],
+        returned: Callable[[int, Result], Awaitable[None]],
     ) -> dict[int, Result]:
         """The results of these calls, by their places in the round; `returned` hears of each as soon as it is there.
 
@@ -77,7 +76,7 @@ class Toolbox:
         read = self._read(place, call)
         return read if isinstance(read, str) else read[0].misfit(read[1])
 
-    def _read(self, place: int, call: Call) -> tuple[Callable, dict[str, object]] | str:
+    def _read(self, place: int, call: Call) -> tuple[Callee, dict[str, object]] | str:
         """The tool and its arguments; or why there is nothing to call."""
         tool = self._tools.get(call.name)
         if tool is None:
@@ -105,7 +104,7 @@ class Toolbox:
         log.info("tool called", turn=caller.turn, tool=call.name, failed=result.failed, seconds=seconds)
         return msgspec.structs.replace(result, text=_within(clean(result.text), self._settings.tool_limit))
 
-    async def _done(self, tool: Callable, arguments: Mapping[str, object], caller: Caller) -> Result:
+    async def _done(self, tool: Callee, arguments: Mapping[str, object], caller: Caller) -> Result:
         """The top of a call: whatever goes wrong in it is a result, as it is none of our turn's faults."""
         limit = self._settings.tool_timeout
         scope = asyncio.timeout(limit)
@@ -132,9 +131,9 @@ async def opened(sources: Sequence[Source], settings: AssistantSettings) -> Tool
     return Toolbox([tool for tools in found for tool in tools], settings)
 
 
-def _named(tools: Sequence[Callable]) -> dict[str, Callable]:
+def _named(tools: Sequence[Callee]) -> dict[str, Callee]:
     """Each tool by a name that every provider takes, and that no other has."""
-    named: dict[str, Callable] = {}
+    named: dict[str, Callee] = {}
     for tool in tools:
         plain = re.sub(r"[^A-Za-z0-9_-]", "_", tool.tool.name)[:_NAME] or "tool"
         plain = plain if plain[0].isalpha() or plain[0] == "_" else f"_{plain}"[:_NAME]

@@ -84,7 +84,7 @@ def people_list(config: ConfigOption = None) -> None:
     from chatferry.cli.people import show
     from chatferry.config import load_server
 
-    raise SystemExit(show(load_server(config)))
+    show(load_server(config))
 
 
 @people_app.command("admit")

@@ -6,7 +6,6 @@ import asyncio
 import time
 from datetime import datetime
 
-import aiohttp
 from rich.console import Console
 from rich.text import Text
 
@@ -62,6 +61,8 @@ def try_alert(settings: Settings, name: str) -> int:
 
 async def _try(settings: Settings, alert: AlertSettings) -> bool:
     """Ring as for an incident, and print what came of it. Did everybody hear it?"""
+    import aiohttp
+
     from chatferry.cli.push import became, deliver
 
     now, all_heard = time.time(), True

@@ -91,12 +91,8 @@ async def findings(settings: Settings, find: extras.Find = find_spec) -> AsyncIt
         yield finding
     if "postgres" not in lacking:
         yield await _database(settings.server)
-    for finding in (
-        *_unread(settings, os.environ),
-        *functions(settings),
-        *look_for_tools(settings),
-        *await _keys(settings),
-    ):
+    tools = list(look_for_tools(settings))
+    for finding in (*_unread(settings, os.environ), *functions(settings), *tools, *await _keys(settings)):
         yield finding
     async for finding in knowledge(settings):
         yield finding
@@ -111,18 +107,18 @@ async def findings(settings: Settings, find: extras.Find = find_spec) -> AsyncIt
         )
     clock = SystemClock()
     async with aiohttp.ClientSession() as http:
+        engines = {name: make_engine(name, model, http) for name, model in settings.models.items()}
         ears = {assistant.voice for assistant in settings.assistants.values()}
-        for name, model in settings.models.items():
+        for name, engine in engines.items():
             listens = name in ears and not _answers(name, settings)
-            tried = make_listener(name, model, http) if listens else make_engine(name, model, http, clock)
+            tried = make_listener(name, settings.models[name], http) if listens else engine
             async for finding in tried.check():
                 yield finding
         servers = make_servers(settings, clock) if "mcp" not in lacking else {}
         for server in servers.values():
             async for finding in server.check():
                 yield finding
-        if not missing and all(finding.ok for finding in look_for_tools(settings)):
-            engines = {name: make_engine(name, model, http, clock) for name, model in settings.models.items()}
+        if not missing and all(tool.ok for tool in tools):
             circuits = {name: Circuit(clock) for name in engines}
             for assistant in make_assistants(settings, engines, servers, circuits, clock, Metrics()).values():
                 async for finding in _room(assistant):

@@ -21,7 +21,7 @@ from rich.console import Console
 from sqlalchemy.engine import RowMapping
 
 from chatferry.cli.database import is_fresh, opened
-from chatferry.cli.forget import known, newest, unknown
+from chatferry.cli.forget import known, newest, talks, unknown
 from chatferry.clock import Clock
 from chatferry.config import ServerSettings
 from chatferry.errors import ConfigError
@@ -43,6 +43,9 @@ _OURS = ("command", "greeting", "push")
 """Kinds of turns whose answers no model writes: lines, and no Markdown."""
 _OF_A_TURN = {"messages": messages, "sent": outbox, "calls": steps, "files": files, "kept_answers": answers}
 """What belongs to a turn, under the name that it has in the export."""
+_FEW = 50
+"""Turns that are held at once."""
+_MEND = "--output FOLDER, a new or empty one where you may write"
 
 Row = Mapping[Any, Any] | RowMapping
 
@@ -114,14 +117,11 @@ class _Export:
                 "person": person,
             }
             self._json.write(_encoded(head)[:-1] + b',"conversations":[\n')
-            first = True
-            past: str | None = ""
-            while past is not None:
-                talks, past = await self._ledger.look(partial(people.talks, person=self._person, past=past))
-                for talk in talks:
-                    self._json.write(b"" if first else b",\n")
-                    await self._talk(talk, upto)
-                    first = False
+            between = b""
+            async for talk in talks(self._ledger, self._person):
+                self._json.write(between)
+                await self._talk(talk, upto)
+                between = b",\n"
             rest = await self._ledger.look(self._elsewhere)
             self._json.write(b"\n]," + _encoded(rest)[1:] + b"\n")
             self._begin(())
@@ -186,11 +186,6 @@ class _Export:
         from chatferry.web import paper
 
         self._html.write(paper.part(part, self._language, **given).encode("utf-8", "replace"))
-
-
-_FEW = 50
-"""Turns that are held at once."""
-_MEND = "--output FOLDER, a new or empty one where you may write"
 
 
 def _make(folder: Path) -> None:

@@ -13,7 +13,7 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -146,9 +146,8 @@ async def known(ledger: Ledger, user: str, channel: str, channels: Collection[st
 async def survey(ledger: Ledger, person: Person, upto: int) -> Counter[str]:
     """How many rows there are of a person, by table, up to a turn."""
     counts: Counter[str] = Counter()
-    addresses = []
-
-    async def count(talk: Talk) -> None:
+    addresses: list[str] = []
+    async for talk in talks(ledger, person):
         if not talk.shared:
             addresses.append(talk.address)
         past = 0
@@ -157,18 +156,17 @@ async def survey(ledger: Ledger, person: Person, upto: int) -> Counter[str]:
             counts.update(some)
             if not past:
                 break
-
-    await _each(ledger, person, count)
     counts.update(await ledger.look(lambda connection: people.extent_elsewhere(connection, person, addresses)))
     return +counts
 
 
-async def _each(ledger: Ledger, person: Person, do: Callable[[Talk], Awaitable[None]]) -> None:
+async def talks(ledger: Ledger, person: Person) -> AsyncIterator[Talk]:
+    """The talks in which a person takes part, read a page at a time."""
     past: str | None = ""
     while past is not None:
-        talks, past = await ledger.look(partial(people.talks, person=person, past=past))
-        for talk in talks:
-            await do(talk)
+        page, past = await ledger.look(partial(people.talks, person=person, past=past))
+        for talk in page:
+            yield talk
 
 
 async def _remove(ledger: Ledger, person: Person, upto: int) -> dict[str, Any]:
@@ -185,17 +183,15 @@ async def _remove(ledger: Ledger, person: Person, upto: int) -> dict[str, Any]:
         for table, digest in forgot.digests.items():
             digests[table] = hashlib.sha256(digests.get(table, b"") + digest).digest()
 
-    async def talk_(talk: Talk) -> None:
+    note(await _patiently(lambda: ledger.withdraw(person, upto)))
+    async for talk in talks(ledger, person):
         if not talk.shared:
             addresses.append(talk.address)
         while True:
-            forgot = await _patiently(lambda: ledger.forget(talk, upto))
+            forgot = await _patiently(partial(ledger.forget, talk, upto))
             note(forgot)
             if not forgot.more:
                 break
-
-    note(await _patiently(lambda: ledger.withdraw(person, upto)))
-    await _each(ledger, person, talk_)
     note(await _patiently(lambda: ledger.forget_rest(person, addresses)))
     return {
         "format": "chatferry-forgotten",

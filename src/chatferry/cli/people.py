@@ -21,12 +21,10 @@ from chatferry.model import conversation_key
 _PAGE = 500
 
 
-def show(server: ServerSettings) -> int:
+def show(server: ServerSettings) -> None:
     """Print who has been at the door of a channel, and how they stand."""
-    if is_fresh(server):
-        return 0
-    asyncio.run(_show(server))
-    return 0
+    if not is_fresh(server):
+        asyncio.run(_show(server))
 
 
 async def _show(server: ServerSettings) -> None:

@@ -72,12 +72,12 @@ def load_server(path: Path | None = None, environ: Mapping[str, str] | None = No
     return _table(ServerSettings, "server", path, environ)
 
 
-def load_money(path: Path | None = None, environ: Mapping[str, str] | None = None) -> MoneySettings:
+def load_money(path: Path | None = None) -> MoneySettings:
     """Read [money] likewise."""
-    return _table(MoneySettings, "money", path, environ)
+    return _table(MoneySettings, "money", path)
 
 
-def _table(kind: type[T], name: str, path: Path | None, environ: Mapping[str, str] | None) -> T:
+def _table(kind: type[T], name: str, path: Path | None, environ: Mapping[str, str] | None = None) -> T:
     draft = _drafted(path, environ).only(name)
     try:
         settings = kind.model_validate(draft.tree.get(name, {}))
@@ -88,18 +88,18 @@ def _table(kind: type[T], name: str, path: Path | None, environ: Mapping[str, st
     return settings
 
 
-def assistants(path: Path | None = None, environ: Mapping[str, str] | None = None) -> frozenset[str]:
+def assistants(path: Path | None = None) -> frozenset[str]:
     """The names of the assistants, for who needs no more of them: nothing else has to be right."""
-    return frozenset(_drafted(path, environ).tables("assistants"))
+    return frozenset(_drafted(path).tables("assistants"))
 
 
-def channels(path: Path | None = None, environ: Mapping[str, str] | None = None) -> Mapping[str, Mapping[str, Any]]:
+def channels(path: Path | None = None) -> Mapping[str, Mapping[str, Any]]:
     """The channels by name likewise, as they are written, without the API, which is none."""
-    return _drafted(path, environ).tables("channels")
+    return _drafted(path).tables("channels")
 
 
 def _drafted(
-    path: Path | None, environ: Mapping[str, str] | None, amend: Callable[[Draft], None] | None = None
+    path: Path | None, environ: Mapping[str, str] | None = None, amend: Callable[[Draft], None] | None = None
 ) -> Draft:
     environ = os.environ if environ is None else environ
     path = path or found(environ)

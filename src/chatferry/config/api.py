@@ -10,6 +10,8 @@ from pydantic import AfterValidator, Field, SecretStr
 from chatferry.config.file import Draft
 from chatferry.config.types import Duration, Filled, Secret, Table, wrong
 
+LARGEST_BODY = 64 << 20
+"""Bytes of a request to the API, whatever is set."""
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512"]
 """By which issuers with public keys sign. With `secret` it is HS256."""
 
@@ -50,7 +52,7 @@ class ApiSettings(Table):
     keys: tuple[Secret, ...] = ()
     """Each of them opens the API, and may do everything there; `chatferry keys` makes others."""
     jwt: JwtSettings | None = None
-    body_limit: int | None = Field(default=None, ge=1024, le=64 << 20)
+    body_limit: int | None = Field(default=None, ge=1024, le=LARGEST_BODY)
     """Bytes of a request. None: the largest `file_limit` of the assistants in base64, and `[server] body_limit`."""
     rate: int | None = Field(default=None, ge=1)
     """Requests per minute and caller. None: what [limits] says of a user."""

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from chatferry.config.api import ApiSettings
+from chatferry.config.api import LARGEST_BODY, ApiSettings
 from chatferry.config.assistant import AssistantSettings
 from chatferry.config.limits import LimitSettings, MoneySettings, PriceSettings
 from chatferry.config.people import EntranceSettings, PrivacySettings
@@ -36,8 +36,6 @@ from chatferry.config.types import (
 )
 from chatferry.config.watch import AlertSettings, TelemetrySettings
 
-LARGEST = 64 << 20
-"""Bytes of a request to the API, whatever is set."""
 _BASES = {"openai": "https://api.openai.com/v1", "gemini": "https://generativelanguage.googleapis.com/v1beta"}
 
 
@@ -84,7 +82,7 @@ class ModelSettings(Table):
     """Length limit of an answer. None, written 0 in TOML: the provider's own."""
     temperature: float | None = Field(default=None, ge=0, le=2)
     timeout: float = Field(default=60.0, gt=0)
-    """Seconds without any byte from the provider after which we give up."""
+    """Seconds without any byte from the provider after which we give up; five times as long where bytes say nothing."""
     sees: bool = Field(default_factory=lambda told: _sees(told), validate_default=True)
     """It takes pictures. Where nothing is said: Gemini and the demo do, and what OpenAI itself serves."""
     price: PriceSettings | None = None
@@ -291,7 +289,7 @@ class Settings(Table):
         if self.api is not None and self.api.body_limit is not None:
             return self.api.body_limit
         files = max(assistant.file_limit for assistant in self.assistants.values())
-        return min(files * 4 // 3 + self.server.body_limit, LARGEST)
+        return min(files * 4 // 3 + self.server.body_limit, LARGEST_BODY)
 
     def secrets(self) -> set[str]:
         """What must not be shown. Without those that are so short that they are parts of common words."""

@@ -100,22 +100,21 @@ def _check_reply(draft: Draft, key: Key, rule: Mapping[str, object], known: Coll
             draft.fault((*key, "channels", index), "names nothing that exists", suggest(name, known))
 
 
-_READABLE = (".md", ".markdown", ".txt", ".csv", ".tsv", ".html", ".htm", ".pdf", ".docx", ".xlsx")
-
-
 def _check_knowledge(draft: Draft, key: Key, table: Mapping[str, object]) -> None:
     """Patterns that can name something to read, and nothing that has to rest on them where there are none."""
     patterns = table.get("knowledge")
     for index, pattern in enumerate(patterns if isinstance(patterns, list) else ()):
         if not isinstance(pattern, str):
             continue
+        from chatferry.knowledge.cutting import READABLE  # only for those who have some
+
         place, suffix = (*key, "knowledge", index), Path(pattern).suffix.lower()
         if not pattern.strip() or "\0" in pattern:
             draft.fault(place, "names no file", 'a pattern such as "docs/**/*.md"')
         elif re.search(r"[^/]\*\*|\*\*[^/]", pattern):
             draft.fault(place, "has ** beside something else", 'a folder of its own: "docs/**/*.md"')
-        elif re.fullmatch(r"\.[a-z0-9]+", suffix) and suffix not in _READABLE:
-            draft.fault(place, "names files that are not read", f"files that end in {', '.join(_READABLE)}")
+        elif re.fullmatch(r"\.[a-z0-9]+", suffix) and suffix not in READABLE:
+            draft.fault(place, "names files that are not read", f"files that end in {', '.join(READABLE)}")
     if not patterns:
         for setting, value in (("ground", "strict"), ("checker", None)):
             if setting in table and value in (None, table[setting]):

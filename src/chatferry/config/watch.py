@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
 from chatferry.config.file import Draft, Key, suggest
-from chatferry.config.types import Duration, Name, Secret, Table, Url, wrong
+from chatferry.config.types import Duration, Header, Name, Secret, Table, Url, wrong
 
 _THRESHOLDS = {"success": 0.95, "latency": 30.0, "queue": 60.0, "circuit": 0.0, "budget": 0.8}
 _MEASURED = ("threshold", "least", "channel", "assistant", "model")
@@ -44,12 +44,6 @@ class TargetSettings(Table):
     """Signs what the webhook gets."""
     push: str | None = None
     """`CHANNEL:ID`."""
-
-
-def _a_header(secret: SecretStr) -> SecretStr:
-    if not re.fullmatch(r"[!-~]([ -~]*[!-~])?", secret.get_secret_value()):
-        raise wrong("must be of ASCII letters, digits, signs and blanks in between")
-    return secret
 
 
 def _target(given: object) -> object:
@@ -94,7 +88,7 @@ class TelemetrySettings(Table):
 
     otlp: Url | None = None
     """Where a collector takes OTLP over HTTP. None: there are no traces."""
-    headers: dict[str, Annotated[SecretStr, AfterValidator(_a_header)]] = Field(default_factory=dict)
+    headers: dict[str, Header] = Field(default_factory=dict)
     """Sent with each export, such as `Authorization`."""
     sample: float = Field(default=1.0, gt=0, le=1)
     """The share of turns that is traced."""

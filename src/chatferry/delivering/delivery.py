@@ -62,7 +62,7 @@ class Delivery:
             # Renewed a little before it ends, so that it does not flicker.
             await self._clock.sleep(held.channel.caps.typing * 0.9)
 
-    async def settled(self, held: Held, channel: Editing, asked: int) -> None:
+    async def disarm(self, held: Held, channel: Editing, asked: int) -> None:
         """Take the buttons off the question of another turn, which this one answers. Faults are logged."""
         try:
             question = (await self._ledger.delivered([asked])).get(asked, ())

@@ -30,7 +30,7 @@ _LOOK = 0.5
 """Seconds between two looks at a turn that another process works on; shorter where requests are."""
 
 
-class Held(msgspec.Struct, frozen=True):
+class OpenRequest(msgspec.Struct, frozen=True):
     """One request that is open."""
 
     event: Inbound
@@ -49,16 +49,16 @@ class Holding:
         self._links = links
         self._clock = clock
 
-    async def reply(self, channel: Channel, held: Held, left: asyncio.Event, words: Words) -> str | None:
+    async def reply(self, channel: Channel, request: OpenRequest, left: asyncio.Event, words: Words) -> str | None:
         """Wait for what the response is to say; empty: that there is nothing to say.
 
         None: it must not be answered, so that the platform asks again. left: set when the platform hangs up.
         Raises Unavailable.
         """
-        accepted, hold = held.accepted, held.hold
+        accepted, hold = request.accepted, request.hold
         if not accepted.turn:
             return ""
-        turn, until = accepted.turn, held.at + hold.seconds
+        turn, until = accepted.turn, request.at + hold.seconds
         while True:
             # Held before the ledger is read, so that no end falls between the two.
             tail = self._feed.tail(turn)
@@ -76,28 +76,28 @@ class Holding:
             await first_of(tail.over(), left.wait(), pause)
         if standing.reply is not None:
             return standing.reply
-        if standing.open and not _last(held):
+        if standing.open and not _last(request):
             return None
-        return await self._say(channel, held, words, standing)
+        return await self._say(channel, request, words, standing)
 
-    async def heard(self, channel: Channel, held: Held, left: asyncio.Event) -> bool:
+    async def heard(self, channel: Channel, request: OpenRequest, left: asyncio.Event) -> bool:
         """Is somebody there for the response? If not, and the platform won't ask again, what is in it waits again."""
-        if self._clock.now() < held.at + held.hold.limit and not left.is_set():
+        if self._clock.now() < request.at + request.hold.limit and not left.is_set():
             return True
-        if held.accepted.turn and _last(held):
-            log.warning("answered too late", turn=held.accepted.turn)
-            await self._ledger.unreplied(held.accepted.turn, _talk(channel, held))
+        if request.accepted.turn and _last(request):
+            log.warning("answered too late", turn=request.accepted.turn)
+            await self._ledger.unreplied(request.accepted.turn, _talk(channel, request))
         return False
 
-    async def _say(self, channel: Channel, held: Held, words: Words, standing: Standing) -> str:
+    async def _say(self, channel: Channel, request: OpenRequest, words: Words, standing: Standing) -> str:
         """Note what the response says: what waits to be read, and where the answer will be that is not there yet."""
-        now, turn = self._clock.now(), held.accepted.turn
+        now, turn = self._clock.now(), request.accepted.turn
 
         def link(turn: int) -> str:
             return self._links.answer(turn, now) or ""
 
         while True:
-            parked = await self._ledger.parked(_talk(channel, held))
+            parked = await self._ledger.parked(_talk(channel, request))
             # What was asked later, a command that stopped this answer say, has a request of its own.
             waiting = [piece for piece in parked if piece.turn <= max(turn, standing.turn)]
             waiting.sort(key=lambda piece: piece.turn == standing.turn)  # what was finished earlier goes ahead
@@ -109,13 +109,13 @@ class Holding:
                 return said
 
 
-def _talk(channel: Channel, held: Held) -> str:
-    return conversation_key(channel.name, held.event.conversation)
+def _talk(channel: Channel, request: OpenRequest) -> str:
+    return conversation_key(channel.name, request.event.conversation)
 
 
-def _last(held: Held) -> bool:
+def _last(request: OpenRequest) -> bool:
     """Will the platform not ask again? By its count, or where it missed us before, by the age of the event."""
-    hold = held.hold
+    hold = request.hold
     # The platform tells whole seconds; and calls may come a little early by our clock.
-    age = held.at - held.event.at - 1.0 if held.event.at else 0.0
-    return held.accepted.delivery >= hold.calls or age >= hold.limit * (hold.calls - 1.2)
+    age = request.at - request.event.at - 1.0 if request.event.at else 0.0
+    return request.accepted.delivery >= hold.calls or age >= hold.limit * (hold.calls - 1.2)

@@ -75,15 +75,16 @@ class Relay:
         tails = {turn: tail for turn, tail in self._feed.open().items() if not self._ours(turn)}
         self._watched = {turn: at for turn, at in self._watched.items() if turn in tails}
         rung, self._rung = self._rung, set()
-        unheard = [turn for turn, tail in tails.items() if tail.read and self._watched.get(turn, 0.0) <= now - LOOK]
-        if unheard:
-            await self._ledger.watch(unheard)
-            self._watched |= dict.fromkeys(unheard, now)
+        read = [turn for turn, tail in tails.items() if tail.has_readers]
+        untold = [turn for turn in read if self._watched.get(turn, 0.0) <= now - LOOK]
+        if untold:
+            await self._ledger.watch(untold)
+            self._watched |= dict.fromkeys(untold, now)
         if self._looked <= now - LOOK:
             self._looked = now
             wanted = list(tails)
         else:
-            wanted = [turn for turn in tails if turn in rung or turn in unheard]
+            wanted = [turn for turn in tails if turn in rung or turn in untold]
         self._bring(tails, await self._ledger.progress(wanted))
 
     def _bring(self, tails: Mapping[int, Tail], found: Iterable[Progress]) -> None:
@@ -93,8 +94,8 @@ class Relay:
                 continue
             if turn.open:
                 if turn.partial:
-                    tail.reads(turn.partial)
+                    tail.catch_up(turn.partial)
                 continue
             if turn.answer is not None and turn.finish != APOLOGY:
-                tail.reads(turn.answer.text)
+                tail.catch_up(turn.answer.text)
             tail.end(Outcome(turn.answer, turn.finish, turn.usage, turn.model, turn.error))

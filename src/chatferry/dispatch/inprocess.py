@@ -16,6 +16,8 @@ log = structlog.get_logger(__name__)
 
 _LOOK = 1000
 """Conversations that one sweep takes in."""
+_SWEEP = 1.0
+"""Seconds between two sweeps."""
 
 
 class _Lane:
@@ -29,7 +31,7 @@ class _Lane:
 
 
 class InProcess:
-    """Lanes in one task group. `due` lists conversations with work; it is asked at the start and every `sweep` seconds.
+    """Lanes in one task group. `due` lists conversations with work; it is asked at the start and every second.
 
     concurrency: conversations that are worked on at the same time; the others wait their turn.
     channels: the same for single channels, by name.
@@ -42,12 +44,10 @@ class InProcess:
         *,
         concurrency: int = 2000,
         channels: Mapping[str, int] | None = None,
-        sweep: float = 1.0,
     ) -> None:
         self._due = due
         self._clock = clock
         self._rooms = Rooms(concurrency, channels or {})
-        self._sweep = sweep
         self._lanes: dict[str, _Lane] = {}
         self._group: asyncio.TaskGroup | None = None
         self._sweeper: asyncio.Task[None] | None = None
@@ -116,4 +116,4 @@ class InProcess:
             for conversation, bulk in due:
                 if conversation not in self._lanes:
                     await self.wake(conversation, bulk=bulk)
-            await self._clock.sleep(self._sweep)
+            await self._clock.sleep(_SWEEP)

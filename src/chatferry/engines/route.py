@@ -85,7 +85,6 @@ class Route:
                                 circuit.answered()
                                 outcome = "filter" if event.finish == "filter" else "ok"
                                 usage = self._priced(engine.name, event.usage) if event.usage is not None else None
-                                event = msgspec.structs.replace(event, usage=usage)
                             yield event
                     return
                 except TryLater as fault:

@@ -22,6 +22,10 @@ OVERHEAD = 6
 """Tokens that a message costs beside its text (its role and its borders), rounded up."""
 PICTURE = 1200
 """Tokens that a picture is taken to cost: providers count 260 to 1,600 for what we send."""
+_MARK = " … "
+"""In the place of what was cut out of a text."""
+MARKED = 3
+"""Tokens of that."""
 
 _SMALL = 1000
 """Tokens of a prompt up to which an error is taken for something that the provider adds to every prompt."""
@@ -138,6 +142,19 @@ class _Factor:
         self._seen += 1
         if self._seen >= _ENOUGH:
             self.value = min(self.value, max(self._most * _MARGIN, _LEAST))
+
+
+def cut(text: str, tokens: int, gauge: Gauge) -> str:
+    """The text, or where it costs more than `tokens` its beginning and its end."""
+    raw, short = text.encode(errors="replace"), text
+    left = len(raw)
+    while left and (cost := gauge.text(short)) > tokens:
+        # By bytes, because these cost; what is cut inside a character is dropped with it. What is kept may be dearer
+        # than what was cut, so that is looked at again.
+        left = max(0, int(left * min(0.95, (tokens - MARKED) / cost)))
+        head, tail = raw[: left // 2], raw[len(raw) - left // 2 :]
+        short = f"{head.decode(errors='ignore')}{_MARK}{tail.decode(errors='ignore')}"
+    return short
 
 
 class Gauged:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from html.parser import HTMLParser
 
 import msgspec
@@ -165,3 +165,18 @@ class _Page(HTMLParser):
     def handle_data(self, data: str) -> None:
         if not self._silent:
             self.parts.append(re.sub(r"\s+", " ", data))
+
+
+CUTS: dict[str, Callable[[str], Iterator[Passage]]] = {
+    ".md": cut_markdown,
+    ".markdown": cut_markdown,
+    ".txt": cut_text,
+    ".csv": cut_table,
+    ".tsv": cut_table,
+    ".html": cut_html,
+    ".htm": cut_html,
+}
+"""How a file is cut, by the ending of its name."""
+EXTRACTED = (".pdf", ".docx", ".xlsx")
+"""Their text has to be taken out of them first, by `readers`."""
+READABLE = (*CUTS, *EXTRACTED)

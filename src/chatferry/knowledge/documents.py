@@ -7,33 +7,20 @@ import glob
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
 import msgspec
 
 from chatferry.errors import ChatferryError
-from chatferry.knowledge.cutting import MOST, Passage, cut_html, cut_markdown, cut_table, cut_text
+from chatferry.knowledge.cutting import CUTS, MOST, READABLE, Passage, cut_text
 from chatferry.knowledge.terms import VERSION
 
 LARGEST = 5_000_000
 """Bytes of a file: some three thousand passages. One that is larger is better divided."""
 _FILES = 10_000
 """Files of an assistant."""
-
-_CUTS: dict[str, Callable[[str], Iterator[Passage]]] = {
-    ".md": cut_markdown,
-    ".markdown": cut_markdown,
-    ".txt": cut_text,
-    ".csv": cut_table,
-    ".tsv": cut_table,
-    ".html": cut_html,
-    ".htm": cut_html,
-}
-EXTRACTED = (".pdf", ".docx", ".xlsx")
-"""Their text has to be taken out of them first, by `readers`."""
-READABLE = (*_CUTS, *EXTRACTED)
 
 
 class Unread(ChatferryError):
@@ -60,7 +47,7 @@ class Named(msgspec.Struct, frozen=True):
     documents: tuple[Document, ...]
     warnings: tuple[Amiss, ...]
     whole: bool
-    """Every folder was there: what is not among the documents is gone."""
+    """Every folder was there, and open to us: what is not among the documents is gone."""
 
 
 def named(patterns: Sequence[str], folder: Path, known: Collection[str] = ()) -> Named:
@@ -71,9 +58,11 @@ def named(patterns: Sequence[str], folder: Path, known: Collection[str] = ()) ->
     found: dict[str, Document] = {}
     warnings: list[Amiss] = []
     whole = True
+    roots = {folder}
     for pattern in patterns:
         base = _base(folder, pattern)
-        if not base.exists():
+        roots.add(base.parent)
+        if not os.path.exists(base):
             inside = f"{_name(base, folder, base)}/"
             stays = "; what was read from it before stays" if any(name.startswith(inside) for name in known) else ""
             warnings.append(Amiss(f"{pattern}: {base} is not there{stays}"))
@@ -82,13 +71,18 @@ def named(patterns: Sequence[str], folder: Path, known: Collection[str] = ()) ->
         before = len(found)
         for path in islice(_matching(folder, pattern, base), _FILES + 1):
             found.setdefault(_name(path, folder, base), Document(_name(path, folder, base), path))
-        if len(found) == before and (folder / pattern).is_dir():
+        if len(found) == before and os.path.isdir(folder / pattern):
             meant = f"{pattern.rstrip('/')}/**/*.md"
             warnings.append(Amiss(f"{pattern}: is a folder, and names no file", meant))
         elif len(found) == before:
             warnings.append(Amiss(f"{pattern}: matches no file"))
         if len(found) > _FILES:
             warnings.append(Amiss(f"{pattern}: more than {_FILES} files; the rest is not read"))
+    for name in sorted(set(known) - found.keys()):
+        if why := _hidden(name, roots):
+            warnings.append(Amiss(f"{name}: cannot be looked for: {why}; what was read before stays"))
+            whole = False
+            break
     return Named(tuple(sorted(found.values(), key=lambda one: one.name))[:_FILES], tuple(warnings), whole)
 
 
@@ -102,7 +96,7 @@ def contents(path: Path) -> tuple[str, bytes]:
 
 def passages_of(path: Path, text: str) -> Iterator[Passage]:
     """The passages of a text, which are cut as they are taken, in the manner of its file. Raises Unread."""
-    cut = _CUTS.get(path.suffix.lower(), cut_text)
+    cut = CUTS.get(path.suffix.lower(), cut_text)
     try:
         yield from cut(text)
     except csv.Error as fault:
@@ -139,6 +133,18 @@ def _base(folder: Path, pattern: str) -> Path:
             break
         fixed.append(part)
     return folder.joinpath(*fixed)
+
+
+def _hidden(name: str, roots: Collection[Path]) -> str:
+    """Why nobody can say whether a file is gone; empty: it can be said. What finds files passes over such folders."""
+    for root in roots:
+        try:
+            (root / name).lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as fault:
+            return fault.strerror or type(fault).__name__
+    return ""
 
 
 def _matching(folder: Path, pattern: str, base: Path) -> Iterator[Path]:

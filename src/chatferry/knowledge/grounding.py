@@ -9,10 +9,9 @@ from itertools import zip_longest
 import msgspec
 import structlog
 
-from chatferry.answering.prompt import cut
 from chatferry.assistant import Assistant
 from chatferry.engines.base import Delta, Done, Engine, Event, Restart
-from chatferry.engines.tokens import OVERHEAD, estimate
+from chatferry.engines.tokens import OVERHEAD, cut, estimate
 from chatferry.errors import Fault, Final
 from chatferry.knowledge.checking import check
 from chatferry.knowledge.library import BEST, Found, Library
@@ -199,7 +198,7 @@ class Grounds:
         """Does it pass? Where nobody can say: yes, unless the assistant is strict; then Fault is raised."""
         about = {"turn": self._turn.id, "assistant": self._assistant.name, "checker": checker.name}
         try:
-            passed = await check(checker, (*self.passages, *self._fitting(returned)), self._question, said)
+            passed = await check(checker, (*self.passages, *self._results(returned)), self._question, said)
             if passed is None:
                 raise Final(f"{checker.name}: gave no verdict")
         except Fault as fault:
@@ -215,7 +214,7 @@ class Grounds:
             log.warning("answer rejected", **about)
         return passed
 
-    def _fitting(self, returned: Sequence[str]) -> list[str]:
+    def _results(self, returned: Sequence[str]) -> list[str]:
         """What calls came to, as far as half a prompt has room for it, as for the model itself: the newest first."""
         gauge, left = self._assistant.gauge, self._assistant.settings.context_tokens // 2
         kept: list[str] = []

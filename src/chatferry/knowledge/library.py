@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache, reduce
 from operator import or_
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 import sqlalchemy as sa
@@ -21,9 +21,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from chatferry.knowledge.questions import Asked, joined
 from chatferry.knowledge.terms import Unit, Wanted
 from chatferry.ledger.commit import unavailable
-from chatferry.ledger.database import Database
+from chatferry.ledger.database import Database, Work
 from chatferry.ledger.rows import padded
 from chatferry.ledger.tables import passages, sources, terms
+
+T = TypeVar("T")
 
 BEST = 8
 """Passages that a search finds at the most."""
@@ -90,16 +92,15 @@ class Library:
         return [Source(*row) for row in rows]
 
     async def search(self, base: str, asked: Asked) -> list[list[Found]]:
-        """The best passages of an assistant's knowledge for each question, and last for the message as a whole, the
-        best first. One look for all."""
+        """The passages of an assistant's knowledge for each question, and last for the message as a whole; best first.
+
+        One look for all.
+        """
         if not any(want.weights for want in asked.questions):
             return []
-        found: list[list[Found]] = await self._look(
-            lambda connection: _search(connection, base, asked, self._candidates)
-        )
-        return found
+        return await self._look(lambda connection: _search(connection, base, asked, self._candidates))
 
-    async def _look(self, work: Any) -> Any:
+    async def _look(self, work: Work[T]) -> T:
         try:
             return await self._database.read(work)
         except (SQLAlchemyError, OSError) as fault:
@@ -253,10 +254,8 @@ def _fitting_sqlite() -> sa.Select[Any]:
 
 
 def _fitting_postgresql() -> sa.Select[Any]:
-    from sqlalchemy.dialects.postgresql import TSQUERY, TSVECTOR
-
-    found: sa.ColumnElement[Any] = sa.literal_column("passages.found", TSVECTOR)
-    fits = found.op("@@", is_comparison=True)(sa.cast(sa.bindparam("query", type_=sa.Text), TSQUERY))
+    found: sa.ColumnElement[Any] = sa.literal_column("passages.found", postgresql.TSVECTOR)
+    fits = found.op("@@", is_comparison=True)(sa.cast(sa.bindparam("query", type_=sa.Text), postgresql.TSQUERY))
     columns = (passages.c[name] for name in ("id", "source", "title", "line", "text", "terms"))
     # Apart from the limit, which would have the planner read the table and not its index.
     fitting = sa.select(*columns, found.label("found")).where(fits).cte("fitting").prefix_with("MATERIALIZED")
@@ -270,7 +269,7 @@ def _fitting_postgresql() -> sa.Select[Any]:
         sa.column("term", sa.Text), sa.column("weight", sa.Double), name="given"
     )
     given = given.render_derived()
-    has = some.c.found.op("@@", is_comparison=True)(sa.cast(given.c.term, TSQUERY))
+    has = some.c.found.op("@@", is_comparison=True)(sa.cast(given.c.term, postgresql.TSQUERY))
     rank = sa.select(sa.func.sum(given.c.weight)).where(has).select_from(given).correlate(some).scalar_subquery()
     return (
         sa.select(sources.c.path, some.c.title, some.c.line, some.c.text, some.c.terms)

@@ -70,7 +70,6 @@ class Remove(msgspec.Struct, frozen=True):
 
     source: int
     base: str
-    limit: int = BATCH
 
 
 Shelving = Open | Add | Complete | Retire | Remove
@@ -107,12 +106,12 @@ def _retire(connection: sa.Connection, op: Retire) -> int:
 
 
 def _remove(connection: sa.Connection, op: Remove) -> int:
-    some = sa.select(passages.c.id, passages.c.terms).where(passages.c.source == op.source).limit(op.limit)
+    some = sa.select(passages.c.id, passages.c.terms).where(passages.c.source == op.source).limit(BATCH)
     rows = connection.execute(some).all()
     if rows:
         connection.execute(sa.delete(passages).where(passages.c.id.in_([row.id for row in rows])))
         _count(connection, op.base, (row.terms for row in rows), -1)
-    if len(rows) < op.limit:
+    if len(rows) < BATCH:
         connection.execute(sa.delete(sources).where(sources.c.id == op.source))
     return len(rows)
 

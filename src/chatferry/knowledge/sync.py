@@ -18,18 +18,8 @@ import structlog
 from chatferry.clock import Clock
 from chatferry.config import Settings
 from chatferry.errors import Unavailable
-from chatferry.knowledge.cutting import Passage
-from chatferry.knowledge.documents import (
-    EXTRACTED,
-    LARGEST,
-    Document,
-    Named,
-    Unread,
-    contents,
-    decoded,
-    named,
-    passages_of,
-)
+from chatferry.knowledge.cutting import EXTRACTED, Passage
+from chatferry.knowledge.documents import LARGEST, Document, Named, Unread, contents, decoded, named, passages_of
 from chatferry.knowledge.library import Library, Source
 from chatferry.knowledge.shelves import BATCH, Add, Complete, Open, Remove, Retire, Shelved, shelved
 from chatferry.ledger.database import Database

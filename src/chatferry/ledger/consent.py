@@ -63,9 +63,9 @@ def read(event: Inbound, words: Words, *, aside: bool = False) -> Inbound:
 
     What was only heard can be a yes or a no, and nothing else. aside: who taps in vain is told so besides the talk.
     """
-    said = event.message.text.strip() if event.message is not None else ""
     if event.message is None:
         return event
+    said = event.message.text.strip()
     if event.kind == "message" and (tap := _TAP.fullmatch(said)):
         label = words.yes if tap[1] == "yes" else words.no
         message = msgspec.structs.replace(event.message, parts=(Text(label),))

@@ -43,7 +43,6 @@ class Forget(msgspec.Struct, frozen=True):
     now: float
     key: bytes
     """By which tombstones are hashed."""
-    limit: int = BATCH
 
 
 class ForgetRest(msgspec.Struct, frozen=True):
@@ -120,8 +119,8 @@ def _forget(connection: sa.Connection, operations: Sequence[Forget]) -> list[For
 
 
 def _batch(connection: sa.Connection, op: Forget) -> Forgot:
-    ids = people.turn_ids(connection, op.talk, 0, op.upto, op.limit)
-    more, count, ended = len(ids) == op.limit, _Count(connection), set[int]()
+    ids = people.turn_ids(connection, op.talk, 0, op.upto, BATCH)
+    more, count, ended = len(ids) == BATCH, _Count(connection), set[int]()
     if ids:
         answering = [row["id"] for row in people.merged(connection, ids)] if op.talk.shared else []
         # In one order with all who write about these: nobody waits for us in a circle.

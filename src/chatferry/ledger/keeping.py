@@ -122,9 +122,9 @@ class Keeping(Recalling):
         forgot: Forgot = await self._commit.submit(forgetting.Withdraw(person, upto, self._clock.now()))
         return forgot
 
-    async def forget(self, talk: Talk, upto: int, *, limit: int = forgetting.BATCH) -> Forgot:
+    async def forget(self, talk: Talk, upto: int) -> Forgot:
         """Remove the next turns of a person in a talk, up to a turn; with the last, what else is kept of the talk."""
-        forgot: Forgot = await self._commit.submit(forgetting.Forget(talk, upto, self._clock.now(), self._key, limit))
+        forgot: Forgot = await self._commit.submit(forgetting.Forget(talk, upto, self._clock.now(), self._key))
         return forgot
 
     async def forget_rest(self, person: Person, addresses: Sequence[str]) -> Forgot:

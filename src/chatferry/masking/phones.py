@@ -68,7 +68,7 @@ def _number(
     """The number that the groups `first` to `last` are, if they are one."""
     start, end = groups[first][0], groups[last - 1][1]
     digits = "".join([text[a:b] for a, b in groups[first:last]])
-    if not _abroad(text, start) and not _possible(digits, len(digits), regions):
+    if not _abroad(text, start) and not _possible(digits, regions):
         return None
     if first and not _apart(text, *groups[first - 1], start):
         return None
@@ -115,9 +115,9 @@ def _judged(text: str, key: str, start: int, end: int, digits: str, regions: Seq
     return ""
 
 
-def _possible(digits: str, count: int, regions: Sequence[str]) -> bool:
+def _possible(digits: str, regions: Sequence[str]) -> bool:
     """Is there any country where it is worth to be looked up?"""
-    return digits.startswith(("00", *_codes(regions))) or any(_fits(region, digits, count) for region in regions)
+    return digits.startswith(("00", *_codes(regions))) or any(_fits(region, digits) for region in regions)
 
 
 def _likely(written: str, digits: str) -> bool:
@@ -144,7 +144,7 @@ def _readings(
         yield f"+{digits[2:]}", None, alone
         return
     for region in regions:
-        if _fits(region, digits, count):
+        if _fits(region, digits):
             if region in ("US", "CA"):
                 sure = bool(re.fullmatch(r"(?:1[ .-]?)?\(?\d{3}\)?[ .-]{1,2}\d{3}[ .-]\d{4}", written))
             elif region == "HK":
@@ -155,12 +155,13 @@ def _readings(
             yield digits, region, sure and alone
     grouped = len(_GROUP.findall(written)) > 1
     for region in regions:
-        if _coded(region, digits, count):
+        if _coded(region, digits):
             yield f"+{digits}", None, alone and (grouped or count > 12 or len(_code(region)) == 3)
 
 
-def _fits(region: str, digits: str, count: int) -> bool:
+def _fits(region: str, digits: str) -> bool:
     """Worth to be looked up: what this leaves out, `phonenumbers` would refuse at fifty times the cost."""
+    count = len(digits)
     match region:
         case "TW":
             return digits[0] == "0" and count in (9, 10)
@@ -175,10 +176,10 @@ def _fits(region: str, digits: str, count: int) -> bool:
     return count <= 12
 
 
-def _coded(region: str, digits: str, count: int) -> bool:
+def _coded(region: str, digits: str) -> bool:
     """Does it begin with the country's code, without the `+`? America's is too short to tell anything."""
     code = _code(region)
-    return len(code) > 1 and count >= len(code) + 8 and digits.startswith(code)
+    return len(code) > 1 and len(digits) >= len(code) + 8 and digits.startswith(code)
 
 
 @lru_cache

@@ -24,8 +24,8 @@ class Caller(msgspec.Struct, frozen=True):
     """The same whenever the same call is made again, because nobody knows whether it was done: a crash came between."""
 
 
-class Callable(Protocol):
-    """One tool."""
+class Callee(Protocol):
+    """A tool that can be called, with what models read of it."""
 
     tool: Tool
 
@@ -44,7 +44,7 @@ class Callable(Protocol):
 class Source(Protocol):
     """Where tools come from. What there is may change while we run."""
 
-    async def tools(self) -> Sequence[Callable]:
+    async def tools(self) -> Sequence[Callee]:
         """All that can be called now; what takes long to find out is left out."""
         ...
 
@@ -52,7 +52,7 @@ class Source(Protocol):
 class Confirmed:
     """A tool that is called when the person has said yes."""
 
-    def __init__(self, tool: Callable) -> None:
+    def __init__(self, tool: Callee) -> None:
         self.tool = tool.tool
         self.misfit = tool.misfit
         self.call = tool.call
@@ -65,18 +65,18 @@ class Guarded:
         self._source = source
         self._names = names
 
-    async def tools(self) -> Sequence[Callable]:
+    async def tools(self) -> Sequence[Callee]:
         return [Confirmed(tool) if self._asks(tool) else tool for tool in await self._source.tools()]
 
-    def _asks(self, tool: Callable) -> bool:
+    def _asks(self, tool: Callee) -> bool:
         return self._names is None or getattr(tool, "own", tool.tool.name) in self._names
 
 
 class Fixed:
     """Tools that are always there."""
 
-    def __init__(self, *tools: Callable) -> None:
+    def __init__(self, *tools: Callee) -> None:
         self._tools = tools
 
-    async def tools(self) -> Sequence[Callable]:
+    async def tools(self) -> Sequence[Callee]:
         return self._tools

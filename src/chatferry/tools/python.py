@@ -62,17 +62,13 @@ class Python:
         self.tool = Tool(self._place.rpartition(":")[2], about, _plain(schema))
 
     def misfit(self, arguments: Mapping[str, Any]) -> str:
-        try:
-            self._arguments.validate_python(arguments)
-        except ValidationError as misfit:
-            return f"Not called: {_misfit(misfit)}"
-        return ""
+        given = self._given(arguments)
+        return given if isinstance(given, str) else ""
 
     async def call(self, arguments: Mapping[str, Any], caller: Caller) -> Result:
-        try:
-            given = self._arguments.validate_python(arguments)
-        except ValidationError as misfit:
-            return Result(f"Not called: {_misfit(misfit)}", failed=True)
+        given = self._given(arguments)
+        if isinstance(given, str):
+            return Result(given, failed=True)
         if self._caller is not None:
             given[self._caller] = caller
         work = partial(self._function, **given)
@@ -84,9 +80,18 @@ class Python:
         except TryLater as fault:
             log.warning("tool not called", turn=caller.turn, tool=self._place, error=str(fault))
             return Result("Not called: too much is going on. Perhaps later.", failed=True)
-        except (Exception, SystemExit) as bug:
+        except (asyncio.CancelledError, GeneratorExit):
+            raise
+        except BaseException as bug:  # a panic of Rust's is no Exception, and would end the process
             log.warning("tool failed", turn=caller.turn, tool=self._place, error=told(bug), exc_info=bug)
             return Result(f"It failed: {type(bug).__name__}.", failed=True)
+
+    def _given(self, arguments: Mapping[str, Any]) -> dict[str, Any] | str:
+        """What the function is called with; or why it cannot be."""
+        try:
+            return self._arguments.validate_python(arguments)
+        except ValidationError as misfit:
+            return f"Not called: {_misfit(misfit)}"
 
     async def _in_turn(self, work: Callable[[], Any]) -> Any:
         """What it returns, once there is room for it. Raises TryLater where there is none for too long."""

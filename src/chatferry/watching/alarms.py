@@ -5,10 +5,9 @@ from __future__ import annotations
 import hmac
 from collections.abc import Awaitable, Callable, Mapping
 from hashlib import blake2b
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import aiohttp
 import msgspec
 
 from chatferry.commands import span
@@ -17,6 +16,9 @@ from chatferry.errors import TryLater
 from chatferry.ledger.incidents import Told
 from chatferry.model import Inbound, says
 from chatferry.words import Words
+
+if TYPE_CHECKING:
+    import aiohttp
 
 SIGNATURE = "X-Chatferry-Signature"
 _PATIENCE = 10.0
@@ -35,8 +37,10 @@ def key_of(target: TargetSettings) -> str:
 
 
 def watched(settings: Settings) -> dict[str, AlertSettings]:
-    """Every alert, by the key of its incidents. One about models or money that names none is one for each there is:
-    so each has incidents of its own, and whoever is told learns which it is about.
+    """Every alert, by the key of its incidents.
+
+    One about a model or about money that does not say whose is watched once for each: so each has incidents of its own,
+    and whoever is told learns whose it is.
     """
     found = {}
     for alert in settings.alerts:
@@ -145,6 +149,8 @@ class Bell:
         if target.secret is not None:
             signature = hmac.digest(target.secret.get_secret_value().encode(), body, "sha256").hex()
             headers[SIGNATURE] = f"sha256={signature}"
+        import aiohttp  # not for who only looks at alerts
+
         patience = aiohttp.ClientTimeout(total=_PATIENCE)
         try:
             async with self._http.post(url, data=body, headers=headers, timeout=patience, allow_redirects=False) as got:

@@ -11,7 +11,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from chatferry.channels.base import Channel, Hold, Hook, Taken
-from chatferry.delivering.holding import Held
+from chatferry.delivering.holding import OpenRequest
 from chatferry.errors import Rejected, Unavailable
 from chatferry.gateway import Gateway
 from chatferry.ledger.accepting import Accepted
@@ -71,7 +71,7 @@ class _Door:
 
     async def _hold(self, request: Request, taken: Taken, hold: Hold, accepted: Accepted, arrived: float) -> Response:
         """Answer in this response what there is to say, in time; else not at all."""
-        held, left = Held(taken.events[0], hold, accepted, arrived), asyncio.Event()
+        held, left = OpenRequest(taken.events[0], hold, accepted, arrived), asyncio.Event()
         request.scope[SILENT] = True
         leaving = asyncio.create_task(_tell(request, left))
         try:
@@ -90,7 +90,7 @@ class _Door:
         await first_of(gone(request), self._gateway.clock.sleep(2 * hold.limit))
         return Response(status_code=503)
 
-    async def _answer(self, held: Held, left: asyncio.Event) -> str | None:
+    async def _answer(self, held: OpenRequest, left: asyncio.Event) -> str | None:
         """What the response says; None where there is none, or nobody to hear it."""
         holding, assistant = self._gateway.holding, self._gateway.staff.of(self._channel.name, held.event)
         try:

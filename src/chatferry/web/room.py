@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from chatferry.config.tables import LARGEST
+from chatferry.config.api import LARGEST_BODY
 from chatferry.errors import Rejected
 from chatferry.web.http import RETRY_AFTER
 
@@ -13,7 +13,7 @@ from chatferry.web.http import RETRY_AFTER
 class Room:
     """Bytes that large requests may have together, in this process."""
 
-    def __init__(self, size: int = LARGEST) -> None:
+    def __init__(self, size: int = LARGEST_BODY) -> None:
         self._left = size
 
     @contextmanager

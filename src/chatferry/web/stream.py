@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -13,6 +14,7 @@ from chatferry.clock import Clock
 from chatferry.engines.base import Delta, Restart
 from chatferry.errors import Rejected
 from chatferry.feed import Doing, Outcome
+from chatferry.web.http import gone
 from chatferry.web.shapes import Shape, failure, text_of
 
 _SILENCE = 15.0
@@ -50,21 +52,21 @@ class EventStream(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            await self._run(receive, send)
+            await self._run(Request(scope, receive), send)
         finally:
             self._over()
 
-    async def _run(self, receive: Receive, send: Send) -> None:
+    async def _run(self, request: Request, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         relay = asyncio.ensure_future(self._relay(send))
-        gone = asyncio.ensure_future(_disconnect(receive))
+        leaving = asyncio.ensure_future(gone(request))
         alive = asyncio.ensure_future(self._keep_alive(send))
         try:
-            await asyncio.wait([relay, gone], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([relay, leaving], return_when=asyncio.FIRST_COMPLETED)
             if not relay.done() or not relay.result():
                 await self._left()
         finally:
-            for task in (relay, gone, alive):
+            for task in (relay, leaving, alive):
                 task.cancel()
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
@@ -101,8 +103,3 @@ class EventStream(Response):
                 await self._write(send, b": still here\n\n")
             else:
                 await self._clock.sleep(_SILENCE - quiet)
-
-
-async def _disconnect(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
