@@ -35,7 +35,7 @@ class EntranceSettings(Table):
 
 
 def _text(value: str) -> str:
-    """A path, as long as it is not read; `locate` has counted it from the configuration's folder."""
+    """The text of the file at this path, which `locate` has made absolute."""
     try:
         text = Path(value).read_text("utf-8-sig")
     except OSError as error:

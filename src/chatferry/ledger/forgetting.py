@@ -86,7 +86,7 @@ def _withdraw(connection: sa.Connection, operations: Sequence[Withdraw]) -> list
 
 
 class _Count:
-    """Notes what goes before it goes."""
+    """Removes rows, and keeps for the proof how many they were and a hash of what was in them."""
 
     def __init__(self, connection: sa.Connection) -> None:
         self._connection = connection
