@@ -93,7 +93,7 @@ def _shown(value: float | None, alert: AlertSettings, words: Words) -> str:
     return f"{value * 100:.3g} %" if alert.when in ("success", "budget") else span(value, words)
 
 
-def body_of(told: Told, alert: AlertSettings, words: Words, number: int = 0) -> bytes:
+def body_of(told: Told, alert: AlertSettings, words: Words, number: int) -> bytes:
     """What a webhook gets. `id` is the same in every try: whoever has it twice has heard it twice."""
     return msgspec.json.encode(
         {
