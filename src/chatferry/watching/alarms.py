@@ -76,9 +76,14 @@ def text_of(told: Told, alert: AlertSettings, words: Words) -> str:
             "budget": (words.alert_budget, words.look_budget),
         }
         what, look = kind[alert.when]
-        put = {"{turns}": str(told.turns), "{value}": _shown(told.value, alert, words)}
-        put |= {"{limit}": _shown(alert.threshold, alert, words)}
-        for name, value in (put | {"{model}": alert.model or "", "{assistant}": alert.assistant or ""}).items():
+        put = {
+            "{turns}": str(told.turns),
+            "{value}": _shown(told.value, alert, words),
+            "{limit}": _shown(alert.threshold, alert, words),
+            "{model}": alert.model or "",
+            "{assistant}": alert.assistant or "",
+        }
+        for name, value in put.items():
             what = what.replace(name, value)
         lines += [what, look]
     where = " / ".join(filter(None, (alert.channel, alert.assistant, alert.model)))
