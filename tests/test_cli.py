@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from chatferry import __version__
 from chatferry.cli.main import welcome
 from chatferry.config import load
 from tests.commandline import Shop, shop
@@ -24,7 +25,8 @@ async def test_help_needs_no_settings(shop: Shop) -> None:
     ended = await shop.run("--help")
     assert ended.status == 0
     assert all(command in ended.out for command in ("serve", "demo", "check", "turns", "push"))
-    assert (await shop.run("version")).out.startswith("chatferry ")
+    for asked in ("version", "--version"):
+        assert (await shop.run(asked)).out == f"chatferry {__version__}\n"
 
 
 def test_the_first_lines_say_how_slack_comes_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

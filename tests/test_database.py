@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
@@ -18,7 +19,7 @@ from chatferry.ledger.database import migrate, open_database
 from chatferry.ledger.tables import metadata
 from chatferry.migrations import HEAD
 from chatferry.migrations.upgrade import config
-from chatferry.model import Button, File, Message, Text
+from chatferry.model import Button, File, Inbound, Message, Text, says
 
 
 async def test_a_second_process_on_the_same_file_is_refused(tmp_path: Path) -> None:
@@ -80,3 +81,29 @@ def _operation(node: ast.AST) -> str:
         case ast.Call(ast.Attribute(ast.Name("op" | "sessions"), name)):
             return name
     return ""
+
+
+async def test_whose_a_turn_is_that_was_kept_by_an_older_version_becomes_known(tmp_path: Path, postgres: str) -> None:
+    odd = Inbound("e1", "ann", message=says("user", "a\x00b \\u0000 \\"), sender="ann")
+    turn: dict[str, object] = {
+        "channel": "line",
+        "event": "e1",
+        "conversation": "line:ann",
+        "kind": "message",
+        "state": "done",
+    }
+    turn |= {"inbound": rows.dump(odd), "ref": "", "finish": "", "model": "", "error": ""}
+    turn |= dict.fromkeys(("due_at", "lease", "leased_until", "attempts", "accepted_at"), 0)
+    turn |= dict.fromkeys(("prompt_tokens", "completion_tokens"), 0)
+
+    def older(connection: sa.Connection) -> None:
+        command.upgrade(config(connection), "0011")
+        connection.execute(sa.table("turns", *map(sa.column, turn)).insert().values(turn))
+
+    whose = sa.text("SELECT sender FROM turns")
+    for url in (f"sqlite:///{tmp_path}/x.db", postgres):
+        database = open_database(url)
+        await database.write(older, patience=60.0)
+        await migrate(database)
+        assert await database.read(lambda connection: connection.execute(whose).scalar()) == "ann"
+        await database.aclose()

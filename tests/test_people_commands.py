@@ -6,9 +6,12 @@ import json
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
+import pytest
 import pytest_asyncio
 
+from chatferry.cli.people import mended
 from chatferry.clock import SystemClock
 from chatferry.ledger.database import migrate, open_database
 from chatferry.ledger.ledger import Ledger
@@ -132,11 +135,38 @@ async def test_an_export_goes_where_nothing_is_and_where_it_can_be_written(shop:
         assert "mend: --output FOLDER" in refused.err
 
 
+async def test_whoever_is_kept_out_where_no_door_is_shut_is_answered_and_that_is_said(shop: Shop) -> None:
+    expelled = await shop.run("people", "expel", "line", ANN)
+    assert expelled.status == 1
+    assert "counts for nothing" in expelled.err
+    assert f'mend: deny = ["{ANN}"] in [channels.line]' in expelled.err
+    async with shop.serving():
+        await shop.line.say("ann", "heron")
+        await shop.line.seen("ann", 1)
+
+
+@pytest.mark.parametrize(
+    ("door", "admit", "expel"),
+    [
+        ({}, "", 'deny = ["ann"]'),
+        ({"first_contact": "code"}, "", ""),
+        ({"first_contact": "code", "allow": ["ann"]}, "", "take it out of allow"),
+        ({"first_contact": "code", "deny": ["ann"]}, "take it out of deny", ""),
+        ({"allow": ["bob"]}, 'add "ann" to allow', ""),
+        ({"allow": ["ann"]}, "", "take it out of allow"),
+        ({"deny": ["bob"]}, "", 'add "ann" to deny'),
+        ({"deny": ["bob"], "denied": "No."}, "", ""),
+    ],
+)
+def test_how_somebody_stands_counts_where_nothing_else_decides(door: dict[str, Any], admit: str, expel: str) -> None:
+    assert (mended(door, "ann", let_in=True), mended(door, "ann", let_in=False)) == (admit, expel)
+
+
 async def test_somebody_is_let_in_and_kept_out_by_hand(shop: Shop) -> None:
     new = "; nobody of this id has been here yet"
     for command, told in (("admit", f"in{new}"), ("expel", "out")):
         ended = await shop.run("people", command, "line", ANN)
-        assert (ended.status, ended.out) == (0, f"line:{ANN} is {told}\n")
+        assert ended.out == f"line:{ANN} is {told}\n"
     for given, why in (
         (("people", "admit", "lin", "x"), "there is no channel 'lin'\n  mend: did you mean `line`?\n"),
         (("people", "expel", "api", "x"), "the API has keys, and no door\n"),

@@ -9,6 +9,7 @@ from typing import Literal, cast
 
 import pytest
 import sqlalchemy as sa
+from structlog.testing import capture_logs
 
 from chatferry.clock import SharedClock, SystemClock
 from chatferry.engines.base import Call, Result
@@ -133,7 +134,7 @@ async def test_a_connection_that_was_lost_since_its_last_use_costs_nobody_anythi
 
 
 async def test_a_server_that_is_away_is_unavailable_and_then_serves_again() -> None:
-    with Cluster(durable=True) as server:
+    with Cluster(durable=True) as server, capture_logs() as lines:
         database = open_database(server.url)
         await migrate(database)
         async with Ledger(database, SystemClock()).open() as ledger:
@@ -149,6 +150,28 @@ async def test_a_server_that_is_away_is_unavailable_and_then_serves_again() -> N
             (accepted,) = await ledger.accept("line", [Inbound("e2", "ann", message=says("user", "more"))])
             assert accepted.new
         await database.aclose()
+    # However often it was tried.
+    assert [line["event"] for line in lines] == ["nothing can be kept", "kept again"]
+
+
+async def test_a_database_that_was_read_only_for_a_while_is_written_again(url: str) -> None:
+    """As hosts make it when their disk is full: who connects meanwhile may only read for as long as that lasts."""
+    name = sa.make_url(url).database
+    setting = f'ALTER DATABASE "{name}" SET default_transaction_read_only'
+    others = f"pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}' AND pid != pg_backend_pid()"
+    events = [Inbound(f"e{number}", "ann", message=says("user", "hello")) for number in range(20)]
+    admin, database = open_database(url), open_database(url)
+    async with Ledger(database, SystemClock()).open() as ledger:
+        await admin.write(lambda connection: connection.exec_driver_sql(f"{setting} = on"))
+        await admin.write(lambda connection: connection.exec_driver_sql(f"SELECT {others}"))
+        await asyncio.gather(*(ledger.due() for _ in events))  # whoever looks keeps a connection
+        with pytest.raises(Unavailable, match="read-only"):
+            await ledger.accept("line", [events[0]])
+        await admin.write(lambda connection: connection.exec_driver_sql(f"{setting} = off"))
+        accepted = [(await ledger.accept("line", [event]))[0] for event in events]
+        assert all(one.new for one in accepted)
+    await database.aclose()
+    await admin.aclose()
 
 
 Cut = Literal["before", "after", "a while", "too long"]

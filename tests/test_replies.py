@@ -108,6 +108,8 @@ def number(text): return 7
 def broken(text): raise KeyError("stock")
 async def late_broken(text): raise TimeoutError("the warehouse")
 def leaves(text): sys.exit(3)
+class Panic(BaseException): pass
+def panics(text): raise Panic("unwrap on a None value")
 def stops(text): raise StopIteration
 async def cancels(text): raise asyncio.CancelledError
 async def forever(text): await asyncio.Event().wait()
@@ -173,6 +175,7 @@ async def test_a_function_is_given_the_text_and_not_what_is_none() -> None:
         ("broken", "KeyError: 'stock'"),
         ("late_broken", "TimeoutError: the warehouse"),
         ("leaves", "SystemExit: 3"),
+        ("panics", "Panic: unwrap on a None value"),
         ("stops", "RuntimeError: coroutine raised StopIteration"),
         ("cancels", "cancelled itself"),
         ("gone", "AttributeError: module 'my_shop' has no attribute 'gone'"),

@@ -47,12 +47,27 @@ def opened(clock: ManualClock) -> Circuit:
     for _ in range(5):
         assert circuit.admits()
         circuit.failed()
+        clock.advance(0.5)
+    clock.advance(-0.5)
     return circuit
 
 
 def test_a_circuit_opens_after_five_faults_in_a_row() -> None:
     circuit = opened(ManualClock())
     assert not circuit.admits()
+    assert circuit.closed_for() == 30.0
+
+
+def test_it_does_not_where_all_that_was_under_way_has_failed_at_once() -> None:
+    clock = ManualClock()
+    circuit = Circuit(clock)
+    for _ in range(100):
+        circuit.failed()
+    clock.advance(1.9)
+    circuit.failed()
+    assert circuit.admits()
+    clock.advance(0.1)
+    circuit.failed()
     assert circuit.closed_for() == 30.0
 
 

@@ -125,7 +125,9 @@ async def call(place: str, message: Message, conversation: str, *, limit: float 
         if task is None or task.cancelling():
             raise
         raise Final(f"{place}: cancelled itself") from cancelled
-    except (Exception, SystemExit) as bug:  # it is not ours, and must not stop others
+    except GeneratorExit:
+        raise
+    except BaseException as bug:  # it is not ours, and must not stop others: a panic of Rust's is no Exception
         reason = f"took longer than {limit:g} s" if scope.expired() else told(bug)
         raise Final(f"{place}: {reason}") from bug
     if said is not None and not isinstance(said, str):

@@ -8,7 +8,9 @@ from chatferry.clock import Clock
 from chatferry.errors import Fault, TryLater
 
 _FAILURES = 5
-"""Faults in a row that open a circuit."""
+"""Faults in a row that open a circuit, unless they come all at once."""
+_BLIP = 2.0
+"""Seconds that they are apart at the least: what hits all that is under way in one moment may be over in the next."""
 _REST = 30.0
 """Seconds for which nothing is asked then."""
 
@@ -46,11 +48,14 @@ class Circuit:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._count = 0
-        self._until = 0.0
+        self._since = 0.0
+        """When the first of the faults in a row came."""
+        self._until: float | None = None
+        """When the next caller may probe; None: it is closed, and all may ask."""
 
     def admits(self) -> bool:
         """May a request be made now? True in an open circuit is leave for one probe."""
-        if self._count < _FAILURES:
+        if self._until is None:
             return True
         if self.closed_for() > 0:
             return False
@@ -59,7 +64,7 @@ class Circuit:
 
     def closed_for(self) -> float:
         """Seconds until the next request may be made; 0: now."""
-        return max(0.0, self._until - self._clock.now()) if self._count >= _FAILURES else 0.0
+        return 0.0 if self._until is None else max(0.0, self._until - self._clock.now())
 
     @property
     def open(self) -> bool:
@@ -68,9 +73,13 @@ class Circuit:
 
     def answered(self) -> None:
         """The provider is there, whatever it said."""
-        self._count = 0
+        self._count, self._until = 0, None
 
     def failed(self) -> None:
         """The provider could not answer."""
+        now = self._clock.now()
+        if self._count == 0:
+            self._since = now
         self._count += 1
-        self._until = self._clock.now() + _REST
+        if self._count >= _FAILURES and now - self._since >= _BLIP:
+            self._until = now + _REST

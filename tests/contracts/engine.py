@@ -167,6 +167,26 @@ class WireContract(EngineContract):
         await provider.sim.idle()
         assert provider.sim.cancelled == 1
 
+    async def test_signs_of_life_that_bring_no_words_are_given_up_too(self, http: aiohttp.ClientSession) -> None:
+        async def met(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
+            with contextlib.suppress(ConnectionError):
+                while True:
+                    writer.write(b": processing\n\n")
+                    await writer.drain()
+                    await asyncio.sleep(0.01)
+            writer.close()
+            left.set()
+
+        left = asyncio.Event()
+        async with await asyncio.start_server(met, "127.0.0.1", 0) as server:
+            url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            engine = self.make(url, http, HastyClock(), timeout=0.1)
+            with pytest.raises(TryLater, match=r"nothing but signs of life for 0\.5 s"):
+                await whole(engine.run(asking("hello")))
+            await left.wait()  # we have hung up
+
     async def test_nobody_at_the_address_may_be_tried_later(self, http: aiohttp.ClientSession) -> None:
         engine = self.make("http://127.0.0.1:1", http, HastyClock())
         with pytest.raises(TryLater, match="127"):

@@ -7,33 +7,18 @@ import re
 import shlex
 from pathlib import Path
 
-import pytest
 import yaml
 from typer.testing import CliRunner
 
 from chatferry.cli.main import app
 from chatferry.config import ServerSettings
-from tests.deploy.dockerfile import REPOSITORY, steps
+from tests.deploy.dockerfile import steps
+from tests.pages import blocks, known, text
 
 DRAIN = ServerSettings().drain
 SPARE = 10.0
 """Seconds beside the drain for what comes before and after it: the last write, open connections, the end."""
 ROLES = {"web", "worker"}
-
-
-def text(name: str) -> str:
-    return (REPOSITORY / name).read_text("utf-8")
-
-
-def blocks(name: str, language: str) -> list[str]:
-    """The blocks of a language in a page."""
-    return re.findall(rf"^```{language}\n(.*?)^```", text(name), re.MULTILINE | re.DOTALL)
-
-
-def known() -> set[str]:
-    """The variables that the program reads."""
-    sources = (REPOSITORY / "src/chatferry/config").glob("*.py")
-    return {name for source in sources for name in re.findall(r'"([A-Z][A-Z_]+)"', source.read_text("utf-8"))}
 
 
 def role(command: list[str]) -> str:
@@ -52,7 +37,6 @@ ON_A_FILE = yaml.safe_load(
         line[2:] + "\n" for line in text("render.yaml").splitlines() if re.match(r"# ( *- |services:| {3,}\w+:)", line)
     )
 )
-PAGES = ["README.md", *sorted(f"docs/{path.name}" for path in (REPOSITORY / "docs").glob("deploy*.md"))]
 
 
 # The image
@@ -233,15 +217,11 @@ def test_on_cloud_run_everything_drains_before_it_is_killed() -> None:
 
 
 def commands() -> list[list[str]]:
-    """Every command line of ours in the deploy files and pages."""
+    """Every command line of ours in the deploy files."""
     found = [step.command for step in LAST if step.word in ("CMD", "HEALTHCHECK")]
     found += [service["command"] for service in OURS.values()]
     found += [shlex.split(service["dockerCommand"]) for service in RENDER["services"]]
     found += [pod["spec"]["containers"][0]["command"] for pod in PODS.values()]
-    for page in PAGES:
-        found += [shlex.split(line) for line in re.findall(r"`(chatferry [^`|\[]+)`", text(page))]
-        arguments = re.findall(r"--command=(\S+) --args=(\S+?)[`\s]", text(page))
-        found += [[command, *given.split(",")] for command, given in arguments]
     found += [shlex.split(service["startCommand"]) for service in ON_A_FILE["services"]]
     return found
 
@@ -255,15 +235,13 @@ def test_every_command_line_is_one_that_the_program_takes() -> None:
 
 
 def variables() -> set[str]:
-    """Every variable that is set for the program in a deploy file or page."""
+    """Every variable that is set for the program in a deploy file."""
     found = {word.partition("=")[0] for step in LAST if step.word == "ENV" for word in step.words}
     for service in OURS.values():
         found |= set(service["environment"])
     for service in (*RENDER["services"], *ON_A_FILE["services"]):
         found |= {variable["key"] for variable in service["envVars"]}
     found |= {name for thing in KUBERNETES if thing["kind"] == "Secret" for name in thing["stringData"]}
-    for page in PAGES:
-        found |= set(re.findall(r"\b((?:CHATFERRY|LINE|SLACK|WECHAT|OPENAI|GEMINI)_[A-Z_]+)=", text(page)))
     return found
 
 
@@ -271,16 +249,3 @@ def test_every_variable_is_one_that_the_program_reads() -> None:
     others = {"PATH", "PYTHONDONTWRITEBYTECODE"}
     assert variables() - known() - others == set()
     assert {"PORT", "CHATFERRY_DATABASE", "LINE_CHANNEL_SECRET"} <= variables()
-
-
-@pytest.mark.parametrize("page", PAGES)
-def test_links_of_a_page_lead_somewhere(page: str) -> None:
-    folder = (REPOSITORY / page).parent
-    for link in re.findall(r"\]\((?!https?:)([^)]+)\)", text(page)):
-        place, _, anchor = link.partition("#")
-        file = folder / place if place else REPOSITORY / page
-        assert file.exists(), link
-        if anchor:
-            titles = re.findall(r"^#+ (.+)$", file.read_text("utf-8"), re.MULTILINE)
-            anchors = {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
-            assert anchor in anchors, link

@@ -79,6 +79,27 @@ async def test_a_folder_that_is_not_there_forgets_nothing(database: Database, le
     assert await finds(database, "pumpkins")
 
 
+async def test_a_folder_that_cannot_be_looked_into_forgets_nothing(
+    database: Database, ledger: Ledger, tmp_path: Path
+) -> None:
+    shelf = tmp_path / "docs" / "shelf"
+    shelf.mkdir(parents=True)
+    (shelf / "a.txt").write_text("All about pumpkins.")
+    (tmp_path / "docs" / "b.txt").write_text("All about cucumbers.")
+    sync = syncing(ledger, database, tmp_path, default=("docs/**/*.txt",))
+    await sync.run()
+    shelf.rename(tmp_path / "away")
+    shelf.symlink_to(shelf)  # who is root may look into everything but a circle
+    assert await became(sync) == {
+        "docs/b.txt": "unchanged",
+        "docs/shelf/a.txt: cannot be looked for: Too many levels of symbolic links; "
+        "what was read before stays": "warning",
+    }
+    assert await finds(database, "pumpkins")
+    shelf.unlink()
+    assert (await became(sync))["docs/shelf/a.txt"] == "gone"
+
+
 async def test_patterns_that_match_nothing_cost_the_other_assistants_nothing(
     database: Database, ledger: Ledger, tmp_path: Path
 ) -> None:

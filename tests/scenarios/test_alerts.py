@@ -115,6 +115,7 @@ async def test_a_second_model_that_fails_while_the_first_does_is_told_of_too_and
             for number, name in enumerate(("default", "spare"), start=1):
                 for _ in range(5):
                     gateway.circuits[name].failed()
+                    it.world.clock.advance(0.5)
                 await it.reached(number)
             assert [one["model"] for one in it.hook.told] == ["default", "spare"]
             assert all(f"The model {one['model']} keeps failing" in one["text"] for one in it.hook.told)

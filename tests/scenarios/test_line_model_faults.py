@@ -112,6 +112,7 @@ async def test_a_circuit_opens_and_lets_one_through_after_its_rest(tmp_path: Pat
         for n, words_said in enumerate(("one", "two", "three"), 1):
             await it.line.say("ann", words_said)
             await ended(gateway, n, it.clock, turn=0.02)
+            it.clock.advance(2.0)  # so that it is more than a blip
         assert len(it.model.requests) == 5
         assert screen(it.line) == [WORDS.sorry_busy] * 3
         it.clock.advance(30)

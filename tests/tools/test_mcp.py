@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gzip
 import os
 import signal
 import sys
 import tracemalloc
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 from mcp.client import stdio
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
 from structlog.testing import capture_logs
 
 from chatferry.clock import SystemClock
 from chatferry.config import McpSettings
 from chatferry.engines.base import Result
 from chatferry.serve import loop_factory
+from chatferry.simulator.serving import serving
 from chatferry.tools import mcp
 from chatferry.tools.base import Caller
 from chatferry.tools.mcp import Server
@@ -31,9 +38,17 @@ CALLER = Caller("line", "room", "ann", "default", 1, "key-1")
 
 
 class Hasty(SystemClock):
-    """Waits between two tries are short."""
+    """Waits between two tries are short, and remembered."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+        self.waits: list[float] = []
+
+    def now(self) -> float:
+        return super().now() + self.ahead
 
     async def sleep(self, seconds: float) -> None:
+        self.waits.append(seconds)
         await super().sleep(min(seconds, 0.02))
 
 
@@ -58,8 +73,8 @@ def notes(folder: Path, word: str) -> list[str]:
 
 
 @contextlib.asynccontextmanager
-async def kept(settings: McpSettings, *wanted: str) -> AsyncIterator[Server]:
-    server = Server("stall", settings, "chatferry.toml", Hasty(), wanted)
+async def kept(settings: McpSettings, *wanted: str, clock: Hasty | None = None) -> AsyncIterator[Server]:
+    server = Server("stall", settings, "chatferry.toml", clock or Hasty(), wanted)
     keeping = asyncio.create_task(server.keep())
     try:
         yield server
@@ -108,6 +123,18 @@ async def test_a_program_that_dies_fails_its_calls_and_is_started_again(tmp_path
         assert (lost.failed, "went away" in lost.text) == (True, True)
         assert not (await call(server, "in_stock", flavour="plum")).failed
     assert len(notes(tmp_path, "started")) == 2
+
+
+async def test_a_program_that_dies_again_and_again_is_started_more_and_more_seldom(tmp_path: Path) -> None:
+    clock = Hasty()
+    async with kept(stall(tmp_path), clock=clock) as server:
+        for number, lasted in enumerate((0.0, 0.0, 60.0)):
+            await until(lambda number=number: len(notes(tmp_path, "started")) > number)  # type: ignore[misc]
+            assert not (await call(server, "in_stock", flavour="plum")).failed
+            clock.ahead += lasted
+            os.kill(int(notes(tmp_path, "started")[number]), signal.SIGKILL)
+            await until(lambda number=number: len(clock.waits) > number)  # type: ignore[misc]
+    assert clock.waits == [0.5, 1.0, 0.5]
 
 
 async def test_a_list_that_changes_is_read_again(tmp_path: Path) -> None:
@@ -247,3 +274,45 @@ async def test_a_server_by_http_may_go_and_come_back(tmp_path: Path) -> None:
             assert (await waiting).failed
         async with by_http(tmp_path, port):
             assert not (await call(server, "in_stock", flavour="plum")).failed
+
+
+class Wordy:
+    """A server by hand that answers without a stream, as some do: SDKs do not let one say so much."""
+
+    def __init__(self) -> None:
+        self.app = Starlette(routes=[Route("/mcp", self._answer, methods=["POST"])])
+
+    async def _answer(self, request: Request) -> Response:
+        asked = await request.json()
+        result: dict[str, Any]
+        match asked["method"], asked.get("params", {}).get("name"):
+            case "initialize", _:
+                told = {"protocolVersion": "2025-06-18", "capabilities": {"tools": {}}}
+                result = {**told, "serverInfo": {"name": "wordy", "version": "1"}}
+            case "tools/list", _:
+                schema = {"type": "object", "properties": {}}
+                result = {"tools": [{"name": name, "inputSchema": schema} for name in ("heap", "bomb", "in_stock")]}
+            case "tools/call", "heap":
+                return StreamingResponse(self._heap(), media_type="application/json")
+            case "tools/call", "bomb":
+                packed = gzip.compress(b" " * 100_000_000)
+                return Response(packed, media_type="application/json", headers={"Content-Encoding": "gzip"})
+            case "tools/call", _:
+                result = {"content": [{"type": "text", "text": "4"}]}
+            case _:
+                return Response(status_code=202 if "id" not in asked else 400)
+        return JSONResponse({"jsonrpc": "2.0", "id": asked["id"], "result": result})
+
+    async def _heap(self) -> AsyncIterator[bytes]:
+        for _ in range(100):
+            yield b" " * (1 << 20)
+            await asyncio.sleep(0)
+
+
+async def test_an_answer_by_http_that_is_too_long_costs_its_own_call() -> None:
+    async with serving(Wordy().app) as url, kept(McpSettings.model_validate({"url": f"{url}/mcp"})) as server:
+        heap, bomb, stock = await asyncio.gather(*(call(server, name) for name in ("heap", "bomb", "in_stock")))
+        assert heap == Result("It failed: Failed to parse JSON response: it said more than 4000000 bytes", failed=True)
+        assert bomb == Result("It failed: Failed to parse JSON response: it is compressed", failed=True)
+        assert stock.text == "4"
+        assert not server._lost, "and the session goes on"

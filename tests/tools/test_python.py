@@ -151,6 +151,21 @@ def test_a_type_that_nobody_can_write_down_is_said_at_the_start() -> None:
     assert re.fullmatch(r"has a parameter of a type .*: Unable .* for <class '.*Odd'>", str(caught.value))
 
 
+class Panic(BaseException):
+    """As what is written in Rust raises it."""
+
+
+async def test_what_is_no_exception_is_a_failed_call_like_others() -> None:
+    def panics() -> None:
+        raise Panic("unwrap on a None value")
+
+    async def breaks() -> None:
+        raise BaseExceptionGroup("several", [Panic()])
+
+    for function, name in ((panics, "Panic"), (breaks, "BaseExceptionGroup")):
+        assert await Python(function).call({}, CALLER) == Result(f"It failed: {name}.", failed=True)
+
+
 async def test_a_function_for_which_there_is_no_room_waits_for_its_turn() -> None:
     begun, end = threading.Semaphore(0), threading.Event()
 

@@ -54,7 +54,7 @@ def export(
     from chatferry.cli.export import export
     from chatferry.config import channels, load_server
 
-    names = channels(config) | {"api"}
+    names = {*channels(config), "api"}
     raise SystemExit(export(load_server(config), user, channel, names, output=output, language=language))
 
 
@@ -73,7 +73,7 @@ def forget(
     from chatferry.cli.forget import forget
     from chatferry.config import channels, load_server
 
-    names = channels(config) | {"api"}
+    names = {*channels(config), "api"}
     server = load_server(config)
     raise SystemExit(forget(server, user, channel, names, yes=yes, dry_run=dry_run, anew=vacuum, report=report))
 
@@ -93,7 +93,7 @@ def people_admit(channel: ChannelArgument, who: GuestArgument, config: ConfigOpt
     from chatferry.cli.people import stand
     from chatferry.config import channels, load_server
 
-    stand(load_server(config), channel, who, channels(config), let_in=True)
+    raise SystemExit(stand(load_server(config), channel, who, channels(config), let_in=True))
 
 
 @people_app.command("expel")
@@ -102,7 +102,7 @@ def people_expel(channel: ChannelArgument, who: GuestArgument, config: ConfigOpt
     from chatferry.cli.people import stand
     from chatferry.config import channels, load_server
 
-    stand(load_server(config), channel, who, channels(config), let_in=False)
+    raise SystemExit(stand(load_server(config), channel, who, channels(config), let_in=False))
 
 
 @alerts_app.command("list")

@@ -29,7 +29,6 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Carries messages between chat apps and language models. `chatferry demo` shows it without any account.",
 )
 turns_app = typer.Typer(
     invoke_without_command=True,
@@ -45,6 +44,21 @@ app.add_typer(knowledge_app, name="knowledge")
 
 Role = Literal["all", "web", "worker"]
 """As in `gateway`, which is imported when it runs."""
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        version()
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    asked: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Carries messages between chat apps and language models. `chatferry demo` shows it without any account."""
 
 
 def main() -> None:

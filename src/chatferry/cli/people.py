@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -45,15 +45,19 @@ def _page(connection: sa.Connection, past: str) -> Sequence[sa.Row[Any]]:
     ).all()
 
 
-def stand(server: ServerSettings, channel: str, who: str, channels: Collection[str], *, let_in: bool) -> None:
-    """Let a person or a group in, or keep them out, whatever they say. Raises ConfigError where there is no such door.
+def stand(
+    server: ServerSettings, channel: str, who: str, channels: Mapping[str, Mapping[str, Any]], *, let_in: bool
+) -> int:
+    """Let a person or a group in, or keep them out, whatever they say. Returns the exit status: 0 when that counts.
 
     Whoever has not been here yet may be let in as well, but that may be a slip of the pen, so it is said.
+    Raises ConfigError where there is no such door. channels: their tables in the configuration, by name.
     """
     if channel == "api":
         raise ConfigError("the API has keys, and no door\n  mend: chatferry keys create, chatferry keys revoke")
     there(channel, channels)
-    guest = conversation_key(channel, who.removeprefix(f"{channel}:"))
+    who = who.removeprefix(f"{channel}:")
+    guest = conversation_key(channel, who)
 
     async def stand() -> bool:
         async with opened(server) as (ledger, _):
@@ -63,6 +67,24 @@ def stand(server: ServerSettings, channel: str, who: str, channels: Collection[s
 
     new = "" if asyncio.run(stand()) else "; nobody of this id has been here yet"
     Console(highlight=False).print(f"{guest} is {'in' if let_in else 'out'}{new}", soft_wrap=True, markup=False)
+    if mend := mended(channels[channel], who, let_in=let_in):
+        told = f"but as {channel} is set, that counts for nothing\n  mend: {mend} in [channels.{channel}]"
+        Console(stderr=True, highlight=False).print(told, soft_wrap=True, markup=False)
+    return 1 if mend else 0
+
+
+def mended(table: Mapping[str, Any], who: str, *, let_in: bool) -> str:
+    """What would let somebody in or keep them out where lists decide, or nobody does; empty: how they stand counts."""
+    allow, deny = table.get("allow", ()), table.get("deny", ())
+    if who in (deny if let_in else allow):
+        return f"take it out of {'deny' if let_in else 'allow'}"
+    if table.get("first_contact") == "code":
+        return ""
+    if let_in:
+        return f'add "{who}" to allow' if allow and who not in allow else ""
+    if allow or who in deny or table.get("denied"):  # who is told that they are denied is looked up
+        return ""
+    return f'add "{who}" to deny' if deny else f'deny = ["{who}"]'
 
 
 def there(channel: str, channels: Collection[str]) -> None:

@@ -93,9 +93,9 @@ def assistants(path: Path | None = None) -> frozenset[str]:
     return frozenset(_drafted(path).tables("assistants"))
 
 
-def channels(path: Path | None = None) -> frozenset[str]:
-    """The names of the channels likewise, without the API, which is none."""
-    return frozenset(_drafted(path).tables("channels"))
+def channels(path: Path | None = None) -> Mapping[str, Mapping[str, Any]]:
+    """The channels by name likewise, as they are written, without the API, which is none."""
+    return _drafted(path).tables("channels")
 
 
 def _drafted(

@@ -82,7 +82,7 @@ class ModelSettings(Table):
     """Length limit of an answer. None, written 0 in TOML: the provider's own."""
     temperature: float | None = Field(default=None, ge=0, le=2)
     timeout: float = Field(default=60.0, gt=0)
-    """Seconds without any byte from the provider after which we give up."""
+    """Seconds without any byte from the provider after which we give up; five times as long where bytes say nothing."""
     sees: bool = Field(default_factory=lambda told: _sees(told), validate_default=True)
     """It takes pictures. Where nothing is said: Gemini and the demo do, and what OpenAI itself serves."""
     price: PriceSettings | None = None

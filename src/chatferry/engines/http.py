@@ -24,6 +24,8 @@ _LARGE = 1 << 18
 """Bytes of a body, with pictures, that is written piece by piece."""
 _NO_TIMEOUT = aiohttp.ClientTimeout(total=None)
 """aiohttp would set a timer anew for every token that comes, which costs more than to decode it."""
+_LIFE = 5
+"""Times `timeout` for which nothing but signs of life may come, such as the comments that keep a connection open."""
 _LINGER = 0.2
 """Seconds that a body may take to end after its answer has."""
 
@@ -88,11 +90,18 @@ class Wire:
                     yield Delta(text)
                 reader.closed = True
             content, decoder, begun = answer.content, Decoder(), False
+            loop, limit = asyncio.get_running_loop(), _LIFE * self._timeout
+            told = loop.time()
             with _Patience(answer, self._timeout) as patience:
                 while not reader.closed and (chunk := await patience.read()):
-                    text = "".join([reader.read(payload) for payload in decoder.feed(chunk)])
+                    payloads = decoder.feed(chunk)
+                    text = "".join([reader.read(payload) for payload in payloads])
                     if text:
                         yield Delta(text)
+                    if payloads:
+                        told = loop.time()
+                    elif loop.time() - told > limit:
+                        raise faults.Unreached(f"{self._name}: nothing but signs of life for {limit:g} s")
                     # The first read often brings no more than a role: the text that follows need not wait.
                     if pace > 0 and (text or begun) and reader.finish is None and not content.is_eof():
                         await self._rest(answer, pace)

@@ -47,7 +47,7 @@ class Named(msgspec.Struct, frozen=True):
     documents: tuple[Document, ...]
     warnings: tuple[Amiss, ...]
     whole: bool
-    """Every folder was there: what is not among the documents is gone."""
+    """Every folder was there, and open to us: what is not among the documents is gone."""
 
 
 def named(patterns: Sequence[str], folder: Path, known: Collection[str] = ()) -> Named:
@@ -58,9 +58,11 @@ def named(patterns: Sequence[str], folder: Path, known: Collection[str] = ()) ->
     found: dict[str, Document] = {}
     warnings: list[Amiss] = []
     whole = True
+    roots = {folder}
     for pattern in patterns:
         base = _base(folder, pattern)
-        if not base.exists():
+        roots.add(base.parent)
+        if not os.path.exists(base):
             inside = f"{_name(base, folder, base)}/"
             stays = "; what was read from it before stays" if any(name.startswith(inside) for name in known) else ""
             warnings.append(Amiss(f"{pattern}: {base} is not there{stays}"))
@@ -69,13 +71,18 @@ def named(patterns: Sequence[str], folder: Path, known: Collection[str] = ()) ->
         before = len(found)
         for path in islice(_matching(folder, pattern, base), _FILES + 1):
             found.setdefault(_name(path, folder, base), Document(_name(path, folder, base), path))
-        if len(found) == before and (folder / pattern).is_dir():
+        if len(found) == before and os.path.isdir(folder / pattern):
             meant = f"{pattern.rstrip('/')}/**/*.md"
             warnings.append(Amiss(f"{pattern}: is a folder, and names no file", meant))
         elif len(found) == before:
             warnings.append(Amiss(f"{pattern}: matches no file"))
         if len(found) > _FILES:
             warnings.append(Amiss(f"{pattern}: more than {_FILES} files; the rest is not read"))
+    for name in sorted(set(known) - found.keys()):
+        if why := _hidden(name, roots):
+            warnings.append(Amiss(f"{name}: cannot be looked for: {why}; what was read before stays"))
+            whole = False
+            break
     return Named(tuple(sorted(found.values(), key=lambda one: one.name))[:_FILES], tuple(warnings), whole)
 
 
@@ -126,6 +133,18 @@ def _base(folder: Path, pattern: str) -> Path:
             break
         fixed.append(part)
     return folder.joinpath(*fixed)
+
+
+def _hidden(name: str, roots: Collection[Path]) -> str:
+    """Why nobody can say whether a file is gone; empty: it can be said. What finds files passes over such folders."""
+    for root in roots:
+        try:
+            (root / name).lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as fault:
+            return fault.strerror or type(fault).__name__
+    return ""
 
 
 def _matching(folder: Path, pattern: str, base: Path) -> Iterator[Path]:

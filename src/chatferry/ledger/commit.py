@@ -35,6 +35,7 @@ class GroupCommit:
         self._waiting: list[tuple[Any, asyncio.Future[Any]]] = []
         self._wake = asyncio.Event()
         self._open = False
+        self._away = False
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -74,7 +75,11 @@ class GroupCommit:
             operations = [operation for operation, _ in batch]
             results = await self._database.write(lambda connection: self._apply(connection, operations))
         except (OperationalError, InterfaceError, OSError) as fault:
-            tell(batch, [unavailable(fault)] * len(batch))
+            away = unavailable(fault)
+            if not self._away:
+                log.error("nothing can be kept", error=str(away))
+            self._away = True
+            tell(batch, [away] * len(batch))
         except Unsure as fault:
             outcomes = cast("Sequence[Any]", fault.result)
             tell(batch, [Unsure(str(fault), fault.transaction, outcome) for outcome in outcomes])
@@ -87,6 +92,9 @@ class GroupCommit:
                 log.error("a write was refused", operation=type(batch[0][0]).__name__, error=type(fault).__name__)
                 tell(batch, [unavailable(fault)])
         else:
+            if self._away:
+                log.info("kept again")
+            self._away = False
             tell(batch, results)
 
 

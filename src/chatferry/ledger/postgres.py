@@ -51,8 +51,10 @@ _SESSION = {
     "plan_cache_mode": "force_generic_plan",
 }
 
-_AWAY = ("08", "53", "57")
-"""Classes of SQLSTATE that say that the server cannot serve now: connection, resources, shutdown and start."""
+_READ_ONLY = "25006"
+"""The server takes no writes now, or took none when this connection was opened."""
+_AWAY = ("08", "53", "57", _READ_ONLY)
+"""How SQLSTATEs begin by which the server cannot serve now: connection, resources, shutdown and start."""
 _CLASH = ("40001", "40P01")
 """Two transactions were in each other's way, and ours was undone."""
 
@@ -96,7 +98,13 @@ class Postgres:
         try:
             async with _plainly(), asyncio.timeout(patience), self._engine.connect() as connection:
                 transaction = await connection.begin()
-                result = await connection.run_sync(work)
+                try:
+                    result = await connection.run_sync(work)
+                except DBAPIError as fault:
+                    if _state(fault) == _READ_ONLY:  # and so may the other connections be, for as long as they live
+                        await connection.invalidate()
+                        await self._engine.dispose()
+                    raise
                 number = (await connection.execute(_NUMBER)).scalar()  # none: nothing was written
                 await transaction.commit()
                 results.append(result)

@@ -15,7 +15,9 @@ from chatferry.reading.jobs import Found, Job
 _AT_ONCE = 2
 """Files that are read at the same time, in this process."""
 _SECONDS = 10
-"""Of computing, for one file; by the clock on the wall it may take twice as long."""
+"""Of computing, for one file."""
+_ON_THE_WALL = 4
+"""Times as long as it may compute it may take by the clock: the machine may have other things to do."""
 _SCAN = 3
 """Times as long, for a scan: each page costs what a picture of text costs."""
 _OUTPUT = 9 << 20
@@ -51,7 +53,7 @@ class Readers:
                 env={name: os.environ[name] for name in _PASSED if name in os.environ} | _ONE_THREAD,
             )
             try:
-                async with asyncio.timeout(seconds * 2):
+                async with asyncio.timeout(seconds * _ON_THE_WALL):
                     told = await _asked(child, msgspec.json.encode(job) + b"\n" + data)
             except TimeoutError:
                 return Reading(Found(trouble="heavy"))

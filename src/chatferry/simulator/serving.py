@@ -70,7 +70,8 @@ async def serving(app: ASGIApp, *, sock: socket.socket | None = None) -> AsyncIt
     sock = sock or listening()
     host, port = sock.getsockname()[:2]
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - from here it is reached so
-    config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off")
+    # Idle connections stay open for as long as with providers and platforms, not for the five seconds of uvicorn.
+    config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off", timeout_keep_alive=75)
     logging.getLogger("uvicorn.error").addFilter(_is_news)
     server = _Server(config)
     with sock:

@@ -32,7 +32,8 @@ from chatferry.config import McpSettings
 from chatferry.engines.base import Result, Tool
 from chatferry.model import Finding
 from chatferry.tools.base import Callee, Caller
-from chatferry.tools.mcp_pipe import LINES, errors_to_log, watched
+from chatferry.tools.mcp_http import Bounded
+from chatferry.tools.mcp_pipe import LINES, LONGEST, errors_to_log, watched
 from chatferry.tools.mcp_words import words
 
 log = structlog.get_logger(__name__)
@@ -47,6 +48,8 @@ _AGAIN = 300.0
 """Seconds after which the list of tools is read again, though nobody said that it has changed."""
 _FIRST, _LAST = 0.5, 30.0
 """Seconds between two tries to reach a server: at first, and at most."""
+_STEADY = 10.0
+"""Seconds of a session after which the server that has gone is not one that dies at every start."""
 _MOST = 100
 """Tools of one server that are offered."""
 _DESCRIPTION = 4000
@@ -119,14 +122,17 @@ class Server:
     async def _reconnect(self) -> None:
         wait = _FIRST
         while True:
+            began = math.inf
             try:
                 async with self._session() as (client, changes):
-                    wait = _FIRST
+                    began = self._clock.now()
                     await self._attend(client, changes)
                 log.warning("tool server lost", server=self.name)
             except Exception as fault:  # noqa: BLE001 - the top of a task: whatever a server does ends here
                 log.warning("tool server cannot be reached", server=self.name, error=self._why(fault), seconds=wait)
             self._tried.set()
+            if self._clock.now() - began > _STEADY:
+                wait = _FIRST
             await self._clock.sleep(wait)
             wait = min(2 * wait, _LAST)
 
@@ -233,8 +239,9 @@ class Server:
         its = self._settings
         if its.url:
             headers = {name: secret.get_secret_value() for name, secret in its.headers.items()}
-            http = await stack.enter_async_context(httpx2.AsyncClient(headers=headers, timeout=_TIMES))
-            return streamable_http_client(its.url, http_client=http)
+            client = httpx2.AsyncClient(headers=headers, timeout=_TIMES, transport=Bounded())
+            http = await stack.enter_async_context(client)
+            return streamable_http_client(its.url, http_client=http, max_sse_event_size=LONGEST)
         program, *arguments = its.command
         if program in _PYTHON:
             program = sys.executable or program

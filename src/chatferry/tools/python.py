@@ -80,7 +80,9 @@ class Python:
         except TryLater as fault:
             log.warning("tool not called", turn=caller.turn, tool=self._place, error=str(fault))
             return Result("Not called: too much is going on. Perhaps later.", failed=True)
-        except (Exception, SystemExit) as bug:
+        except (asyncio.CancelledError, GeneratorExit):
+            raise
+        except BaseException as bug:  # a panic of Rust's is no Exception, and would end the process
             log.warning("tool failed", turn=caller.turn, tool=self._place, error=told(bug), exc_info=bug)
             return Result(f"It failed: {type(bug).__name__}.", failed=True)
 

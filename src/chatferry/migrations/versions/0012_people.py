@@ -11,9 +11,13 @@ depends_on = None
 _ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
+# PostgreSQL reads no JSON in which somebody has said NUL, and a backslash before the "u" may be a backslash itself.
+_SAID = r"regexp_replace(inbound, '(?<!\\)((?:\\\\)*)\\u0000', '\1', 'g')"
+
+
 def upgrade() -> None:
     op.add_column("turns", sa.Column("sender", sa.Text(), nullable=False, server_default=sa.text("''")))
-    told = {"postgresql": "CAST(inbound AS json) ->> 'sender'", "sqlite": "json_extract(inbound, '$.sender')"}
+    told = {"postgresql": f"CAST({_SAID} AS json) ->> 'sender'", "sqlite": "json_extract(inbound, '$.sender')"}
     connection = op.get_bind()
     sender = told[connection.dialect.name]
     connection.execute(sa.text(f"UPDATE turns SET sender = {sender} WHERE {sender} IS NOT NULL"))  # noqa: S608
