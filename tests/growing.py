@@ -141,7 +141,9 @@ class World:
             running = asyncio.create_task(dispatcher.run(worker.handle))
             leases = asyncio.create_task(worker.keep_leases())
             try:
-                yield Process(ledger, Intake(ledger, dispatcher, Metrics(), desk, end=worker.stop), self.board)
+                yield Process(
+                    ledger, Intake(ledger, dispatcher, Metrics(), desk, accounts, clock, end=worker.stop), self.board
+                )
             finally:
                 await opened.aclose()  # first, so that nothing more is written
                 for task in (running, leases):

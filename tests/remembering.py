@@ -112,7 +112,7 @@ class Mind:
             )  # fmt: skip
             self.worker = worker
             dispatcher = InProcess(self.ledger.due, self.clock)
-            self.intake = Intake(self.ledger, dispatcher, Metrics(), self.desk, end=worker.stop)
+            self.intake = Intake(self.ledger, dispatcher, Metrics(), self.desk, accounts, self.clock, end=worker.stop)
             keeping = asyncio.create_task(self.summaries.keep())
             try:
                 yield self

@@ -127,6 +127,11 @@ def test_the_core_imports_nothing_concrete_and_nothing_above_it() -> None:
     assert {(a, b) for a, b in IMPORTS if a in CORE and b in above} == set()
 
 
+def test_what_writes_the_index_knows_the_ledger_alone() -> None:
+    others = {b for a, b in IMPORTS if a == "knowledge.shelves" and not b.startswith("ledger.")}
+    assert others == set()
+
+
 def test_knowledge_does_not_know_who_answers() -> None:
     assert {(a, b) for a, b in IMPORTS if a.startswith("knowledge.") and b.startswith("answering.")} == set()
 

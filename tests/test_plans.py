@@ -21,7 +21,8 @@ from chatferry.engines.base import Call, Picture, Result
 from chatferry.knowledge.cutting import Passage
 from chatferry.knowledge.library import Library
 from chatferry.knowledge.questions import asked
-from chatferry.knowledge.shelves import Add, Complete, Open, Remove, Retire, shelved
+from chatferry.knowledge.shelves import Add, Complete, Open, Remove, Retire
+from chatferry.knowledge.sync import shelved
 from chatferry.ledger import people
 from chatferry.ledger.answers import Keep
 from chatferry.ledger.budgets import Besides, Budget, Charge

@@ -149,7 +149,7 @@ def price(its: PriceSettings | None, usage: Usage) -> int:
 
 
 def _day(day: Period, assistant: Assistant, channel: str, sender: str) -> str:
-    """It begins with whose it is (`people.elsewhere`)."""
+    """The key of a person's day. It begins with the channel and the person: by these it is found to be forgotten."""
     return msgspec.json.encode((channel, sender, assistant.name, day.name)).decode()
 
 

@@ -43,14 +43,14 @@ class Missing(NamedTuple):
         return Finding(False, ".".join(self.place), detail, f"pip install 'chatferry[{self.extra}]'")
 
 
-def missing(settings: Settings, find: Find = find_spec) -> Iterator[Missing]:
+def missing(settings: Settings, find: Find) -> Iterator[Missing]:
     """What is asked for and not there. `find`: looks for a module."""
     for extra, place in _asked(settings):
         if lacking := tuple(module for module in _MODULES[extra] if not _there(module, find)):
             yield Missing(extra, place, lacking)
 
 
-def advised(settings: Settings, find: Find = find_spec) -> Iterator[Finding]:
+def advised(settings: Settings, find: Find) -> Iterator[Finding]:
     """What works without it, but less well: people are told kindly what is not understood, and less is kept."""
     if lacking := tuple(module for module in _MODULES["media"] if not _there(module, find)):
         channels, assistants = settings.channels.values(), settings.assistants.values()

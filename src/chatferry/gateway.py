@@ -154,10 +154,10 @@ class Gateway:
             self.dispatcher,
             self.metrics,
             self.desk,
+            self.accounts,
+            clock,
             Limits(settings),
             Entrance(settings),
-            self.accounts,
-            clock=clock,
             end=self.worker.stop,
             tracer=tracer,
         )

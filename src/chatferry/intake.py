@@ -10,7 +10,7 @@ import structlog
 
 from chatferry.accounts import Accounts
 from chatferry.channels.base import Channel, Hook, Taken, obliging, whispering
-from chatferry.clock import Clock, SystemClock
+from chatferry.clock import Clock
 from chatferry.desk import Desk
 from chatferry.dispatch.base import Dispatcher
 from chatferry.entrance import Entrance
@@ -35,11 +35,11 @@ class Intake:
         dispatcher: Dispatcher,
         metrics: Metrics,
         desk: Desk,
+        accounts: Accounts,
+        clock: Clock,
         limits: Limits | None = None,
         entrance: Entrance | None = None,
-        accounts: Accounts | None = None,
         *,
-        clock: Clock | None = None,
         end: Callable[[int], None],
         tracer: Tracer | None = None,
     ) -> None:
@@ -50,7 +50,7 @@ class Intake:
         self._limits = limits
         self._entrance = entrance
         self._accounts = accounts
-        self._clock = clock or SystemClock()
+        self._clock = clock
         self._end = end
         self._tracer = tracer
         self._asides: set[asyncio.Task[None]] = set()
@@ -96,8 +96,7 @@ class Intake:
         knocks = [self._entrance.knock(channel, event) for event in taken.events] if self._entrance else []
         events, gates = zip(*(self._receive(channel, event) for event in taken.events), strict=True)
         paces = [self._limits.pace(channel, event, held=held) for event in events] if self._limits else ()
-        accounts = self._accounts
-        budgets = [accounts.budget(channel, event, now, held=held) for event in events] if accounts else ()
+        budgets = [self._accounts.budget(channel, event, now, held=held) for event in events]
         began = self._tracer.now() if self._tracer else 0.0
         accepted = await self._ledger.accept(channel.name, events, gates, paces, knocks if any(knocks) else (), budgets)
         if self._tracer:

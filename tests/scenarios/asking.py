@@ -10,6 +10,7 @@ from openai import AsyncOpenAI
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from chatferry.simulator.model import Raw
+from tests.scenarios.support import World
 from tests.stack import KEY, Stack
 
 HEADERS = {"Authorization": f"Bearer {KEY}"}
@@ -22,6 +23,11 @@ def client(stack: Stack, *, key: str = KEY) -> AsyncOpenAI:
 
 def client_at(url: str, *, key: str = KEY) -> AsyncOpenAI:
     return AsyncOpenAI(base_url=f"{url}/v1", api_key=key, max_retries=0)
+
+
+def api(it: World) -> Any:
+    """The same, for the gateway that LINE calls."""
+    return client_at(it.line.webhook.removesuffix("/hooks/line"))
 
 
 async def ask(

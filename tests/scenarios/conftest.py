@@ -1,16 +1,24 @@
-"""What the crash tests share."""
+"""What scenarios share: a whole gateway with its platforms, and what the crash tests need."""
 
 from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 import pytest
 
 from tests.scenarios.crash import Account
+from tests.stack import Stack, running
 
 Judge = Callable[[Account], None]
+
+
+@pytest.fixture
+async def stack(tmp_path: Path) -> AsyncIterator[Stack]:
+    async with running(tmp_path) as stack:
+        yield stack
 
 
 @pytest.fixture

@@ -10,9 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import sqlalchemy as sa
+
 from chatferry.config import Settings
 from chatferry.gateway import Gateway
 from chatferry.ledger.looking import Entry
+from chatferry.ledger.tables import budgets
 from chatferry.simulator import line_people as people
 from chatferry.simulator.line import LineSimulator
 from chatferry.simulator.line_records import Call, Fault, Seen
@@ -129,3 +132,9 @@ async def said_while_it_hangs(stack: Stack | World, words: str, *, who: str = "a
 def paragraphs(letters: str) -> str:
     """A long answer: each letter is a paragraph that fills a message of its own."""
     return "\n\n".join(letter * 4000 for letter in letters)
+
+
+async def charged(gateway: Gateway) -> list[int]:
+    """How many messages each budget counts."""
+    query = sa.select(budgets.c.messages)
+    return [row.messages for row in await gateway.ledger.look(lambda connection: connection.execute(query).all())]

@@ -22,7 +22,7 @@ from chatferry.simulator.model import Break, ModelSimulator, Pause, Refuse
 from chatferry.simulator.model_calls import acts
 from chatferry.simulator.serving import serving
 from chatferry.words import words
-from tests.scenarios.asking import ask, client_at, stream, streamed, text
+from tests.scenarios.asking import api, ask, client_at, stream, streamed, text
 from tests.scenarios.crash import Served
 from tests.scenarios.harbour import Gate
 from tests.scenarios.support import CLUB, World, ended, screen, until, world
@@ -35,10 +35,6 @@ PRICED = {"price": {"prompt": 1.0, "completion": 100.0}}
 HOUR = 3600.0
 SLOW = 0.005
 """How much a clock is turned where leases hang on it, and a server has to keep up."""
-
-
-def api(it: World) -> Any:
-    return client_at(it.line.webhook.removesuffix("/hooks/line"))
 
 
 def given(gateway: Gateway) -> dict[str, float]:

@@ -20,12 +20,6 @@ from tests.scenarios.asking import HEADERS, ask, client, client_at, ending, is_e
 from tests.stack import KEY, Stack, gateway_on, running, settings_for
 
 
-@pytest.fixture
-async def stack(tmp_path: Path) -> AsyncIterator[Stack]:
-    async with running(tmp_path) as stack:
-        yield stack
-
-
 async def post(stack: Stack, body: Any, headers: dict[str, str] | None = None) -> tuple[int, Any, dict[str, str]]:
     """A request that OpenAI's client would not make: status, JSON and headers of the answer."""
     url = f"{stack.url}/v1/chat/completions"

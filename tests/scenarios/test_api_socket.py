@@ -20,12 +20,6 @@ from tests.stack import KEY, Stack, running
 pytestmark = pytest.mark.usefixtures("layout")
 
 
-@pytest.fixture
-async def stack(tmp_path: Path) -> AsyncIterator[Stack]:
-    async with running(tmp_path) as stack:
-        yield stack
-
-
 @contextlib.asynccontextmanager
 async def socket(stack: Stack, headers: dict[str, str] | None = HEADERS) -> AsyncIterator[ClientConnection]:
     url = stack.url.replace("http:", "ws:") + "/v1/stream"

@@ -19,12 +19,6 @@ from tests.stack import Stack, running
 pytestmark = pytest.mark.usefixtures("layout")
 
 
-@pytest.fixture
-async def stack(tmp_path: Path) -> AsyncIterator[Stack]:
-    async with running(tmp_path) as stack:
-        yield stack
-
-
 @contextlib.asynccontextmanager
 async def raw(stack: Stack) -> AsyncIterator[aiohttp.ClientResponse]:
     """A stream as it comes over the wire."""

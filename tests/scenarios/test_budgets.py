@@ -17,8 +17,8 @@ from structlog.testing import capture_logs
 from chatferry.cli.usage import show_usage
 from chatferry.config import BudgetSettings, MoneySettings
 from chatferry.words import words
-from tests.scenarios.asking import HEADERS, ask, client_at, text
-from tests.scenarios.support import World, ended, screen, until, world
+from tests.scenarios.asking import HEADERS, api, ask, text
+from tests.scenarios.support import ended, screen, until, world
 from tests.scenarios.wechat_support import wechat_world
 
 ENGLISH = words("en")
@@ -28,10 +28,6 @@ PRICED = {"price": {"prompt": 1.0, "completion": 100.0}}
 @pytest.fixture
 def limited() -> dict[str, Any]:
     return {"budget": {"messages": 5}}
-
-
-def api(it: World) -> Any:
-    return client_at(it.line.webhook.removesuffix("/hooks/line"))
 
 
 async def test_the_fifth_message_of_the_day_is_the_last_and_tomorrow_it_goes_on(

@@ -153,12 +153,6 @@ async def test_a_session_on_slack(tmp_path: Path) -> None:
 # ── the API ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.fixture
-async def stack(tmp_path: Path) -> AsyncIterator[Stack]:
-    async with running(tmp_path) as stack:
-        yield stack
-
-
 async def test_commands_in_a_session_of_the_api(stack: Stack) -> None:
     await stack.gateway.reached(stack.url)
     async with client_at(stack.url) as api:

@@ -3,30 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import openai
 import pytest
-import sqlalchemy as sa
 
-from chatferry.gateway import Gateway
-from chatferry.ledger.tables import budgets
 from chatferry.simulator.model import Refuse
-from tests.scenarios.asking import ask, client_at
-from tests.scenarios.support import World, ended, until, world
+from tests.scenarios.asking import api, ask
+from tests.scenarios.support import charged, ended, until, world
 
 TWO = {"budget": {"messages": 2}}
 
 both = pytest.mark.usefixtures("layout")
-
-
-def api(it: World) -> Any:
-    return client_at(it.line.webhook.removesuffix("/hooks/line"))
-
-
-async def messages(gateway: Gateway) -> list[int]:
-    query = sa.select(budgets.c.messages)
-    return [row.messages for row in await gateway.ledger.look(lambda connection: connection.execute(query).all())]
 
 
 @both
@@ -36,10 +23,10 @@ async def test_while_the_provider_is_down_nobody_uses_up_anything(tmp_path: Path
             it.model.plans.append(Refuse(401))
             with pytest.raises(openai.InternalServerError):
                 await ask(caller, "hello")
-        assert await messages(gateway) == [0]
+        assert await charged(gateway) == [0]
         await ask(caller, "hello")
         await ask(caller, "hello")
-        assert await messages(gateway) == [2]
+        assert await charged(gateway) == [2]
         with pytest.raises(openai.RateLimitError):
             await ask(caller, "hello")
 
@@ -52,7 +39,7 @@ async def test_what_is_tried_again_is_given_back_once(tmp_path: Path) -> None:
         it.model.plans.append(Refuse(401))
         await it.line.say("ann", "two")
         await ended(gateway, 2)
-        assert await messages(gateway) == [1]
+        assert await charged(gateway) == [1]
         it.model.plans.append(Refuse(401))
         for n in (3, 4):
             assert await gateway.ledger.reopen(2)
@@ -60,7 +47,7 @@ async def test_what_is_tried_again_is_given_back_once(tmp_path: Path) -> None:
             await until(lambda n=n: len(it.model.requests) == n)  # type: ignore[misc]
             entry = (await ended(gateway, 2))[-1]
             assert entry.state == ("failed" if n == 3 else "done")
-            assert await messages(gateway) == [1], "an operator's try is nobody's message"
+            assert await charged(gateway) == [1], "an operator's try is nobody's message"
 
 
 async def test_messages_that_are_answered_together_are_given_back_together(tmp_path: Path) -> None:
@@ -72,7 +59,7 @@ async def test_messages_that_are_answered_together_are_given_back_together(tmp_p
         await it.line.say("ann", "two")
         await it.line.say("ann", "three")
         await ended(gateway, 3)
-        assert await messages(gateway) == [0]
+        assert await charged(gateway) == [0]
 
 
 async def test_a_restart_gives_nothing_back_twice(tmp_path: Path) -> None:
@@ -84,4 +71,4 @@ async def test_a_restart_gives_nothing_back_twice(tmp_path: Path) -> None:
         async with it.gateway() as gateway:
             await it.line.say("ann", "two")
             await ended(gateway, 2)
-            assert await messages(gateway) == [1]
+            assert await charged(gateway) == [1]

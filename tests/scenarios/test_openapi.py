@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -22,14 +20,7 @@ from chatferry.channels.api import REQUEST
 from chatferry.simulator.model import Refuse
 from chatferry.web import openapi
 from tests.scenarios.asking import HEADERS
-from tests.stack import Stack, running
-
-
-@pytest.fixture
-async def stack(tmp_path: Path) -> AsyncIterator[Stack]:
-    async with running(tmp_path) as stack:
-        yield stack
-
+from tests.stack import Stack
 
 DOCUMENT: dict[str, Any] = json.loads(openapi.document())
 BODY = {"messages": [{"role": "user", "content": "hello"}]}

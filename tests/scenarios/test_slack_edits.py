@@ -5,15 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import sqlalchemy as sa
-
 from chatferry.gateway import Gateway
-from chatferry.ledger.tables import budgets
 from chatferry.simulator.model import Break
 from chatferry.words import words
 from tests.scenarios.slack_growing import QUESTION, half_said
 from tests.scenarios.slack_support import World, slack_world
-from tests.scenarios.support import ended, until
+from tests.scenarios.support import charged, ended, until
 
 EN = words("en")
 
@@ -44,20 +41,15 @@ def told(it: World, ts: str, beginning: str) -> int:
     return sum(post.markdown.startswith(beginning) for post in it.thread("ann", ts))
 
 
-async def messages(gateway: Gateway) -> list[int]:
-    query = sa.select(budgets.c.messages)
-    return [row.messages for row in await gateway.ledger.look(lambda connection: connection.execute(query).all())]
-
-
 async def test_each_edit_that_asks_the_model_again_is_charged_like_a_message(tmp_path: Path) -> None:
     async with slack_world(tmp_path, assistant={"budget": {"messages": 5}}) as it, it.gateway() as gateway:
         ts, _ = await half_said(it)
         for n in range(4):
             await asked_anew(it, ts, f"other words {n}")
-        assert await messages(gateway) == [5]
+        assert await charged(gateway) == [5]
         for n in range(4, 10):
             await refused(it, gateway, ts, f"other words {n}")
-        assert await messages(gateway) == [5]
+        assert await charged(gateway) == [5]
         await until(lambda: told(it, ts, EN.spent_day[:20]), it.clock)
         it.model.release.set()
         await ended(gateway, 2, it.clock)
@@ -109,7 +101,7 @@ async def test_an_edit_of_what_waits_or_is_answered_costs_nothing(tmp_path: Path
         for n in range(5):
             await it.slack.edit("ann", it.slack.dm("ann"), ts, f"nine {n}")
         assert it.asked()[-1] == "eight 4"
-        assert await messages(gateway) == [2]
+        assert await charged(gateway) == [2]
         assert told(it, ts, EN.spent_day[:20]) == 0
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import openai
@@ -14,7 +13,7 @@ import sqlalchemy as sa
 from chatferry.gateway import Gateway
 from chatferry.ledger.tables import budgets, turns
 from chatferry.simulator.model import Break, Odd
-from tests.scenarios.asking import ask, client_at, stream, text
+from tests.scenarios.asking import api, ask, stream, text
 from tests.scenarios.slack_growing import half_said
 from tests.scenarios.slack_support import slack_world
 from tests.scenarios.support import World, ended, screen, state, until, world
@@ -24,10 +23,6 @@ RICH = {"budget": {"tokens": 1_000_000, "money": 1000}}
 LONG = " ".join(f"word{n}" for n in range(100))
 
 both = pytest.mark.usefixtures("layout")
-
-
-def api(it: World) -> Any:
-    return client_at(it.line.webhook.removesuffix("/hooks/line"))
 
 
 async def spent(gateway: Gateway) -> list[tuple[int, int]]:

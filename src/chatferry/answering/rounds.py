@@ -145,7 +145,7 @@ class Rounds:
         tail.does(self._held.tasks)
 
     def _must_ask(self, step: Step) -> bool:
-        """Has the person to be asked before this is called? What they have said yes to is the first round."""
+        """Has the person to be asked before this is called? What they have said yes to is round 0."""
         agreed = step.round == 0 and self._held.turn.inbound.consenting is not None
         return self._toolbox.demands(step.call) and not agreed
 

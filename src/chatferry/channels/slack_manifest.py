@@ -61,7 +61,7 @@ _SAYS: dict[Language, _Says] = {
 
 
 def manifest(
-    settings: SlackSettings, *, name: str, hook_url: str, redirect_url: str | None, language: Language = "en"
+    settings: SlackSettings, *, name: str, hook_url: str, redirect_url: str | None, language: Language
 ) -> dict[str, Any]:
     """The manifest of an app called `name`.
 

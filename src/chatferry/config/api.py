@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Literal, get_args
 
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import AfterValidator, Field
 
 from chatferry.config.file import Draft
-from chatferry.config.types import Duration, Filled, Secret, Table, wrong
+from chatferry.config.types import Duration, Filled, Secret, Table, at_least, matching
 
 LARGEST_BODY = 64 << 20
 """Bytes of a request to the API, whatever is set."""
@@ -16,17 +15,7 @@ Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256
 """By which issuers with public keys sign. With `secret` it is HS256."""
 
 
-def _a_place(value: str) -> str:
-    if not re.fullmatch(r"https?://[^\s/?#@]+[^\s#]*", value):
-        raise wrong("must be an address that begins with http:// or https://")
-    return value
-
-
-def _unguessable(secret: SecretStr) -> SecretStr:
-    if len(secret) < 32:
-        raise wrong("must have 32 characters at least, for what signs tokens can be guessed at leisure",
-                    "`openssl rand -hex 32` makes a good one")  # fmt: skip
-    return secret
+_a_place = matching(r"https?://[^\s/?#@]+[^\s#]*", "must be an address that begins with http:// or https://")
 
 
 class JwtSettings(Table):
@@ -38,7 +27,9 @@ class JwtSettings(Table):
     """For whom they are made: their `aud`, or one of it."""
     jwks_url: Annotated[str, AfterValidator(_a_place)] | None = None
     """Where the issuer's public keys are."""
-    secret: Annotated[Secret, AfterValidator(_unguessable)] | None = None
+    secret: (
+        Annotated[Secret, AfterValidator(at_least(32, why="for what signs tokens can be guessed at leisure"))] | None
+    ) = None
     """Or what we share with whoever makes the tokens (HS256)."""
     algorithms: Annotated[tuple[Algorithm, ...], Field(min_length=1)] = ("RS256", "ES256")
     """What the issuer may sign by, where it has public keys. A token has no say in this."""

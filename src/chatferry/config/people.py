@@ -8,16 +8,10 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator
 
 from chatferry.config.file import Draft, Key
-from chatferry.config.types import Filled, Secret, Table, wrong
+from chatferry.config.types import Filled, Secret, Table, at_least, wrong
 
 LONGEST = 200_000
 """Characters of a notice of the operator's own."""
-
-
-def _guessed_hardly(secret: Secret) -> Secret:
-    if len(secret) < 8:
-        raise wrong("must have 8 characters at least", "a few words, such as heron-tea-2026")
-    return secret
 
 
 class EntranceSettings(Table):
@@ -31,11 +25,11 @@ class EntranceSettings(Table):
     """What whoever is not answered is told, once. Empty: nothing."""
     first_contact: Literal["open", "code"] = "open"
     """code: whoever is new is asked for the `code`."""
-    code: Annotated[Secret, AfterValidator(_guessed_hardly)] | None = None
+    code: Annotated[Secret, AfterValidator(at_least(8, "a few words, such as heron-tea-2026"))] | None = None
 
 
 def _text(value: str) -> str:
-    """A path, as long as it is not read; `locate` has counted it from the configuration's folder."""
+    """The text of the file at this path, which `locate` has made absolute."""
     try:
         text = Path(value).read_text("utf-8-sig")
     except OSError as error:

@@ -30,8 +30,8 @@ from chatferry.config.types import (
     a_day,
     a_function,
     a_path,
+    at_least,
     filled,
-    long_enough,
     wrong,
 )
 from chatferry.config.watch import AlertSettings, TelemetrySettings
@@ -57,9 +57,9 @@ class ServerSettings(Table):
     """Bytes of what a platform sends, and of a WebSocket's message before we know whose it is."""
     keep: Annotated[Duration, AfterValidator(a_day)] | None = None
     """How long turns and messages are kept after they were closed. None: for ever."""
-    secret: Annotated[Secret, AfterValidator(long_enough)] | None = None
+    secret: Annotated[Secret, AfterValidator(at_least(16))] | None = None
     """What is given to us to keep, such as the tokens of workspaces that install us, is encrypted with this."""
-    metrics_token: Annotated[Secret, AfterValidator(long_enough)] | None = None
+    metrics_token: Annotated[Secret, AfterValidator(at_least(16))] | None = None
     """Whoever reads /metrics has to bring it. None: whoever gets there may."""
     log: Literal["auto", "json", "console"] = "auto"
     """auto: for people on a terminal, JSON elsewhere."""

@@ -6,6 +6,7 @@ A message made here never shows the value.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -32,40 +33,40 @@ def _sendable(secret: SecretStr) -> SecretStr:
     return secret
 
 
-def a_region(value: str) -> str:
-    if not re.fullmatch("[A-Z]{2}", value):
-        raise wrong("must be the two letters of a country, such as 'TW'", "they are in ISO 3166")
-    return value
-
-
 def _header(secret: SecretStr) -> SecretStr:
     if not re.fullmatch(r"[!-~]([ -~]*[!-~])?", secret.get_secret_value()):
         raise wrong("must be of ASCII letters, digits and signs, and blanks only between them")
     return secret
 
 
-def long_enough(secret: SecretStr) -> SecretStr:
-    if len(secret) < 16:
-        raise wrong("must have 16 characters at least", "`openssl rand -hex 32` makes a good one")
-    return secret
+def at_least(
+    length: int, mend: str = "`openssl rand -hex 32` makes a good one", *, why: str = ""
+) -> Callable[[SecretStr], SecretStr]:
+    """Checks that a secret cannot be guessed. why: it has to be so long."""
+
+    def checked(secret: SecretStr) -> SecretStr:
+        if len(secret) < length:
+            raise wrong(f"must have {length} characters at least{why and f', {why}'}", mend)
+        return secret
+
+    return checked
 
 
-def a_command(value: str) -> str:
-    if not re.fullmatch(r"/[a-z0-9_-]{1,31}", value):
-        raise wrong("must be a slash and a name in small letters, like /ask")
-    return value
+def matching(pattern: str, problem: str, mend: str = "") -> Callable[[str], str]:
+    """Checks that a text has this form."""
+
+    def checked(value: str) -> str:
+        if not re.fullmatch(pattern, value):
+            raise wrong(problem, mend)
+        return value
+
+    return checked
 
 
-def a_path(value: str) -> str:
-    if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", value):
-        raise wrong("must be a path like /hooks/line")
-    return value
-
-
-def a_function(value: str) -> str:
-    if not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", value):
-        raise wrong("must name a function like module:function")
-    return value
+a_region = matching("[A-Z]{2}", "must be the two letters of a country, such as 'TW'", "they are in ISO 3166")
+a_command = matching(r"/[a-z0-9_-]{1,31}", "must be a slash and a name in small letters, like /ask")
+a_path = matching(r"(/[A-Za-z0-9._~-]+)+", "must be a path like /hooks/line")
+a_function = matching(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", "must name a function like module:function")
 
 
 def a_tool(value: str) -> str:

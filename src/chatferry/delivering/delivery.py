@@ -161,33 +161,12 @@ class Delivery:
                 if attempt is not None:
                     await self._resolve(held, [piece for piece in pieces if piece.attempt == attempt], attempt)
                     continue
-                if editing(held.channel) and (out := [p for p in pieces if p.receipt or not p.message.parts]):
-                    sent = await self._complete(held, held.channel, out)
-                    rest = [piece for piece in pieces if piece.turn in held.removed and piece not in out]
-                    sent += [(piece, Receipt()) for piece in rest]
-                    if not sent:
-                        continue
-                elif grant is not None and await self._gather(held, pieces, grant):
-                    continue
-                elif grant is not None:
-                    sent = await self._by_grant(held, pieces, grant)
-                elif await self._may_push(held.channel):
-                    sent = await self._by_push(held, pieces[: held.channel.caps.batch])
-                else:
-                    sent = []
+                sent = await self._send(held, pieces, grant)
             except Final as fault:
-                # What an earlier turn left behind, and the platform refuses, must take along neither this one nor those
-                # that were not in the call.
-                called = pieces if editing(held.channel) else pieces[: held.channel.caps.batch]
-                if attempt is not None:
-                    called = [piece for piece in pieces if piece.attempt == attempt]
-                others = [piece for piece in called if piece.turn != held.turn.id]
-                if isinstance(fault, Gone) or not others:
+                if isinstance(fault, Gone) or not await self._abandon(held, pieces, attempt, fault):
                     raise
-                log.error("what waited is refused", turn=held.turn.id, error=str(fault))
-                own = [piece for piece in pieces if piece.turn == held.turn.id]
-                held.turn = await self._ledger.unsent(held.turn, own)
-                await self._ledger.abandon(held.turn, others, str(fault))
+                continue
+            if sent is None:
                 continue
             if len(sent) >= len(pieces):
                 return await self._finish(held, said, sent=sent)
@@ -197,6 +176,37 @@ class Delivery:
                 # No leave is open. What is ours waits to be collected; a tap itself owes nothing more.
                 state = "parked" if any(piece.turn == held.turn.id for piece in pieces) else "done"
                 return await self._finish(held, said, state=state)
+
+    async def _send(
+        self, held: Held, pieces: Sequence[Piece], grant: Grant | None
+    ) -> list[tuple[Piece, Receipt]] | None:
+        """Send what there is leave for. None: it has changed what there is to be sent."""
+        if editing(held.channel) and (out := [piece for piece in pieces if piece.receipt or not piece.message.parts]):
+            sent = await self._complete(held, held.channel, out)
+            rest = [piece for piece in pieces if piece.turn in held.removed and piece not in out]
+            return [*sent, *((piece, Receipt()) for piece in rest)] or None
+        if grant is not None:
+            return None if await self._gather(held, pieces, grant) else await self._by_grant(held, pieces, grant)
+        if await self._may_push(held.channel):
+            return await self._by_push(held, pieces[: held.channel.caps.batch])
+        return []
+
+    async def _abandon(self, held: Held, pieces: Sequence[Piece], attempt: Attempt | None, fault: Final) -> bool:
+        """Give up what an earlier turn left behind, and the platform refuses. False: all that it refused is ours.
+
+        It must take along neither this turn nor those that were not in the call.
+        """
+        called = pieces if editing(held.channel) else pieces[: held.channel.caps.batch]
+        if attempt is not None:
+            called = [piece for piece in pieces if piece.attempt == attempt]
+        others = [piece for piece in called if piece.turn != held.turn.id]
+        if not others:
+            return False
+        log.error("what waited is refused", turn=held.turn.id, error=str(fault))
+        own = [piece for piece in pieces if piece.turn == held.turn.id]
+        held.turn = await self._ledger.unsent(held.turn, own)
+        await self._ledger.abandon(held.turn, others, str(fault))
+        return True
 
     async def _finish(
         self,

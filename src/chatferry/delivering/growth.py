@@ -153,7 +153,7 @@ def stepped(text: str, doing: Sequence[str], words: Words, caps: Capabilities) -
 
 
 def unstepped(text: str, words: Words) -> str:
-    """What was said of a text that may have been read while something was called."""
+    """The text without the line that `stepped` puts behind it while something is called."""
     before, _, last = text.rpartition("\n\n")
     return before if last.startswith(words.calling.partition("{tools}")[0]) else text
 

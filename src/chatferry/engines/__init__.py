@@ -1,0 +1,1 @@
+"""The models: how each provider is asked. `base` is the seam; what asks several, counts or masks stands behind it."""

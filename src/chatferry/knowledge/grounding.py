@@ -49,8 +49,10 @@ class Judged(msgspec.Struct, frozen=True):
 
 
 async def judge(library: Library, base: str, its: Asked, before: Asked | None = None) -> Judged:
-    """Search for what a message asks, and for what that may mean behind the one `before`: nobody knows whether it goes
-    on."""
+    """Search for what a message asks; and for the same as it goes on from the message `before`, for perhaps it does.
+
+    What is vague is searched for in the second way alone.
+    """
     questions = its.questions
     if before is not None and before.questions and questions:
         goes_on = behind(before.questions, questions, vague=its.vague)

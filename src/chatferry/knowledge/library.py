@@ -112,6 +112,8 @@ class _Rarity(NamedTuple):
 
     known: Mapping[str, float]
     unknown: float
+    looked: frozenset[str]
+    """Terms that were looked up. How rare others are is not known."""
 
     def of(self, term: str) -> float:
         return self.known.get(term, self.unknown)
@@ -119,31 +121,43 @@ class _Rarity(NamedTuple):
 
 def _search(connection: sa.Connection, base: str, asked: Asked, most: int) -> list[list[Found]]:
     wants = [*asked.questions, asked.beside]  # what is asked first: there may be more than is looked up
-    looked = list(dict.fromkeys(term for want in wants for term in _looked(want)))[:_LOOKED]
-    counted = connection.execute(_COUNTED, {"base": base, "terms": padded(["", *looked])}).all()
-    ours = {row.term: row.ours for row in counted}
-    rarity = _Rarity({term: _idf(ours.get("", 0), number) for term, number in ours.items()}, _idf(ours.get("", 0), 0))
-    everywhere = {row.term: row.everywhere for row in counted if row.term and row.ours}
+    rarity, everywhere = _counted(connection, base, wants)
     weights = [{t: weight * rarity.of(t) for t, weight in want.weights.items() if t in everywhere} for want in wants]
     *questions, beside = weights
     if not any(questions):
         return []
+    # What the whole message says counts a little for each question: it may tell which product is meant.
     every = {term: _BESIDE * weight for its in weights for term, weight in its.items()}
     first = dict(sorted(reduce(or_, questions, every).items(), key=lambda item: (-item[1], item[0]))[:_TERMS])
     rows = _candidates(connection, base, _query(questions, beside, everywhere, most), first, most)
-    known = frozenset(looked)
     counts = [Counter(row.terms.split()) for row in rows]
-    whole = [_score(has, every) for has in counts]
-    found: list[list[Found]] = []
-    for want, its in zip((*asked.questions, joined(wants)), (*questions, reduce(or_, weights)), strict=True):
-        units = [unit for unit in want.units if not unit.rarity or unit.rarity in known]
-        ranked = [
-            Found(row.path, row.title, row.line, row.text, score + more, _coverage(units, has, rarity))
-            for row, has, more in zip(rows, counts, whole, strict=True)
-            if (score := _score(has, its))
-        ]
-        found.append(sorted(ranked, key=lambda one: (-one.score, one.path, one.line))[:BEST])
-    return found
+    candidates = [(row, terms, _score(terms, every)) for row, terms in zip(rows, counts, strict=True)]
+    ranked = zip((*asked.questions, joined(wants)), (*questions, reduce(or_, weights)), strict=True)
+    return [_ranked(candidates, want, its, rarity) for want, its in ranked]
+
+
+def _counted(connection: sa.Connection, base: str, wants: Sequence[Wanted]) -> tuple[_Rarity, Mapping[str, int]]:
+    """How rare terms are in a base; and in how many passages of all bases those are that it has."""
+    looked = list(dict.fromkeys(term for want in wants for term in _looked(want)))[:_LOOKED]
+    counted = connection.execute(_COUNTED, {"base": base, "terms": padded(["", *looked])}).all()
+    ours = {row.term: row.ours for row in counted}
+    total = ours.get("", 0)  # every passage counts for the empty term
+    known = {term: _idf(total, number) for term, number in ours.items()}
+    everywhere = {row.term: row.everywhere for row in counted if row.term and row.ours}
+    return _Rarity(known, _idf(total, 0), frozenset(looked)), everywhere
+
+
+def _ranked(
+    candidates: Sequence[tuple[Any, Counter[str], float]], want: Wanted, weights: Mapping[str, float], rarity: _Rarity
+) -> list[Found]:
+    """The best for one question. Beside each candidate stand its terms, and what the whole message adds."""
+    units = [unit for unit in want.units if not unit.rarity or unit.rarity in rarity.looked]
+    found = [
+        Found(row.path, row.title, row.line, row.text, score + more, _coverage(units, terms, rarity))
+        for row, terms, more in candidates
+        if (score := _score(terms, weights))
+    ]
+    return sorted(found, key=lambda one: (-one.score, one.path, one.line))[:BEST]
 
 
 def _looked(want: Wanted) -> Iterator[str]:

@@ -121,8 +121,10 @@ def joined(wants: Sequence[Wanted]) -> Wanted:
 
 
 def _questions(clauses: Sequence[_Clause]) -> list[tuple[Wanted, bool]]:
-    """Those that are put, each with as much of what stands before it as it cannot be understood without; and whether
-    it says nothing of what it is about even so."""
+    """The questions that are put, each with as much of what stands before it as it cannot be understood without.
+
+    Beside each stands whether it is `vague` even so: it does not name what it is about.
+    """
     put: list[tuple[Wanted, bool]] = []
     topic: _Clause | None = None
     going = False

@@ -14,8 +14,6 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from chatferry.knowledge.cutting import Passage
-from chatferry.knowledge.terms import terms as terms_of
 from chatferry.ledger.statements import inserting
 from chatferry.ledger.tables import passages, sources, terms
 
@@ -73,12 +71,6 @@ class Remove(msgspec.Struct, frozen=True):
 
 
 Shelving = Open | Add | Complete | Retire | Remove
-
-
-def shelved(passage: Passage) -> Shelved:
-    """The passage as it is kept. What a title says counts twice."""
-    found_by = [*terms_of(passage.title), *terms_of(passage.title), *terms_of(passage.text)]
-    return Shelved(passage.title, passage.line, passage.text, " ".join(found_by))
 
 
 def _open(connection: sa.Connection, op: Open) -> int:

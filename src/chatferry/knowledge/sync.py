@@ -21,7 +21,8 @@ from chatferry.errors import Unavailable
 from chatferry.knowledge.cutting import EXTRACTED, Passage
 from chatferry.knowledge.documents import LARGEST, Document, Named, Unread, contents, decoded, named, passages_of
 from chatferry.knowledge.library import Library, Source
-from chatferry.knowledge.shelves import BATCH, Add, Complete, Open, Remove, Retire, Shelved, shelved
+from chatferry.knowledge.shelves import BATCH, Add, Complete, Open, Remove, Retire, Shelved
+from chatferry.knowledge.terms import terms
 from chatferry.ledger.database import Database
 from chatferry.ledger.ledger import Ledger
 from chatferry.reading.jobs import Job
@@ -36,7 +37,7 @@ _EVERY = 180.0
 _PAUSE = 0.02
 """Seconds between two steps, for what else wants to be written."""
 _ERRAND = 0x6B_6E_6F_77
-"""Of the one process that reads files just now."""
+"""What processes name to the database, so that one at a time reads files."""
 
 Stamp = tuple[int, int, int]
 
@@ -228,3 +229,9 @@ def _stamp(path: Path) -> Stamp:
 def _next(parts: Iterator[Passage]) -> tuple[Shelved, ...]:
     """The next passages, made ready here: in a thread, as to find their terms takes longer than to write them."""
     return tuple(shelved(part) for part in islice(parts, BATCH))
+
+
+def shelved(passage: Passage) -> Shelved:
+    """The passage as it is kept. What a title says counts twice."""
+    found_by = [*terms(passage.title), *terms(passage.title), *terms(passage.text)]
+    return Shelved(passage.title, passage.line, passage.text, " ".join(found_by))

@@ -86,7 +86,7 @@ def _withdraw(connection: sa.Connection, operations: Sequence[Withdraw]) -> list
 
 
 class _Count:
-    """Notes what goes before it goes."""
+    """Removes rows, and keeps for the proof how many they were and a hash of what was in them."""
 
     def __init__(self, connection: sa.Connection) -> None:
         self._connection = connection
@@ -138,7 +138,10 @@ def _batch(connection: sa.Connection, op: Forget) -> Forgot:
 
 
 def _close(connection: sa.Connection, op: Forget, count: _Count, ended: set[int]) -> None:
-    """What is kept of the talk itself. Where others go on, its summary goes; and what is just being asked is anew."""
+    """Remove what is kept of the talk as a whole.
+
+    Where others go on, its summary goes, and an answer in the making is begun anew: both may hold the person's words.
+    """
     count.remove(asks, sa.and_(asks.c.conversation == op.talk.key, asks.c.person.in_(op.talk.senders)))
     if not op.talk.shared:
         count.remove(sessions, sa.and_(sessions.c.conversation == op.talk.key, sessions.c.turn <= op.upto))

@@ -137,5 +137,5 @@ class Keeping(Recalling):
         await self._commit.submit(guests.Stand(guest, standing, self._clock.now()))
 
     async def lapse(self) -> None:
-        """Take away what was kept of forgotten events for as long as platforms may deliver them again."""
+        """Take away what has had its time: marks of forgotten events, and what strangers were told."""
         await self._commit.submit(forgetting.Lapse(self._clock.now()))

@@ -93,8 +93,8 @@ class Server:
         self._said = ""
         """The last line that the program wrote on its standard error."""
 
-    def offering(self, only: str = "") -> _Choice:
-        """Its tools as a source: all of them, or one by its name."""
+    def offering(self, only: str) -> _Choice:
+        """Its tools as a source: one by its name; empty: all of them."""
         return _Choice(self, only)
 
     async def tools(self) -> Sequence[_Offered]:

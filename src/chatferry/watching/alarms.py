@@ -76,9 +76,14 @@ def text_of(told: Told, alert: AlertSettings, words: Words) -> str:
             "budget": (words.alert_budget, words.look_budget),
         }
         what, look = kind[alert.when]
-        put = {"{turns}": str(told.turns), "{value}": _shown(told.value, alert, words)}
-        put |= {"{limit}": _shown(alert.threshold, alert, words)}
-        for name, value in (put | {"{model}": alert.model or "", "{assistant}": alert.assistant or ""}).items():
+        put = {
+            "{turns}": str(told.turns),
+            "{value}": _shown(told.value, alert, words),
+            "{limit}": _shown(alert.threshold, alert, words),
+            "{model}": alert.model or "",
+            "{assistant}": alert.assistant or "",
+        }
+        for name, value in put.items():
             what = what.replace(name, value)
         lines += [what, look]
     where = " / ".join(filter(None, (alert.channel, alert.assistant, alert.model)))
@@ -93,7 +98,7 @@ def _shown(value: float | None, alert: AlertSettings, words: Words) -> str:
     return f"{value * 100:.3g} %" if alert.when in ("success", "budget") else span(value, words)
 
 
-def body_of(told: Told, alert: AlertSettings, words: Words, number: int = 0) -> bytes:
+def body_of(told: Told, alert: AlertSettings, words: Words, number: int) -> bytes:
     """What a webhook gets. `id` is the same in every try: whoever has it twice has heard it twice."""
     return msgspec.json.encode(
         {

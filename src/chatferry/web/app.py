@@ -29,7 +29,7 @@ _PATIENCE = 3.0
 
 
 def build(gateway: Gateway) -> Starlette:
-    """The gateway as an ASGI app. The routes of a channel are its own path; the API's are there when it has keys.
+    """The gateway as an ASGI app. A channel's routes are at its own path; the API's are there when it is configured.
 
     One that only answers has what operators look at, and nothing else.
     """

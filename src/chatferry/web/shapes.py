@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 from chatferry.channels.api import Call
 from chatferry.errors import Rejected
 from chatferry.feed import CUT, Outcome
-from chatferry.ledger.sessions import NO_BUDGET, Left
+from chatferry.ledger.sessions import Left
 from chatferry.model import APOLOGY, Usage
 from chatferry.web.http import RETRY_AFTER
 
@@ -70,7 +70,7 @@ def model(name: str) -> dict[str, object]:
 class Shape:
     """The frame of one answer: what all its chunks have in common is encoded once."""
 
-    def __init__(self, turn: int, call: Call, created: int, left: Left = NO_BUDGET) -> None:
+    def __init__(self, turn: int, call: Call, created: int, left: Left) -> None:
         self._call = call
         self.headers = {f"X-Budget-Remaining-{name.title()}": str(number) for name, number in left_of(left).items()}
         """What is left for the caller."""

@@ -51,8 +51,10 @@ async def look(ledger: Ledger, turn: int) -> Shown | None:
 
 
 def view(shown: Shown, growing: str, words: Words, doing: Sequence[str] = ()) -> View:
-    """What there is to see now. `growing`: what has been said of an answer that is not kept yet; `doing`: what is
-    called for it."""
+    """What there is to see now.
+
+    growing: what has been said of an answer that is not kept yet. doing: the tools that are being called for it.
+    """
     seen = _view(shown, growing, words, doing)
     return seen if seen.state == "nothing" else seen._replace(pictures=pictures(shown.inbound.said))
 
