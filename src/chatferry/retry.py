@@ -56,7 +56,9 @@ class Circuit:
 
     def closed_for(self) -> float:
         """Seconds until the next request may be made; 0: now."""
-        return max(0.0, self._until - self._clock.now()) if self._count >= self._failures else 0.0
+        left = self._until - self._clock.now()
+        # Much more than a rest is none, but a clock that was set back.
+        return left if self._count >= self._failures and 0.0 < left < 2 * self._rest else 0.0
 
     @property
     def open(self) -> bool:
