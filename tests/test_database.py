@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -85,7 +86,13 @@ def _operation(node: ast.AST) -> str:
 
 async def test_whose_a_turn_is_that_was_kept_by_an_older_version_becomes_known(tmp_path: Path, postgres: str) -> None:
     odd = Inbound("e1", "ann", message=says("user", "a\x00b \\u0000 \\"), sender="ann")
-    turn = {"channel": "line", "event": "e1", "conversation": "line:ann", "kind": "message", "state": "done"}
+    turn: dict[str, Any] = {
+        "channel": "line",
+        "event": "e1",
+        "conversation": "line:ann",
+        "kind": "message",
+        "state": "done",
+    }
     turn |= {"inbound": rows.dump(odd), "ref": "", "finish": "", "model": "", "error": ""}
     turn |= dict.fromkeys(("due_at", "lease", "leased_until", "attempts", "accepted_at"), 0)
     turn |= dict.fromkeys(("prompt_tokens", "completion_tokens"), 0)
