@@ -52,6 +52,14 @@ def opened(clock: ManualClock) -> Circuit:
     return circuit
 
 
+def test_a_clock_that_is_set_back_leaves_no_circuit_open_for_as_long() -> None:
+    clock = ManualClock()
+    circuit = opened(clock)
+    clock.advance(-3600.0)
+    assert circuit.admits()
+    assert circuit.closed_for() == 30.0
+
+
 def test_a_circuit_opens_after_five_faults_in_a_row() -> None:
     circuit = opened(ManualClock())
     assert not circuit.admits()

@@ -302,7 +302,8 @@ async def open_gateway(
     ):
         await migrate(database)
         connector = aiohttp.TCPConnector(limit=0)
-        async with aiohttp.ClientSession(connector=connector, trace_configs=[noting_reuse()]) as http:
+        jar = aiohttp.DummyCookieJar()  # a balancer's cookie would lead all that we ask to one server
+        async with aiohttp.ClientSession(connector=connector, cookie_jar=jar, trace_configs=[noting_reuse()]) as http:
             key = await signing_key(database)
             links = Links(key, settings.pages.ttl, settings.server.public_url)
             clock = clock or await database.clock()

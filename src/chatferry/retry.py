@@ -64,7 +64,9 @@ class Circuit:
 
     def closed_for(self) -> float:
         """Seconds until the next request may be made; 0: now."""
-        return 0.0 if self._until is None else max(0.0, self._until - self._clock.now())
+        left = 0.0 if self._until is None else self._until - self._clock.now()
+        # Much more than a rest is none, but a clock that was set back.
+        return left if 0.0 < left < 2 * _REST else 0.0
 
     @property
     def open(self) -> bool:
@@ -78,7 +80,7 @@ class Circuit:
     def failed(self) -> None:
         """The provider could not answer."""
         now = self._clock.now()
-        if self._count == 0:
+        if self._count == 0 or now < self._since:
             self._since = now
         self._count += 1
         if self._count >= _FAILURES and now - self._since >= _BLIP:

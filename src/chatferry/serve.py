@@ -23,6 +23,11 @@ from chatferry.web.sockets import Sockets
 
 log = structlog.get_logger(__name__)
 
+_IDLE = 620
+"""Seconds for which a connection may be idle: longer than whoever is in front keeps his (Google 600, AWS and nginx 60).
+
+Who closes first loses what the other is just sending, and a webhook that was sent once does not come again.
+"""
 _HANDOVER = 3.0
 """Seconds for which we wait for the one before us, or a `chatferry push`, to leave the database."""
 
@@ -74,6 +79,7 @@ async def serve(
                 server_header=False,
                 ws=Sockets,
                 ws_max_size=settings.server.body_limit,
+                timeout_keep_alive=_IDLE,
                 timeout_graceful_shutdown=3,
             )
             logging.getLogger("uvicorn.error").addFilter(_given_up)

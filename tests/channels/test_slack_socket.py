@@ -32,7 +32,11 @@ class Clock(SystemClock):
     """Sleeps are over at once, and told."""
 
     def __init__(self) -> None:
+        self.back = 0.0
         self.slept: asyncio.Queue[float] = asyncio.Queue()
+
+    def now(self) -> float:
+        return super().now() - self.back
 
     async def sleep(self, seconds: float) -> None:
         self.slept.put_nowait(seconds)
@@ -211,6 +215,14 @@ async def test_a_slack_that_always_wants_another_connection_gets_one_a_second(wo
             await link.send("disconnect", reason="refresh_requested")
             link = await world.slack.links.get()
     assert [round(await world.clock.slept.get()) for _ in range(3)] == [BREATH] * 3
+
+
+async def test_a_clock_that_is_set_back_keeps_nobody_waiting(world: World) -> None:
+    async with world.listening(nothing) as link:
+        world.clock.back = 3600.0
+        await link.send("disconnect", reason="refresh_requested")
+        await world.slack.links.get()
+    assert await world.clock.slept.get() == BREATH
 
 
 async def test_the_old_connection_is_read_while_the_next_cannot_be_had(world: World) -> None:

@@ -16,7 +16,7 @@ from chatferry.clock import Clock
 from chatferry.engines.base import Call, Delta, Done, Engine, Event, Result, Round, Tool
 from chatferry.engines.faults import NoTools, mend
 from chatferry.errors import Fault, Final, TryLater
-from chatferry.simulator.model import Break, Odd, Refuse
+from chatferry.simulator.model import Break, Odd, Raw, Refuse
 from chatferry.simulator.model_calls import acts
 from chatferry.testing import ManualClock
 from tests.engines.support import (
@@ -157,6 +157,12 @@ class WireContract(EngineContract):
             provider.sim.plans.append(Break("error", after=1, error=error))
             with pytest.raises(kind):
                 await whole(engine.run(asking("hello")))
+
+    async def test_a_web_page_is_no_answer_and_says_where_to_look(self, engine: Engine, provider: Provider) -> None:
+        provider.sim.plans.append(Raw([b"\n<!DOCTYPE html>\n<html>\n\n<h1>Welcome", b" to the console</h1></html>"]))
+        with pytest.raises(TryLater, match="a web page came in the place of an answer") as caught:
+            await whole(engine.run(asking("hello")))
+        assert mend(caught.value).startswith("Check base_url")
 
     @pytest.mark.parametrize("pace", [0.0, 0.01])
     async def test_silence_is_given_up(self, provider: Provider, http: aiohttp.ClientSession, pace: float) -> None:

@@ -15,7 +15,7 @@ from chatferry.engines.base import Call, Done, Picture, Prompt, Result, Round
 from chatferry.engines.openai import OpenAI, OpenAIReader
 from chatferry.errors import Final, TryLater
 from chatferry.model import File, Message, Options, Text, Usage
-from chatferry.simulator.model import Odd, Raw, Refuse
+from chatferry.simulator.model import Odd, Refuse
 from chatferry.simulator.model_calls import acts
 from chatferry.testing import ManualClock
 from tests.contracts.engine import NOTHING, WireContract
@@ -187,12 +187,6 @@ async def test_an_empty_purse_is_final_though_it_is_told_as_429(engine: OpenAI, 
         await whole(engine.run(asking("hello")))
     findings = [finding async for finding in engine.check()]
     assert "credit" in findings[0].mend
-
-
-async def test_a_page_of_html_is_no_answer(engine: OpenAI, provider: Provider) -> None:
-    provider.sim.plans.append(Raw([b"<html>welcome</html>"], media_type="text/html"))
-    with pytest.raises(TryLater, match="broke off"):
-        await whole(engine.run(asking("hello")))
 
 
 def told(*payloads: str) -> tuple[str, OpenAIReader]:

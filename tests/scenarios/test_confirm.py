@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 import pytest
 
+from chatferry.config import AssistantSettings
 from chatferry.engines.base import Call
 from chatferry.ledger.consent import question
 from chatferry.simulator.model import ModelSimulator
@@ -43,6 +44,11 @@ async def cancel_order(number: str, caller: Caller) -> str:
     if Desk.gate is not None:
         await Desk.gate.wait()
     return f"order {number} is cancelled"
+
+
+def look(number: str) -> str:
+    """Where an order is."""
+    return f"order {number} is at sea"
 
 
 @pytest.fixture(autouse=True)
@@ -128,6 +134,31 @@ async def test_a_yes_to_what_is_gone_is_no_leave_for_anything_else(tmp_path: Pat
         await ended(gateway, 2, it.clock)
         assert Desk.cancelled == []
         assert screen(it.line)[1] == asked(), "it is asked about anew"
+
+
+@pytest.mark.parametrize(
+    ("said", "settings", "done", "shown"),
+    [
+        ("yes", {"tools": (f"{__name__}:look",)}, [], "Error: There is no tool 'cancel_order'. The tools are: look."),
+        ("yes", {"tools": (PLACE,)}, ["17"], "order 17 is cancelled"),
+        ("no", {"tools": (PLACE,)}, [], "no"),
+    ],
+)
+async def test_a_yes_after_the_configuration_has_changed_is_a_call_or_the_model_hears_that_it_is_none(
+    tmp_path: Path, said: str, settings: dict[str, Any], done: list[str], shown: str
+) -> None:
+    async with world(tmp_path, assistant=ASSISTANT) as it:
+        calling(it.model)
+        async with it.gateway() as gateway:
+            await it.line.say("ann", "cancel my order")
+            await ended(gateway, 1, it.clock)
+        changed = AssistantSettings(language="en", **settings)
+        it.settings = it.settings.model_copy(update={"assistants": {"default": changed}})
+        async with it.gateway() as gateway:
+            await it.line.say("ann", said)
+            await ended(gateway, 2, it.clock)
+        assert [number for number, _ in Desk.cancelled] == done
+        assert screen(it.line)[1:] == [shown]
 
 
 async def test_a_process_that_dies_in_the_call_makes_it_again_under_the_same_key(tmp_path: Path) -> None:

@@ -52,6 +52,19 @@ async def test_a_busy_model_is_asked_again_when_it_said_and_not_before(tmp_path:
         assert (answer.text, answer.via) == ("echo: hello", "reply")
 
 
+async def test_what_a_balancer_would_have_us_bring_along_is_not_brought(tmp_path: Path) -> None:
+    """Such a cookie leads all that we ask to one server of many, for as long as we live."""
+    async with world(tmp_path) as it:
+        default = it.settings.models["default"]
+        named = default.model_copy(update={"base_url": default.base_url.replace("127.0.0.1", "localhost")})
+        it.settings = it.settings.model_copy(update={"models": {"default": named}})
+        async with it.gateway() as gateway:
+            it.model.plans.append(Refuse(503, headers={"set-cookie": "AWSALB=the-one-on-fire; Path=/"}))
+            await it.line.say("ann", "hello")
+            await ended(gateway, 1, it.clock)
+        assert ["cookie" in request.headers for request in it.model.requests] == [False, False]
+
+
 async def test_a_model_that_keeps_failing_gives_way_to_its_fallback(tmp_path: Path) -> None:
     async with world(tmp_path) as it:
         with_backup(it)

@@ -91,6 +91,17 @@ async def test_a_body_that_breaks_off_harms_nobody(stack: Stack) -> None:
         _, shown = await get(stack, "/metrics")
 
 
+async def test_a_connection_that_is_idle_is_not_closed_before_whoever_stands_in_front_does(stack: Stack) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(stack.url.rpartition(":")[2]))
+    writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+    await reader.readuntil(b'{"status":"ok"}')
+    with pytest.raises(TimeoutError):  # uvicorn's own 5 s are over, and nothing has come, not even an end
+        async with asyncio.timeout(5.5):
+            await reader.read(1)
+    writer.close()
+    await writer.wait_closed()
+
+
 async def test_a_hook_answers_a_browser_in_words(stack: Stack) -> None:
     status, told = await get(stack, "/hooks/line")
     assert status == 405

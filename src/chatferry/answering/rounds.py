@@ -54,7 +54,8 @@ class Rounds:
         if asked is None or await self._ledger.steps(self._held.turn.id):
             return
         steps = [step for step in await self._ledger.steps(asked.confirms) if step.result is None]
-        agreed = [step for step in steps if self._toolbox.demands(step.call)]
+        # A yes to what is not there any more is a call too: that it fails, the model has to hear.
+        agreed = [step for step in steps if asked.consent == "yes" or self._toolbox.demands(step.call)]
         made = [Step(0, place, "", step.call, step.key) for place, step in enumerate(agreed)]
         if made:
             await self._begin(made)

@@ -89,7 +89,7 @@ async def listen(
                 failures = 0 if connection.greeted else failures
                 if connection.fault is None:
                     log.info("slack wants another connection")
-                    await clock.sleep(max(0.0, began + BREATH - clock.now()))
+                    await clock.sleep(min(BREATH, max(0.0, began + BREATH - clock.now())))  # it may be set back
                     continue
                 raise connection.fault
             except Fault as fault:

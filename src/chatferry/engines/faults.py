@@ -38,6 +38,10 @@ class Unreached(TryLater):
     """No whole answer came: no connection, a broken one, or silence."""
 
 
+class Strange(TryLater):
+    """Something else than a model answers there: for now, as where a provider is being mended, or always."""
+
+
 class Said(msgspec.Struct, frozen=True):
     """What we understand of an error body. Every provider builds it a little differently."""
 
@@ -141,6 +145,8 @@ def mend(fault: Fault) -> str:
     match fault:
         case Unreached():
             return "Check base_url, and that this machine can reach it (proxy, firewall, is the server up?)."
+        case Strange():
+            return "Check base_url: a web page is there and not the API, whose address often ends with /v1."
         case TryLater():
             return "The provider is busy or this key's rate limit is reached: wait, then check again."
         case NoTools():

@@ -94,6 +94,8 @@ class Wire:
             told = loop.time()
             with _Patience(answer, self._timeout) as patience:
                 while not reader.closed and (chunk := await patience.read()):
+                    if not begun and chunk.lstrip().startswith(b"<"):
+                        raise faults.Strange(f"{self._name}: a web page came in the place of an answer")
                     payloads = decoder.feed(chunk)
                     text = "".join([reader.read(payload) for payload in payloads])
                     if text:
