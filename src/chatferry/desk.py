@@ -47,9 +47,8 @@ class Desk:
     def receive(self, channel: Channel, event: Inbound, *, longest: int | None = None) -> tuple[Inbound, Gate | None]:
         """The event as a command, if it is one; and the session that it has to be in, if any.
 
-        longest: characters that a message may have where there is somebody to be told so.
-
         Whoever brings the whole talk along has no session with us, and no commands.
+        longest: characters that a message may have where there is somebody to be told so.
         """
         assistant = self._staff.of(channel.name, event)
         if event.message is None or event.context is not None or assistant is None:

@@ -226,29 +226,17 @@ class Worker:
     # ── the answer ───────────────────────────────────────────────────────────────────────────────────────────
 
     async def _answer(self, held: Held, tail: Tail) -> Outcome:
-        """The answer, stored with the pieces in which it goes out."""
+        """The answer, stored with the pieces in which it goes out; a tap, or who wants an answer removed, gets none."""
         inbound, assistant = held.turn.inbound, held.assistant
+        if inbound.kind == "erase" and editing(held.channel):
+            await self._delivery.erase(held, held.channel)
+        if inbound.kind in ("collect", "erase"):
+            return Outcome(None)
         asked = Asked()
         if editing(held.channel) and held.turn.lease > 1:
             begun = await self._ledger.pending(held.turn.conversation)
             held.drafts = [piece for piece in begun if piece.turn == held.turn.id and not piece.notice]
-        if inbound.kind == "greeting":
-            outcome = Outcome(says("assistant", assistant.greeting))
-        elif inbound.kind == "push":
-            outcome = Outcome(inbound.said)
-        elif inbound.kind == "collect":
-            return Outcome(None)
-        elif inbound.kind == "command":
-            outcome = await self._command(held)
-        elif inbound.kind == "erase":
-            if editing(held.channel):
-                await self._delivery.erase(held, held.channel)
-            return Outcome(None)
-        elif inbound.said is None or held.stopped:
-            outcome = Outcome(await self._shown(held), "stopped", await self._ledger.spent(held.turn.id))
-        else:
-            await self._merge(held)
-            outcome = await self._ask(held, tail, asked)
+        outcome = await self._outcome(held, tail, asked)
         with held.spending.paying() as due:
             held.turn = await self._ledger.answered(
                 held.turn,
@@ -267,6 +255,21 @@ class Worker:
         if outcome.answer is not None and inbound.kind == "message":
             self._metrics.answered(held.turn, asked.first_token_at, self._clock.now())
         return outcome
+
+    async def _outcome(self, held: Held, tail: Tail, asked: Asked) -> Outcome:
+        """Our own words, or the model's; what came of asking it is noted in `asked`."""
+        inbound = held.turn.inbound
+        match inbound.kind:
+            case "greeting":
+                return Outcome(says("assistant", held.assistant.greeting))
+            case "push":
+                return Outcome(inbound.said)
+            case "command":
+                return await self._command(held)
+        if inbound.said is None or held.stopped:
+            return Outcome(await self._shown(held), "stopped", await self._ledger.spent(held.turn.id))
+        await self._merge(held)
+        return await self._ask(held, tail, asked)
 
     def _asks(self, held: Held) -> Ask:
         """Whom the answer asks, and for how long."""

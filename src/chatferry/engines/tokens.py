@@ -158,7 +158,7 @@ def cut(text: str, tokens: int, gauge: Gauge) -> str:
 
 
 class Gauged:
-    """An engine whose counts are learned."""
+    """An engine from whose counts a gauge learns what prompts cost."""
 
     def __init__(self, engine: Engine, gauge: Gauge) -> None:
         self.name = engine.name

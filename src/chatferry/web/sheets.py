@@ -31,8 +31,6 @@ _LONG = 500
 _TEASER = 140
 """Characters that are seen of it then."""
 _MEDIA = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
-
-
 _LANGUAGES = (("en", "English"), ("zh-TW", "繁體中文"), ("zh-CN", "简体中文"), ("ja", "日本語"))
 
 
