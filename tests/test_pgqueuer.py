@@ -8,7 +8,9 @@ from typing import cast
 
 import pytest
 import sqlalchemy as sa
+from structlog.testing import capture_logs
 
+from chatferry.dispatch import pgqueuer
 from chatferry.dispatch.base import Look
 from chatferry.dispatch.inprocess import InProcess
 from chatferry.dispatch.pgqueuer import PgQueuer
@@ -102,6 +104,21 @@ async def test_a_connection_that_breaks_is_made_again(postgres_server: str, post
                     await _end_all(url)
                 await _does(telling, work, "line:after")
             await behind.aclose()
+
+
+async def test_a_database_that_is_away_is_told_of_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pgqueuer, "_AGAIN", 0.01)
+    tries = 0
+
+    async def connect() -> None:
+        nonlocal tries
+        tries += 1
+        raise ConnectionRefusedError("nobody is there")
+
+    with capture_logs() as lines:
+        async with dispatching(PgQueuer(connect, local=None), Work().handle):
+            await until(lambda: tries == 5)
+    assert [line["error"] for line in lines] == ["nobody is there"]
 
 
 async def _does(telling: PgQueuer, work: Work, conversation: str) -> None:

@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Protocol
 
+from structlog.testing import capture_logs
+
 from chatferry.dispatch.base import Dispatcher, Handle, Look
 from chatferry.errors import Unavailable
 from chatferry.testing import ManualClock
@@ -242,20 +244,23 @@ class Contract:
         assert not work.at_once["a"]
         assert not work.done["a"]
 
-    async def test_a_ledger_that_fails_once_does_not_end_the_sweep(self, make: Make) -> None:
-        work, clock, fails = Work(), ManualClock(), [True]
+    async def test_a_ledger_that_fails_does_not_end_the_sweep_and_is_told_of_once(self, make: Make) -> None:
+        work, clock, fails = Work(), ManualClock(), [True, True, True]
 
         async def due(limit: int) -> list[tuple[str, bool]]:
             if fails:
-                fails.clear()
+                fails.pop()
                 raise Unavailable("the database does not answer")
             return await work.due(limit)
 
-        async with dispatching(make(due, clock, concurrency=10), work.handle):
-            work.owed["a"] = 1
+        dispatcher = make(due, clock, concurrency=10)
+        with capture_logs() as lines:
+            async with dispatching(dispatcher, work.handle):
+                work.owed["a"] = 1
 
-            def later() -> int:
-                clock.advance(0.1)
-                return work.done["a"]
+                def later() -> int:
+                    clock.advance(0.1)
+                    return work.done["a"]
 
-            await until(later)
+                await until(later)
+        assert [line["event"] for line in lines] == ["sweep failed"]

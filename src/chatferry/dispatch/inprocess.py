@@ -107,12 +107,15 @@ class InProcess:
             del self._lanes[conversation]
 
     async def _sweeping(self) -> None:
+        away = False
         while True:
             try:
                 due = await self._due(_LOOK)
+                away = False
             except Unavailable as fault:
-                log.warning("sweep failed", error=str(fault))
-                due = []
+                if not away:  # it may be for a night, and we look every second
+                    log.warning("sweep failed", error=str(fault))
+                due, away = [], True
             for conversation, bulk in due:
                 if conversation not in self._lanes:
                     await self.wake(conversation, bulk=bulk)

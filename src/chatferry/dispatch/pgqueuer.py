@@ -87,12 +87,16 @@ class PgQueuer:
 
     async def _carry(self) -> None:
         """Tell and take jobs; where the connection breaks, on a new one with a new manager."""
+        away = False
         while True:
             try:
                 connection = await self._connect()
             except OSError as fault:
-                log.warning("no jobs: the database does not answer", error=str(fault) or type(fault).__name__)
+                if not away:
+                    log.warning("no jobs: the database does not answer", error=str(fault) or type(fault).__name__)
+                away = True
             else:
+                away = False
                 try:
                     await self._serve(connection)
                 except Exception as fault:  # noqa: BLE001 - the top of the task: the sweep works on meanwhile
