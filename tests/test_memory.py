@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from chatferry.answering.remember import Remember
 from chatferry.engines.base import Prompt
-from chatferry.errors import TryLater
+from chatferry.errors import Final, TryLater
 from chatferry.ledger.database import Database, migrate, open_database
 from chatferry.ledger.ledger import Ledger
 from chatferry.ledger.profiles import MOST, Refused
@@ -118,6 +118,24 @@ async def test_a_model_that_fails_is_asked_again_with_a_later_turn_and_not_befor
         assert 2 < asked <= 8, "once with each turn that needed it"
         assert await mind.kept() == ""
         broken = False
+        await mind.say("hello")
+        assert await mind.say(WHO) == "Momo"
+
+
+async def test_a_model_that_refuses_is_asked_again_after_an_hour_and_not_with_every_turn(
+    file: Database, clock: ManualClock
+) -> None:
+    refuses = True
+
+    def script(prompt: Prompt) -> str | Exception:
+        return Final("400 content_filter") if refuses else notes(prompt)
+
+    async with Mind(file, clock, SMALL, keeper=ScriptedEngine(script)).open() as mind:
+        await mind.say("my cat is called Momo")
+        await chat(mind, 8)
+        assert len(mind.keeper.prompts) == 1
+        refuses = False
+        clock.advance(3600.0)
         await mind.say("hello")
         assert await mind.say(WHO) == "Momo"
 
