@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from chatferry.answering.remember import Remember
 from chatferry.engines.base import Prompt
-from chatferry.errors import TryLater
+from chatferry.errors import Final, TryLater
 from chatferry.ledger.database import Database, migrate, open_database
 from chatferry.ledger.ledger import Ledger
 from chatferry.ledger.profiles import MOST, Refused
@@ -139,6 +139,24 @@ async def test_what_a_model_failed_at_is_told_also_where_its_tokens_cannot_be_ch
     told = {log["event"]: log["error"] for log in logs if log["event"] in ("no summary", "tokens not charged")}
     assert told["no summary"] == "busy"
     assert "full" in told["tokens not charged"]
+
+
+async def test_a_model_that_refuses_is_asked_again_after_an_hour_and_not_with_every_turn(
+    file: Database, clock: ManualClock
+) -> None:
+    refuses = True
+
+    def script(prompt: Prompt) -> str | Exception:
+        return Final("400 content_filter") if refuses else notes(prompt)
+
+    async with Mind(file, clock, SMALL, keeper=ScriptedEngine(script)).open() as mind:
+        await mind.say("my cat is called Momo")
+        await chat(mind, 8)
+        assert len(mind.keeper.prompts) == 1
+        refuses = False
+        clock.advance(3600.0)
+        await mind.say("hello")
+        assert await mind.say(WHO) == "Momo"
 
 
 async def test_a_model_that_says_nothing_does_not_end_what_was_known(file: Database, clock: ManualClock) -> None:

@@ -1,6 +1,7 @@
 """Rolling summaries: what does not fit into a prompt much longer is folded into one, beside the answers.
 
-Nobody waits for it. What fails is tried again with the next turn of the talk, and what runs at the end is dropped.
+Nobody waits for it. What fails is tried again with the next turn of the talk, what is refused an hour later, and what
+runs at the end is dropped.
 """
 
 from __future__ import annotations
@@ -34,6 +35,10 @@ _AHEAD = 100
 """Talks that wait for theirs."""
 _PATIENCE = 300.0
 """Seconds that one talk may take."""
+_PAUSE = 3600.0
+"""Seconds after which a talk is folded that the model has refused to: what it reads in vain costs as much each time."""
+_REFUSED = 1000
+"""Such talks that we know of."""
 _FULL = 0.75
 """Share of the room for the history from which on its older half is folded."""
 _CHUNK = 6000
@@ -76,10 +81,13 @@ class Summaries:
         self._clock = clock
         self._wanted: asyncio.Queue[Wanted] = asyncio.Queue(_AHEAD)
         self._busy: set[str] = set()
+        self._refused: dict[str, float] = {}
+        """When the model refused to fold a talk."""
 
     def want(self, wanted: Wanted) -> None:
         """Returns at once; what is too much now is wanted again by a later turn."""
-        if wanted.conversation not in self._busy and not self._wanted.full():
+        since = self._clock.now() - self._refused.get(wanted.conversation, -_PAUSE)
+        if wanted.conversation not in self._busy and not self._wanted.full() and not 0.0 <= since < _PAUSE:
             self._busy.add(wanted.conversation)
             self._wanted.put_nowait(wanted)
 
@@ -101,11 +109,18 @@ class Summaries:
                     await self._catch_up(wanted)
             except (Fault, Unavailable, TimeoutError) as fault:
                 log.warning("no summary", conversation=wanted.conversation, error=str(fault) or "it took too long")
+                if isinstance(fault, Final):
+                    self._refuse(wanted.conversation)
             except Exception:  # the top of the task: one talk's bug must not stop the others
                 log.exception("bug", conversation=wanted.conversation)
             finally:
                 self._busy.discard(wanted.conversation)
                 self._wanted.task_done()
+
+    def _refuse(self, conversation: str) -> None:
+        if len(self._refused) >= _REFUSED:
+            del self._refused[next(iter(self._refused))]
+        self._refused[conversation] = self._clock.now()
 
     async def _catch_up(self, wanted: Wanted) -> None:
         for _ in range(_FOLDS):
