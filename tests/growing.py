@@ -150,10 +150,10 @@ class World:
                     task.cancel()
                 await asyncio.wait([running, leases])
 
-    async def asked(self) -> Talk:
-        """The next question that the model is asked."""
+    async def asked(self, *, turn: float = 0.1) -> Talk:
+        """The next question that the model is asked. turn: seconds by which the clock is turned at each look."""
         question = asyncio.ensure_future(self.engine.asked())
-        await self.until(question.done)
+        await until(question.done, self.clock, turn=turn)
         return question.result()
 
     async def until(self, met: Callable[[], object]) -> None:

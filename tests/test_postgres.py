@@ -26,6 +26,7 @@ from chatferry.tools.python import Python
 from tests.chaos.proxy import Proxy
 from tests.growing import World, asks
 from tests.postgres import Cluster, database_on
+from tests.scenarios.support import until
 
 
 class Cutting(Proxy):
@@ -133,6 +134,25 @@ async def test_a_connection_that_was_lost_since_its_last_use_costs_nobody_anythi
         proxy.mend()
 
 
+async def test_who_holds_a_turn_waits_for_a_database_that_is_away_also_to_look(
+    cutting: tuple[Cutting, Postgres],
+) -> None:
+    """Else a placeholder that is looked up just then would end the answer, and what it had called were called again."""
+    (proxy, database), clock = cutting, ManualClock()
+    async with Ledger(database, clock).open() as ledger:
+        turn = await claimed(ledger)
+        proxy.cut()
+        with pytest.raises(Unavailable):
+            await ledger.due()
+        looking = asyncio.gather(ledger.pending(turn.conversation), ledger.waiting(turn, "message"))
+        began = clock.now()
+        await until(lambda: clock.now() > began + 20.0, clock)
+        assert not looking.done()
+        proxy.mend()
+        await until(looking.done, clock, turn=0.01)
+        assert await looking == [[], []]
+
+
 async def test_a_server_that_is_away_is_unavailable_and_then_serves_again() -> None:
     with Cluster(durable=True) as server, capture_logs() as lines:
         database = open_database(server.url)
@@ -202,7 +222,8 @@ async def test_what_a_call_returned_is_kept_once_the_database_is_there_again(
         if cut in ("a while", "too long"):
             await talk.passes(20.0 if cut == "a while" else 200.0)
             proxy.mend()
-        second = await talk.asked()
+        # Slowly: on a busy machine it takes a second to reach the database again, and that is not two minutes.
+        second = await talk.asked(turn=0.1 if cut == "too long" else 0.005)
         assert proxy.when is None
         assert [made.results for made in second.prompt.rounds] == [(Result("12 is on its way"),)]
         second.ends("Done.")

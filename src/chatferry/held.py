@@ -11,6 +11,7 @@ from chatferry.channels.base import Capabilities, Channel
 from chatferry.clock import Clock
 from chatferry.errors import LeaseLost
 from chatferry.ledger.ledger import Ledger
+from chatferry.ledger.patience import patiently
 from chatferry.model import Grant, Message, Piece, Task, Turn, says
 from chatferry.spending import Spending
 from chatferry.text import cutting
@@ -72,7 +73,7 @@ class Held:
         now = clock.now()
         if now < self.until:
             return
-        if (await ledger.renew([self.turn])).lost:
+        if (await patiently(clock, lambda: ledger.renew([self.turn]))).lost:
             raise LeaseLost(f"turn {self.turn.id} was taken over")
         self.until = now + ledger.lease
 

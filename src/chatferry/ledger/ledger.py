@@ -24,16 +24,12 @@ from chatferry.ledger.guests import Knock
 from chatferry.ledger.keeping import Keeping
 from chatferry.ledger.operations import Change, Kept, Renewed
 from chatferry.ledger.pacing import Pace
+from chatferry.ledger.patience import AGAIN, PATIENCE
 from chatferry.ledger.sessions import Gate
 from chatferry.ledger.shared import signing_key
 from chatferry.ledger.steps import Returned, Step
 from chatferry.model import APOLOGY, Attempt, Grant, Inbound, Message, Piece, Receipt, Turn, Usage, says
 from chatferry.text.cutting import clean
-
-_AGAIN = 0.5
-"""Seconds between two tries to write about a turn that we hold."""
-_PATIENCE = 120.0
-"""Seconds for which such a write is tried, while the database is away."""
 
 
 class Ledger(Keeping):
@@ -323,7 +319,7 @@ class Ledger(Keeping):
         keep: tuple[Kept, ...] = (),
         charge: tuple[Charge, ...] = (),
         ask: Ask | None = None,
-        patience: float = _PATIENCE,
+        patience: float = PATIENCE,
     ) -> None:
         change = Change(
             turn, self._clock.now(), columns or {}, say, rewrite, notice, draft, begun, attempt, sent, remember, recall,
@@ -348,7 +344,7 @@ class Ledger(Keeping):
             except Unavailable:
                 if self._clock.now() >= until:
                     raise
-            await self._clock.sleep(_AGAIN)
+            await self._clock.sleep(AGAIN)
 
     async def _committed(self, unsure: Unsure) -> bool:
         """Was the write done after all? Raises what it came to, and Unavailable while that cannot be known."""

@@ -19,6 +19,7 @@ from chatferry.ledger.answers import Kept
 from chatferry.ledger.census import Census, take
 from chatferry.ledger.database import Database
 from chatferry.ledger.grouplook import GroupLook
+from chatferry.ledger.patience import patiently
 from chatferry.ledger.steps import STEPS, Step, step_of
 from chatferry.ledger.tables import OPEN, OPEN_STATES, OUT, budgets, messages, outbox, sessions, state_is, turns
 from chatferry.ledger.usage import Used, used
@@ -157,7 +158,7 @@ class Looking:
             .order_by(turns.c.id)
             .limit(_AHEAD)
         )
-        return [rows.turn_of(row) for row in await self._rows(query)]
+        return [rows.turn_of(row) for row in await self._patiently(query)]
 
     async def pending(self, conversation: str) -> list[Piece]:
         """The pieces of a conversation that must still go out, in their order: of its running and its parked turns."""
@@ -170,7 +171,7 @@ class Looking:
                 rows.ATTEMPT.decode(row.attempt) if row.attempt else None,
                 row.receipt,
             )
-            for row in await self._rows(statements.PENDING, {"talk": conversation})
+            for row in await self._patiently(statements.PENDING, {"talk": conversation})
         ]
 
     async def history(self, conversation: str, turn: int) -> AsyncIterator[Message]:
@@ -430,6 +431,10 @@ class Looking:
     async def look(self, work: Callable[[sa.Connection], T]) -> T:
         """What `work` finds in what is committed. Raises Unavailable."""
         return await self._look(work)
+
+    async def _patiently(self, query: sa.Select[Any], given: Mapping[str, Any] | None = None) -> Sequence[sa.Row[Any]]:
+        """The same for who holds a turn."""
+        return await patiently(self._clock, lambda: self._rows(query, given))
 
     async def _rows(self, query: sa.Select[Any], given: Mapping[str, Any] | None = None) -> Sequence[sa.Row[Any]]:
         return await self._look(lambda connection: connection.execute(query, given).all())
