@@ -150,7 +150,7 @@ async def test_who_holds_a_turn_waits_for_a_database_that_is_away_also_to_look(
         assert not looking.done()
         proxy.mend()
         await until(looking.done, clock, turn=0.01)
-        assert await looking == [[], []]
+        assert tuple(await looking) == ([], [])
 
 
 async def test_a_server_that_is_away_is_unavailable_and_then_serves_again() -> None:
