@@ -17,7 +17,8 @@ from chatferry.knowledge.sync import Sync
 from chatferry.ledger.database import Database, open_database
 from chatferry.ledger.ledger import Ledger
 from chatferry.ledger.tables import passages, sources, terms
-from chatferry.reading.readers import Readers
+from chatferry.reading.jobs import Found, Job
+from chatferry.reading.readers import Readers, Reading
 from chatferry.testing import ManualClock
 from chatferry.words import words
 from tests import media
@@ -212,3 +213,28 @@ async def test_text_is_taken_out_of_files_that_are_none(database: Database, ledg
     assert "茶漏" in (await finds(database, "茶壺"))[0]
     assert "quince jam\t34" in (await finds(database, "quince jam"))[0]
     assert (await finds(database, "vouchers"))[0].startswith("Gift vouchers")
+
+
+class Weary(Readers):
+    """Its first job comes to nothing, as on a machine that is too busy."""
+
+    jobs = 0
+
+    async def read(self, job: Job, data: bytes) -> Reading:
+        self.jobs += 1
+        return Reading(Found(trouble="heavy")) if self.jobs == 1 else await super().read(job, data)
+
+
+async def test_what_could_not_be_read_is_tried_again_after_an_hour(
+    database: Database, ledger: Ledger, clock: ManualClock, tmp_path: Path
+) -> None:
+    (tmp_path / "a.docx").write_bytes(media.docx("Cups are sent in paper."))
+    readers = Weary()
+    sync = Sync(ledger, database, clock, {"default": ("*.docx",)}, tmp_path, readers)
+    for _ in range(3):
+        assert await became(sync) == {"a.docx": "skipped"}
+        clock.advance(180.0)
+    assert readers.jobs == 1
+    clock.advance(3600.0)
+    assert await became(sync) == {"a.docx": "read"}
+    assert await finds(database, "cups")

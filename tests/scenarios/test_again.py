@@ -7,6 +7,7 @@ import contextlib
 import csv
 import io
 import signal
+import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,17 @@ def given(gateway: Gateway) -> dict[str, float]:
         for way in ways
     }
     return {way: number for way, number in found.items() if number}
+
+
+async def test_an_answer_that_cannot_be_kept_for_others_is_still_the_answer(tmp_path: Path) -> None:
+    full = "CREATE TRIGGER full BEFORE INSERT ON answers BEGIN SELECT RAISE(ABORT, 'full'); END"
+    async with world(tmp_path, assistant=CACHE) as it, it.gateway() as gateway:
+        with contextlib.closing(sqlite3.connect(tmp_path / "chatferry.db")) as database:
+            database.execute(full)
+        await it.line.say("ann", "When do you open?")
+        await ended(gateway, 1)
+        assert screen(it.line) == ["echo: When do you open?"]
+        assert len(it.model.requests) == 1
 
 
 async def test_the_same_question_is_asked_once_on_all_channels_and_costs_a_message_and_nothing_more(

@@ -109,6 +109,17 @@ async def test_whoever_is_expelled_stays_out_and_whoever_is_admitted_needs_no_co
         assert (screen(it.line, "ann"), screen(it.line, "bob")) == ([], ["echo: hello"])
 
 
+@pytest.mark.parametrize("door", [CODE, {"deny": ("U0",), "denied": "Not here, sorry."}])
+async def test_a_group_that_is_expelled_stays_out_whoever_speaks_in_it(tmp_path: Path, door: dict[str, Any]) -> None:
+    async with world(tmp_path, channel={**door, "groups": "all"}) as it, it.gateway() as gateway:
+        await gateway.ledger.stand(f"line:{BOB}", "in")
+        await gateway.ledger.stand(f"line:{CLUB}", "out")
+        await it.line.say("bob", "hello", group="club")
+        await it.line.say("bob", "hello")
+        await ended(gateway, 1, it.clock)
+        assert (texts(it.line.chats[CLUB]), screen(it.line, "bob")) == ([], ["echo: hello"])
+
+
 async def test_on_slack_a_stranger_says_the_code_in_a_direct_message(tmp_path: Path) -> None:
     async with slack_world(tmp_path) as it:
         doors(it, "slack", **CODE)

@@ -276,6 +276,9 @@ async def test_a_server_by_http_may_go_and_come_back(tmp_path: Path) -> None:
             assert not (await call(server, "in_stock", flavour="plum")).failed
 
 
+NAMES = ("heap", "bomb", "hiss", "in_stock")
+
+
 class Wordy:
     """A server by hand that answers without a stream, as some do: SDKs do not let one say so much."""
 
@@ -291,12 +294,15 @@ class Wordy:
                 result = {**told, "serverInfo": {"name": "wordy", "version": "1"}}
             case "tools/list", _:
                 schema = {"type": "object", "properties": {}}
-                result = {"tools": [{"name": name, "inputSchema": schema} for name in ("heap", "bomb", "in_stock")]}
+                result = {"tools": [{"name": name, "inputSchema": schema} for name in NAMES]}
             case "tools/call", "heap":
                 return StreamingResponse(self._heap(), media_type="application/json")
             case "tools/call", "bomb":
                 packed = gzip.compress(b" " * 100_000_000)
                 return Response(packed, media_type="application/json", headers={"Content-Encoding": "gzip"})
+            case "tools/call", "hiss":
+                packed = gzip.compress(b": still here\n" * 5_000_000)
+                return Response(packed, media_type="text/event-stream", headers={"Content-Encoding": "gzip"})
             case "tools/call", _:
                 result = {"content": [{"type": "text", "text": "4"}]}
             case _:
@@ -311,8 +317,8 @@ class Wordy:
 
 async def test_an_answer_by_http_that_is_too_long_costs_its_own_call() -> None:
     async with serving(Wordy().app) as url, kept(McpSettings.model_validate({"url": f"{url}/mcp"})) as server:
-        heap, bomb, stock = await asyncio.gather(*(call(server, name) for name in ("heap", "bomb", "in_stock")))
+        heap, bomb, hiss, stock = await asyncio.gather(*(call(server, name) for name in NAMES))
         assert heap == Result("It failed: Failed to parse JSON response: it said more than 4000000 bytes", failed=True)
-        assert bomb == Result("It failed: Failed to parse JSON response: it is compressed", failed=True)
+        assert bomb == hiss == Result("It failed: Unexpected content type: compressed", failed=True)
         assert stock.text == "4"
         assert not server._lost, "and the session goes on"

@@ -92,7 +92,8 @@ class Again:
                 flight.land(found)
                 self._given(found, how, held, tail, asked)
                 if due(found, cache, self._clock.now()):
-                    await self._ledger.touch_answer(key)
+                    with contextlib.suppress(Unavailable):
+                        await self._ledger.touch_answer(key)
                 return
             self._count(held, "asked")
             await ask(partial(self._end, key, flight, held))
@@ -174,7 +175,8 @@ class Again:
 
     async def _keep(self, key: str, kept: Kept, held: Held, cache: CacheSettings) -> None:
         name, turn, now = held.assistant.name, held.turn.id, self._clock.now()
-        await self._ledger.keep_answer(Keep(key, name, turn, kept.text, kept.model, now, cache.size, cache.ttl))
+        with contextlib.suppress(Unavailable):  # it is there all the same, for who has asked
+            await self._ledger.keep_answer(Keep(key, name, turn, kept.text, kept.model, now, cache.size, cache.ttl))
 
     def _count(self, held: Held, how: str) -> None:
         self._metrics.given.labels(held.assistant.name, how).inc()

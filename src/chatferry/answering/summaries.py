@@ -36,7 +36,7 @@ _AHEAD = 100
 _PATIENCE = 300.0
 """Seconds that one talk may take."""
 _PAUSE = 3600.0
-"""Seconds after which a talk is folded that the model has refused to: what it reads in vain costs as much each time."""
+"""Seconds until a talk is folded of which that was refused: what the model reads in vain costs as much each time."""
 _REFUSED = 1000
 """Such talks that we know of."""
 _FULL = 0.75

@@ -351,7 +351,8 @@ class Delivery:
                 if pause is None:
                     raise
                 unsure = True
-                self._warn(held, pieces, grant)
+                if not _once(held.channel, grant):
+                    _perhaps_twice(held, pieces)
                 await self._clock.sleep(pause)
             except TryLater as fault:
                 if unsure:
@@ -384,7 +385,8 @@ class Delivery:
             if sent := await self._push(held, pieces, attempt.key):
                 await self._ledger.sent(held.turn, sent)
             return
-        self._warn(held, pieces, attempt.grant)
+        if not (once := _once(held.channel, attempt.grant)):
+            _perhaps_twice(held, pieces)
         try:
             receipts = await self._call(held, pieces, attempt.grant)
         except NoLeave:
@@ -393,15 +395,11 @@ class Delivery:
                 receipts = [Receipt()] * len(pieces)
             else:
                 # The one honest exception: too late to know. Rather twice than never.
-                log.warning("sent twice, perhaps", turn=held.turn.id, pieces=[piece.id for piece in pieces])
+                if once:
+                    _perhaps_twice(held, pieces)
                 held.turn = await self._ledger.unsent(held.turn, pieces)
                 return
         await self._ledger.sent(held.turn, list(zip(pieces, receipts, strict=True)))
-
-    def _warn(self, held: Held, pieces: Sequence[Piece], grant: Grant) -> None:
-        """Before a call that may have been carried out is made again: say so where both may be."""
-        if grant.uses > 1 or held.channel.caps.keyless:
-            log.warning("sent twice, perhaps", turn=held.turn.id, pieces=[piece.id for piece in pieces])
 
     async def _nothing_waits(self, held: Held) -> None:
         """A tap on a button whose answer has come already."""
@@ -422,3 +420,12 @@ class Delivery:
                 return False
             case "ask":
                 return await channel.may_push()
+
+
+def _once(channel: Channel, grant: Grant) -> bool:
+    """Does a call by this grant that is made again count once, as the first has used it up?"""
+    return grant.uses == 1 and not channel.caps.keyless
+
+
+def _perhaps_twice(held: Held, pieces: Sequence[Piece]) -> None:
+    log.warning("sent twice, perhaps", turn=held.turn.id, pieces=[piece.id for piece in pieces])

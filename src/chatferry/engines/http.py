@@ -26,6 +26,8 @@ _NO_TIMEOUT = aiohttp.ClientTimeout(total=None)
 """aiohttp would set a timer anew for every token that comes, which costs more than to decode it."""
 _LIFE = 5
 """Times `timeout` for which nothing but signs of life may come, such as the comments that keep a connection open."""
+_CLOSING = 5.0
+"""Seconds in which it is seen that a connection was being closed when a request came; later, it may have been read."""
 _LINGER = 0.2
 """Seconds that a body may take to end after its answer has."""
 
@@ -142,12 +144,13 @@ class Wire:
             raise faults.Unreached(f"{self._name}: {type(error).__name__}: {told}") from error
 
     async def _send(self, url: str, headers: Mapping[str, str], body: bytes) -> aiohttp.ClientResponse:
-        """Post it; once more where it met a connection that the provider was just closing, so that nobody has read it.
+        """Post it; once more where it met a connection that was just being closed, and so was hardly read.
 
         Else a provider who closes what is idle (uvicorn after 5 s) looks as if it were down: RFC 9112, 9.3.1.
         """
+        loop = asyncio.get_running_loop()
         for last in (False, True):
-            way = _Way()
+            way, began = _Way(), loop.time()
             data = io.BytesIO(body) if len(body) > _LARGE else body
             try:
                 # A redirect would turn the POST into a GET, or take the key to another host.
@@ -155,7 +158,7 @@ class Wire:
                     url, data=data, headers=headers, timeout=_NO_TIMEOUT, allow_redirects=False, trace_request_ctx=way
                 )
             except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
-                if last or not way.reused:
+                if last or not way.reused or loop.time() - began > _CLOSING:
                     raise
         raise AssertionError("unreachable")
 

@@ -34,6 +34,9 @@ log = structlog.get_logger(__name__)
 
 _EVERY = 180.0
 """Seconds between two looks at the files."""
+_ANEW = 3600.0
+"""Seconds after which a file that could not be read is tried again, though it is the same: its reader may have been at
+fault, or the machine too busy."""
 _PAUSE = 0.02
 """Seconds between two steps, for what else wants to be written."""
 _ERRAND = 0x6B_6E_6F_77
@@ -91,8 +94,8 @@ class Sync:
         self._readers = readers
         self._seen: dict[tuple[str, str], tuple[Stamp, str]] = {}
         """Of each file: its time and size when it was last read here, and its digest."""
-        self._unread: dict[tuple[str, str], tuple[Stamp, str]] = {}
-        """Of each file whose contents cannot be read: its time and size then, and why."""
+        self._unread: dict[tuple[str, str], tuple[Stamp, str, float]] = {}
+        """Of each file whose contents cannot be read: its time and size then, why, and when that was found out."""
 
     async def keep(self) -> None:
         """Do it now and every few minutes, until cancelled, if there is anything to do. Faults are logged."""
@@ -162,7 +165,8 @@ class Sync:
         key, name = (base, document.name), document.name
         try:
             stamp = await asyncio.to_thread(_stamp, document.path)
-            if (left := self._unread.get(key)) is not None and left[0] == stamp:
+            now = self._clock.now()
+            if (left := self._unread.get(key)) is not None and left[0] == stamp and 0.0 <= now - left[2] < _ANEW:
                 return Step(base, name, "skipped", why=left[1])
             seen = self._seen.get(key)
             if seen is not None and seen[0] == stamp and known is not None and known.digest == seen[1]:
@@ -173,7 +177,7 @@ class Sync:
                     parts = passages_of(document.path, await self._text(document.path, raw))
                     number = await self._shelve(base, name, digest, parts, pause)
                 except Unread as fault:
-                    self._unread[key] = stamp, str(fault)
+                    self._unread[key] = stamp, str(fault), now
                     raise
                 step = _step(base, name, "read", number)
                 await self._clear([known] if known else [], pause)

@@ -77,6 +77,8 @@ class Guests:
         guest, group = self._guests.get(knock.guest, _Guest()), self._guests.get(knock.talk, _Guest())
         if knock.listed == "out" or guest.standing.startswith("out"):
             return self._deny(event, knock, guest)
+        if group.standing == "out":  # who is in there may be told nothing of it: they are welcome elsewhere
+            return msgspec.structs.replace(event, joined=True) if event.kind == "retract" else None
         if not knock.code or (guest.standing == "in" and not knock.talk and not knock.right):
             return event
         if event.kind == "retract":  # whatever was kept goes

@@ -339,11 +339,10 @@ class Ledger(Keeping):
                 continue
             except Closed:
                 raise
-            except Unsure as fault:
-                unsure = fault
-            except Unavailable:
+            except Unavailable as fault:
+                unsure = fault if isinstance(fault, Unsure) else unsure
                 if self._clock.now() >= until:
-                    raise
+                    raise (unsure or fault) from None
             await self._clock.sleep(AGAIN)
 
     async def _committed(self, unsure: Unsure) -> bool:

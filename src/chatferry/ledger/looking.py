@@ -150,7 +150,10 @@ class Looking:
         self._watching: asyncio.Task[None] | None = None
 
     async def waiting(self, turn: Turn, *kinds: str) -> list[Turn]:
-        """The turns of these kinds that wait behind this one in its conversation, oldest first, a hundred at most."""
+        """The turns of these kinds that wait behind this one in its conversation, oldest first, a hundred at most.
+
+        For whoever holds the turn: waits while the database is away.
+        """
         query = (
             sa.select(*statements.TURN)
             .where(turns.c.conversation == turn.conversation, OPEN, turns.c.id > turn.id)
@@ -161,7 +164,10 @@ class Looking:
         return [rows.turn_of(row) for row in await self._patiently(query)]
 
     async def pending(self, conversation: str) -> list[Piece]:
-        """The pieces of a conversation that must still go out, in their order: of its running and its parked turns."""
+        """The pieces of a conversation that must still go out, in their order: of its running and its parked turns.
+
+        For whoever holds one of them: waits while the database is away.
+        """
         return [
             Piece(
                 row.id,
@@ -433,7 +439,7 @@ class Looking:
         return await self._look(work)
 
     async def _patiently(self, query: sa.Select[Any], given: Mapping[str, Any] | None = None) -> Sequence[sa.Row[Any]]:
-        """The same for who holds a turn."""
+        """The rows of a query, for whoever holds a turn: waits while the database is away (`patience`)."""
         return await patiently(self._clock, lambda: self._rows(query, given))
 
     async def _rows(self, query: sa.Select[Any], given: Mapping[str, Any] | None = None) -> Sequence[sa.Row[Any]]:

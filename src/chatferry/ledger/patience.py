@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+import structlog
+
 from chatferry.clock import Clock
 from chatferry.errors import Closed, Unavailable
+
+log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
@@ -18,13 +22,16 @@ PATIENCE = 120.0
 
 async def patiently(clock: Clock, work: Callable[[], Awaitable[T]]) -> T:
     """What `work` comes to, tried again while the database is away. Raises Unavailable in the end, or when all ends."""
-    until = clock.now() + PATIENCE
+    began, told = clock.now(), False
     while True:
         try:
             return await work()
         except Closed:
             raise
-        except Unavailable:
-            if clock.now() >= until:
+        except Unavailable as fault:
+            if clock.now() >= began + PATIENCE:
                 raise
+            if not told:
+                log.warning("waiting for the database", error=str(fault))
+            told = True
         await clock.sleep(AGAIN)

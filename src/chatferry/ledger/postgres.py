@@ -78,6 +78,7 @@ class Postgres:
             pool_timeout=_LOOKING,
             connect_args={"timeout": _CONNECTING, "server_settings": _SESSION},
         )
+        sa.event.listen(self._engine.sync_engine, "handle_error", _outdated)
         # One statement is a transaction: to begin and to end one would be two more ways to the server and back.
         self._reader = self._engine.execution_options(isolation_level="AUTOCOMMIT")
 
@@ -98,13 +99,7 @@ class Postgres:
         try:
             async with _plainly(), asyncio.timeout(patience), self._engine.connect() as connection:
                 transaction = await connection.begin()
-                try:
-                    result = await connection.run_sync(work)
-                except DBAPIError as fault:
-                    if _state(fault) == _READ_ONLY:  # and so may the other connections be, for as long as they live
-                        await connection.invalidate()
-                        await self._engine.dispose()
-                    raise
+                result = await connection.run_sync(work)
                 number = (await connection.execute(_NUMBER)).scalar()  # none: nothing was written
                 await transaction.commit()
                 results.append(result)
@@ -245,6 +240,12 @@ def _ours(url: sa.URL) -> sa.URL:
     for unknown in ("channel_binding", "gssencmode", "target_session_attrs"):
         query.pop(unknown, None)
     return url.set(drivername="postgresql+asyncpg", query=query)
+
+
+def _outdated(context: sa.engine.ExceptionContext) -> None:
+    """Who connected while the server took no writes can never write: all connections are made anew."""
+    if getattr(context.original_exception, "sqlstate", None) == _READ_ONLY:
+        context.is_disconnect = True
 
 
 def _state(fault: DBAPIError) -> str:

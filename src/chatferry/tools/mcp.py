@@ -31,8 +31,8 @@ from chatferry.clock import Clock
 from chatferry.config import McpSettings
 from chatferry.engines.base import Result, Tool
 from chatferry.model import Finding
+from chatferry.tools import mcp_http
 from chatferry.tools.base import Callee, Caller
-from chatferry.tools.mcp_http import Bounded
 from chatferry.tools.mcp_pipe import LINES, LONGEST, errors_to_log, watched
 from chatferry.tools.mcp_words import words
 
@@ -239,8 +239,7 @@ class Server:
         its = self._settings
         if its.url:
             headers = {name: secret.get_secret_value() for name, secret in its.headers.items()}
-            client = httpx2.AsyncClient(headers=headers, timeout=_TIMES, transport=Bounded())
-            http = await stack.enter_async_context(client)
+            http = await stack.enter_async_context(mcp_http.client(headers, _TIMES))
             return streamable_http_client(its.url, http_client=http, max_sse_event_size=LONGEST)
         program, *arguments = its.command
         if program in _PYTHON:
