@@ -17,6 +17,7 @@ from chatferry.ledger.database import Database, migrate, open_database
 from chatferry.ledger.ledger import Ledger
 from chatferry.testing import ManualClock
 from tests.postgres import cluster, create, database_on, empty, named
+from tests.sqlite import with_schema
 from tests.stack import apart
 
 # Plain tracebacks: the pretty ones print local variables, and a failing test should not flood the screen.
@@ -121,10 +122,7 @@ def layout(request: pytest.FixtureRequest) -> Iterator[None]:
 async def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[str]:
     """The address of a database of either kind, with the schema in it."""
     if request.param == "sqlite":
-        database = open_database(f"sqlite:///{tmp_path}/ledger.db")
-        await migrate(database)
-        await database.aclose()
-        yield f"sqlite:///{tmp_path}/ledger.db"
+        yield with_schema(tmp_path / "ledger.db")
     else:
         yield request.getfixturevalue("postgres_clean")
 

@@ -28,7 +28,7 @@ from chatferry.intake import Intake
 from chatferry.knowledge.grounding import Grounding
 from chatferry.knowledge.library import Library
 from chatferry.ledger.accepting import Accepted
-from chatferry.ledger.database import Database, migrate, open_database
+from chatferry.ledger.database import Database, open_database
 from chatferry.ledger.ledger import Ledger
 from chatferry.ledger.looking import Entry
 from chatferry.links import Links
@@ -42,6 +42,7 @@ from chatferry.watching.metrics import Metrics
 from chatferry.words import words
 from chatferry.worker import Worker
 from tests.scenarios.support import until
+from tests.sqlite import with_schema
 
 WORDS = words("en")
 LEASE = 60.0
@@ -205,8 +206,7 @@ async def world(
     folder: Path, *, caps: Capabilities | None = None, busy: Literal["queue", "merge", "interrupt"] = "queue"
 ) -> AsyncIterator[World]:
     clock = ManualClock()
-    database = open_database(f"sqlite:///{folder}/ledger.db")
-    await migrate(database)
+    database = open_database(with_schema(folder / "ledger.db"))
     try:
         yield World(database, clock, Board(clock, caps=caps), busy=busy)
     finally:

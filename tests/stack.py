@@ -19,6 +19,7 @@ from chatferry.serve import serve
 from chatferry.simulator.line import LineSimulator
 from chatferry.simulator.model import ModelSimulator
 from chatferry.simulator.serving import serving
+from tests.sqlite import with_schema
 
 KEY = "test-api-key"
 
@@ -117,6 +118,8 @@ async def process_on(
     settings: Settings, clock: Clock, role: Role = "all"
 ) -> AsyncIterator[tuple[Gateway, str, asyncio.Event]]:
     """What would be a process of its own, until the context closes, and then it drains."""
+    if settings.server.database.startswith("sqlite:///"):
+        with_schema(Path(settings.server.database.removeprefix("sqlite:///")))
     stop = asyncio.Event()
     up: asyncio.Queue[tuple[Gateway, str]] = asyncio.Queue()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import re
 import subprocess
 import sys
 import time
@@ -42,6 +43,7 @@ raise ValueError(said)
 def test_no_line_tells_what_is_somebodys_nor_a_secret(style: str) -> None:
     logged = subprocess.run([sys.executable, "-c", PROGRAM, style], capture_output=True, text=True, check=False).stderr  # noqa: S603
     assert logged.count("rang from") >= 7
+    logged = re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+Z", "", logged)  # which may have 345 in it
     for personal in ("bob@", "345", "s3cret", "１１１１", "A1234"):
         assert personal not in logged
     assert "ended by a bug" in logged

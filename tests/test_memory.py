@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from chatferry.answering.remember import Remember
 from chatferry.engines.base import Prompt
 from chatferry.errors import Final, TryLater
-from chatferry.ledger.database import Database, migrate, open_database
+from chatferry.ledger.database import Database, open_database
 from chatferry.ledger.ledger import Ledger
 from chatferry.ledger.profiles import MOST, Refused
 from chatferry.ledger.recalling import Memory
@@ -25,6 +25,7 @@ from chatferry.spending import spend
 from chatferry.testing import LiveEngine, ManualClock, ScriptedEngine
 from chatferry.tools.base import Caller
 from tests.remembering import TALK, Mind, asks, filler, notes
+from tests.sqlite import with_schema
 
 SMALL: dict[str, Any] = {"context_tokens": 600}
 DAY = 86_400.0
@@ -35,8 +36,7 @@ ASKED = Caller("board", "room", "ann", "default", 1, "k")
 @pytest.fixture
 async def file(tmp_path: Path) -> AsyncIterator[Database]:
     """Where the kind of database makes no difference."""
-    database = open_database(f"sqlite:///{tmp_path}/memory.db")
-    await migrate(database)
+    database = open_database(with_schema(tmp_path / "memory.db"))
     yield database
     await database.aclose()
 

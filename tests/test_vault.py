@@ -9,18 +9,18 @@ import pytest
 import sqlalchemy as sa
 
 from chatferry.errors import ConfigError, Unavailable
-from chatferry.ledger.database import Database, migrate, open_database
+from chatferry.ledger.database import Database, open_database
 from chatferry.ledger.tables import vault as table
 from chatferry.ledger.vault import Vault
 from chatferry.testing import ManualClock
+from tests.sqlite import with_schema
 
 SECRET = "a secret of the operator's"
 
 
 @pytest.fixture
 async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    database = open_database(f"sqlite:///{tmp_path}/x.db")
-    await migrate(database)
+    database = open_database(with_schema(tmp_path / "x.db"))
     yield database
     await database.aclose()
 

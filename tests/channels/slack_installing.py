@@ -17,12 +17,13 @@ from pydantic import SecretStr
 from chatferry.channels.base import Page, Surroundings, Visit
 from chatferry.channels.slack_install import Installations
 from chatferry.config import SlackSettings
-from chatferry.ledger.database import Database, migrate, open_database
+from chatferry.ledger.database import Database, open_database
 from chatferry.ledger.vault import Vault
 from chatferry.simulator.serving import serving
 from chatferry.simulator.slack import TEAM, SlackSimulator
 from chatferry.testing import ManualClock
 from chatferry.words import words
+from tests.sqlite import with_schema
 
 PUBLIC = "https://bot.example.com"
 ACCESS = "oauth.v2.access"
@@ -84,8 +85,7 @@ class Browser:
 async def opened(folder: Path) -> AsyncIterator[World]:
     """Everything on real sockets and a real file while the context is open."""
     clock = ManualClock()
-    database = open_database(f"sqlite:///{folder}/x.db")
-    await migrate(database)
+    database = open_database(with_schema(folder / "x.db"))
     async with SlackSimulator(clock=clock.now) as sim, serving(sim) as url, aiohttp.ClientSession() as http:
         yield World(sim, url, clock, http, database)
     await database.aclose()

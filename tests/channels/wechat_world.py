@@ -15,7 +15,7 @@ from chatferry.channels.base import Hook, Surroundings
 from chatferry.channels.wechat import WeChat
 from chatferry.clock import SystemClock
 from chatferry.config import WeChatSettings
-from chatferry.ledger.database import Database, migrate, open_database
+from chatferry.ledger.database import Database, open_database
 from chatferry.ledger.vault import Vault
 from chatferry.model import Grant, Inbound, Receipt, says
 from chatferry.simulator.serving import serving
@@ -24,6 +24,7 @@ from chatferry.simulator.wechat_people import address, xml
 from chatferry.simulator.wechat_records import Call, Fields
 from chatferry.testing import ManualClock
 from chatferry.words import words
+from tests.sqlite import with_schema
 
 ANN = address("ann")
 ACCOUNT = "gh_0123456789ab"
@@ -102,8 +103,7 @@ async def until(happened: Callable[[], bool]) -> None:
 
 @contextlib.asynccontextmanager
 async def opened(folder: Path) -> AsyncIterator[World]:
-    clock, database = ManualClock(), open_database(f"sqlite:///{folder}/x.db")
-    await migrate(database)
+    clock, database = ManualClock(), open_database(with_schema(folder / "x.db"))
     try:
         async with WeChatSimulator(clock=clock) as sim, serving(sim) as url, aiohttp.ClientSession() as http:
             sim.gap = 0.0
