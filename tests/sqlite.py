@@ -14,6 +14,7 @@ from chatferry.ledger.database import migrate, open_database
 def with_schema(file: Path) -> str:
     """The address of a database of this name, which has at least the schema in it."""
     if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(_empty())
     return f"sqlite:///{file}"
 

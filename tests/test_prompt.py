@@ -85,6 +85,14 @@ ROUND = st.integers(1, 3).flatmap(
         Round("00\x80\x80\x80𐀀𐀀", (Call("𐀀", "000\x80\x80𐀀", "𐀀" * 12),), (Result("0\x80\x80\x80\x80\x80" * 5),))
     ],
 )  # fmt: skip
+@example(
+    said=[], question="000𐀀" * 37, tokens=1314, instructions="0\x80\x80𐀀" * 23, system="00" * 17, rounds=[],
+    learned=[3660], material=Material(("0",), "00𐀀𐀀" * 9, ("00a\x80\x80\x80𐀀𐀀" * 25,)),
+)  # fmt: skip
+@example(
+    said=[], question="00a𐀀" * 37, tokens=1307, instructions="0\x80\x80𐀀" * 23, system="00" * 17, rounds=[],
+    learned=[3632], material=Material(("0",), "00𐀀𐀀" * 9, ("00a\x80\x80\x80𐀀𐀀" * 25,)),
+)  # fmt: skip
 async def test_the_budget_holds_for_all_of_it_whatever_is_in_it(
     said: list[Message], question: str, tokens: int, instructions: str, system: str, material: Material,
     rounds: list[Round], learned: list[int],

@@ -36,6 +36,8 @@ _TOOLED = (
 _ENOUGH = (
     "No more tools can be called for this answer. Answer now, with what you have; say what you could not find out."
 )
+_BETWEEN = "\n\n"
+"""Two parts of the instructions."""
 _EARLIER = "what was said before"
 PICTURES = 4
 """Pictures in a prompt at most, the newest."""
@@ -149,7 +151,7 @@ def with_rounds(
     last: nothing more can be called.
     """
     gauge, budget = assistant.gauge, assistant.settings.context_tokens
-    system = f"{asked.system}\n\n{_ENOUGH}" if last else asked.system
+    system = f"{asked.system}{_BETWEEN}{_ENOUGH}" if last else asked.system
     asked = msgspec.structs.replace(asked, system=system, rounds=(), last=last)
     wanted = min(sum(map(gauge.round, rounds)), budget // _ROUNDS)
     if inbound.context is not None:  # the caller's own business, and nothing is taken out of it
@@ -217,11 +219,13 @@ def _frame(assistant: Assistant, inbound: Inbound, material: Material, least: in
     """`least`: tokens that must be left in any case."""
     gauge, budget = assistant.gauge, assistant.settings.context_tokens
     left = budget - _fixed(assistant)
-    instructions = "\n\n".join(filter(None, (assistant.settings.instructions, inbound.system)))
+    instructions = _BETWEEN.join(filter(None, (assistant.settings.instructions, inbound.system)))
     if inbound.context is None:
         instructions = cut(instructions, left - least, gauge)
         left -= gauge.text(instructions)
-    told = gauge.text(_TOOLED) + gauge.text(_ENOUGH)
+    # What stands between two parts may cost more than what is counted too much for each.
+    between = gauge.text(_BETWEEN) - OVERHEAD
+    told = gauge.text(_TOOLED) + gauge.text(_ENOUGH) + 2 * between
     tools, spent = _fitting(material.tools, min(budget // _TOOLS, left - least - told), gauge)
     left -= spent + told if tools else 0
     notes = [_TOOLED] if tools else []
@@ -230,10 +234,10 @@ def _frame(assistant: Assistant, inbound: Inbound, material: Material, least: in
         (_PASSAGES, partial(_passages, assistant.settings.ground, material.passages)),
         (_SUMMARY, partial(_note, _EARLIER, (material.summary,))),
     ):
-        note = make(min(_share(assistant, share), left - least), gauge)
-        left -= gauge.text(note) if note else 0
+        note = make(min(_share(assistant, share), left - least - between), gauge)
+        left -= gauge.text(note) + between if note else 0
         notes.append(note)
-    return _Frame("\n\n".join(filter(None, (instructions, *notes))), tools, left)
+    return _Frame(_BETWEEN.join(filter(None, (instructions, *notes))), tools, left)
 
 
 def _share(assistant: Assistant, part: int) -> int:

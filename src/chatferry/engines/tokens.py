@@ -151,7 +151,7 @@ def cut(text: str, tokens: int, gauge: Gauge) -> str:
     while left and (cost := gauge.text(short)) > tokens:
         # By bytes, because these cost; what is cut inside a character is dropped with it. What is kept may be dearer
         # than what was cut, so that is looked at again.
-        left = max(0, int(left * min(0.95, (tokens - MARKED) / cost)))
+        left = max(0, int(left * min(0.99, (tokens - MARKED) / cost)))
         head, tail = raw[: left // 2], raw[len(raw) - left // 2 :]
         short = f"{head.decode(errors='ignore')}{_MARK}{tail.decode(errors='ignore')}"
     return short
