@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from chatferry.simulator.line import LineSimulator
 from chatferry.simulator.model import ModelSimulator
 from chatferry.simulator.serving import serving
+from tests.sqlite import with_schema
 
 T = TypeVar("T")
 SECRET, TOKEN, KEY = "channel-secret-5566778899", "channel-token-9911223344", "sk-proj-1234567890abcdef"
@@ -144,6 +145,10 @@ class Shop:
             "PORT": "0",
         }
 
+    def new(self) -> None:
+        """Nothing has ever run here."""
+        (self.folder / "chatferry.db").unlink()
+
     async def run(self, *arguments: str, stdin: str | bytes = "", **changed: str) -> Ended:
         """Run a command to its end. Nothing secret is in what it says, and it is not a traceback."""
         return await self._run(*CHATFERRY, *arguments, stdin=stdin, changed=changed)
@@ -218,6 +223,8 @@ class Shop:
 
 @contextlib.asynccontextmanager
 async def shop(folder: Path) -> AsyncIterator[Shop]:
+    """There is a database, with nothing in it; `Shop.new` is without one."""
+    with_schema(folder / "chatferry.db")
     line, model = LineSimulator(secret=SECRET, token=TOKEN), ModelSimulator(key=KEY)
     async with line, serving(line) as line_url, serving(model.app) as model_url:
         yield Shop(folder, line, model, line_url, model_url)

@@ -182,6 +182,7 @@ async def test_somebody_is_let_in_and_kept_out_by_hand(shop: Shop) -> None:
 
 
 async def test_on_a_new_machine_nobody_is_known_and_nothing_is_left_behind(shop: Shop) -> None:
+    shop.new()
     shop.environ.clear()
     for command in (("export", ANN), ("forget", ANN, "--yes"), ("people", "list")):
         ended = await shop.run(*command)

@@ -95,6 +95,7 @@ async def test_sound_without_end_is_not_converted_to_its_end() -> None:
     assert found.trouble == "heavy"
 
 
+@pytest.mark.long  # that one is read at all is told by tests/scenarios/test_media.py
 async def test_a_scan_is_read_page_by_page() -> None:
     readers = Readers(seconds=60)
     scan = media.scan(("ORDER 1234",), ("TOTAL 56",))

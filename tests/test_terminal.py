@@ -23,6 +23,7 @@ async def _shop(tmp_path: Path) -> AsyncIterator[Shop]:
 
 
 async def test_lines_that_are_piped_in_are_played_to_their_end(shop: Shop) -> None:
+    shop.new()
     ended = await shop.run("demo", "--terminal", "--pace", "0", stdin="my name is Anna\n\nwhat is my name?\n我叫小明")
     assert (ended.status, ended.err) == (0, "")
     talk = [line for line in ended.out.splitlines() if "▸" in line]

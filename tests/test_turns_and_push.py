@@ -42,6 +42,7 @@ def said(shop: Shop) -> list[str]:
 
 
 async def test_turns_on_a_new_machine_say_so_need_no_secret_and_leave_nothing(shop: Shop) -> None:
+    shop.new()
     shop.environ.clear()
     ended = await shop.run("turns")
     assert (ended.status, ended.out, ended.err) == (0, "", "no turns yet in chatferry.db\n")
@@ -196,6 +197,7 @@ async def test_a_push_to_nobody_says_so(shop: Shop) -> None:
 
 
 async def test_a_push_into_an_unknown_channel_or_without_words_is_refused(shop: Shop) -> None:
+    shop.new()
     ended = await shop.run("push", "lime", ANN, "rain")
     assert (ended.status, ended.err) == (2, "there is no channel 'lime' that can send; known: line\n")
     assert (await shop.run("push", "line", ANN, "-", stdin=" \n")).status == 2

@@ -68,6 +68,7 @@ async def test_faults_of_line_and_of_the_model_between_the_kills_change_nothing(
         judge(await trial.endure(kills // 4))
 
 
+@pytest.mark.long
 async def test_to_be_killed_is_not_held_against_a_turn(tmp_path: Path, seed: int, judge: Judge) -> None:
     async with ordeal(tmp_path, seed) as trial:
         trial.model.first = 60.0
