@@ -39,7 +39,7 @@ class Spending:
             yield due
         except Unsure:
             raise
-        except Exception:
+        except Exception:  # whatever it is, it is raised on: nothing was written, so this is still owed
             self.owed += due
             raise
 

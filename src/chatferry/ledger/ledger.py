@@ -13,7 +13,7 @@ import msgspec
 from sqlalchemy.exc import SQLAlchemyError
 
 from chatferry.clock import Clock
-from chatferry.errors import Closed, LeaseLost, Unavailable, Unsure
+from chatferry.errors import LeaseLost, Unavailable, Unsure
 from chatferry.ledger import fetching, operations, retention, rows, tombstones, writes
 from chatferry.ledger.accepting import Accept, Accepted
 from chatferry.ledger.budgets import Budget, Charge, given_back
@@ -24,7 +24,7 @@ from chatferry.ledger.guests import Knock
 from chatferry.ledger.keeping import Keeping
 from chatferry.ledger.operations import Change, Kept, Renewed
 from chatferry.ledger.pacing import Pace
-from chatferry.ledger.patience import AGAIN, PATIENCE
+from chatferry.ledger.patience import PATIENCE, patiently
 from chatferry.ledger.sessions import Gate
 from chatferry.ledger.shared import signing_key
 from chatferry.ledger.steps import Returned, Step
@@ -325,25 +325,20 @@ class Ledger(Keeping):
             turn, self._clock.now(), columns or {}, say, rewrite, notice, draft, begun, attempt, sent, remember, recall,
             unsay, absorb, attempts, abandon, gather, calls, returned, keep, charge, ask,
         )  # fmt: skip
-        # What was answered or sent is not forgotten because the database is away for a moment.
-        until = self._clock.now() + patience
         unsure: Unsure | None = None
-        while True:
+
+        async def write() -> None:
+            nonlocal unsure
             try:
-                if unsure is None:
+                if unsure is None or not await self._committed(unsure):
+                    unsure = None
                     await self._commit.submit(change)
-                    return
-                if await self._committed(unsure):
-                    return
-                unsure = None
-                continue
-            except Closed:
-                raise
             except Unavailable as fault:
                 unsure = fault if isinstance(fault, Unsure) else unsure
-                if self._clock.now() >= until:
-                    raise (unsure or fault) from None
-            await self._clock.sleep(AGAIN)
+                raise (unsure or fault) from None
+
+        # What was answered or sent is not forgotten because the database is away for a moment.
+        await patiently(self._clock, write, patience)
 
     async def _committed(self, unsure: Unsure) -> bool:
         """Was the write done after all? Raises what it came to, and Unavailable while that cannot be known."""
